@@ -1,0 +1,6 @@
+//! The filter in a real Envoy.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod without_filter;
