@@ -1,9 +1,10 @@
 //! The manifests under `envoy/`: their fields are those of the published CRDs, and the filter loads
 //! the policy in each.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::gateway::repository;
+use crate::harness::gateway::{built_filter, repository};
+use crate::harness::{Gateway, Listener, Request, Upstream};
 
 /// Each manifest, and the fixture in `tests/fixtures/crds` that holds its reduced schema.
 const MANIFESTS: &[(&str, &str)] = &[
@@ -130,6 +131,60 @@ fn the_access_log_format_of_the_mesh_is_json() {
     );
 }
 
+/// As the control plane hands it on: Istio and Envoy Gateway as a `StringValue`, an `EnvoyFilter`
+/// as it stands there.
+#[test]
+fn the_filter_loads_the_policy_of_every_manifest() {
+    let listener = |name: &str, path: &str, place: &str| {
+        Listener::new(name, manifest(path).pointer(place).unwrap())
+    };
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(listener(
+            "gateway",
+            "istio/wasmplugin-gateway.yaml",
+            "/spec/pluginConfig",
+        ))
+        .listener(listener(
+            "sidecar",
+            "istio/wasmplugin-sidecar.yaml",
+            "/spec/pluginConfig",
+        ))
+        .listener(listener(
+            "envoy-gateway",
+            "envoy-gateway/extension-policy.yaml",
+            "/spec/wasm/0/config",
+        ))
+        .listener(Listener::without_filter("volume"))
+        .amend(|bootstrap| {
+            let envoyfilter = manifest("istio/envoyfilter-volume.yaml");
+            let mut filter = envoyfilter["spec"]["configPatches"][0]["patch"]["value"].clone();
+            filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] =
+                json!(built_filter());
+            let listeners = bootstrap["static_resources"]["listeners"]
+                .as_array_mut()
+                .unwrap();
+            let volume = listeners
+                .iter_mut()
+                .find(|listener| listener["name"] == "volume")
+                .unwrap();
+            let filters =
+                &mut volume["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            filters.as_array_mut().unwrap().insert(0, filter);
+        })
+        .start();
+    for listener in ["gateway", "sidecar", "envoy-gateway", "volume"] {
+        let preflight = Request::preflight("/", "https://shop.yourapp.com", "GET", "authorization");
+        assert_eq!(
+            gateway.send(listener, &Request::get("/")).code(),
+            "missing_api_key",
+            "{listener}"
+        );
+        assert_eq!(gateway.send(listener, &preflight).status, 204, "{listener}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+}
+
 /// What the published schema, reduced, has against it.
 fn faults(manifest: &Value, fixture: &str) -> Vec<String> {
     let schema = yaml(&format!("tests/fixtures/crds/{fixture}.yaml"));
@@ -144,7 +199,7 @@ fn manifest(path: &str) -> Value {
     yaml(&format!("envoy/{path}"))
 }
 
-fn yaml(path: &str) -> Value {
+pub fn yaml(path: &str) -> Value {
     let text = std::fs::read_to_string(repository().join(path)).unwrap();
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
