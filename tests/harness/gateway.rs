@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -314,10 +314,11 @@ fn listener_addresses(admin: SocketAddr) -> HashMap<String, SocketAddr> {
         .iter()
         .map(|status| {
             let address = &status["local_address"]["socket_address"];
-            let (host, port) = (address["address"].as_str().unwrap(), &address["port_value"]);
+            let ip: IpAddr = address["address"].as_str().unwrap().parse().unwrap();
+            let port = address["port_value"].as_u64().unwrap().try_into().unwrap();
             (
                 status["name"].as_str().unwrap().to_owned(),
-                format!("{host}:{port}").parse().unwrap(),
+                SocketAddr::new(ip, port),
             )
         })
         .collect()

@@ -16,6 +16,7 @@ pub struct Listener {
     trusted_hops: u32,
     failure_policy: &'static str,
     vm_id: String,
+    address: String,
 }
 
 /// How the policy stands in Envoy's configuration.
@@ -41,6 +42,7 @@ impl Listener {
             trusted_hops: 0,
             failure_policy: "FAIL_RELOAD",
             vm_id: "keyfence".to_owned(),
+            address: "127.0.0.1".to_owned(),
         }
     }
 
@@ -88,6 +90,12 @@ impl Listener {
         self
     }
 
+    /// The address to listen on; `::` for all, of IPv4 too.
+    pub fn bind(mut self, address: &str) -> Self {
+        self.address = address.to_owned();
+        self
+    }
+
     pub(super) fn with_policy(mut self, policy: &str) -> Self {
         self.policy = Some(policy.to_owned());
         self
@@ -116,7 +124,11 @@ impl Listener {
         }));
         json!({
             "name": self.name,
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "address": {"socket_address": {
+                "address": self.address,
+                "port_value": 0,
+                "ipv4_compat": self.address == "::",
+            }},
             "filter_chains": [{"filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
                 "typed_config": {
