@@ -25,7 +25,8 @@ pub enum ApiKeyFault {
     Empty,
     /// `sha256:` is not followed by 64 hex digits.
     BadSha256,
-    /// No request could carry it: too long, control characters, white space at an end.
+    /// No request could carry it: too long, control characters, white space at an end, or a comma, with which Envoy joins repeated
+    /// lines.
     NotSendable,
 }
 
@@ -50,7 +51,7 @@ impl ApiKey {
                 raw_length: None,
             });
         }
-        if text.len() > MAX_LENGTH || text.trim() != text || text.chars().any(char::is_control) {
+        if text.len() > MAX_LENGTH || text.trim() != text || text.chars().any(|c| c.is_control() || c == ',') {
             return Err(ApiKeyFault::NotSendable);
         }
         Ok(ApiKey {
@@ -108,6 +109,7 @@ mod tests {
             (&format!("{}+1", &ABC[..69]), ApiKeyFault::BadSha256),
             (" key", ApiKeyFault::NotSendable),
             ("key\n", ApiKeyFault::NotSendable),
+            ("k,ey", ApiKeyFault::NotSendable),
             ("k\0ey", ApiKeyFault::NotSendable),
             (&long, ApiKeyFault::NotSendable),
         ] {

@@ -1,5 +1,5 @@
-//! The configuration as a whole. Keys are handed on one by one as they are read, so that 100,000 of them are never in memory
-//! both as JSON and as policy.
+//! The configuration as a whole, in two passes: everything but the keys, then the keys one by one. So 100,000 keys are never in memory
+//! both as JSON and as policy, and what a key refers to is known when it is read, wherever in the text it stands.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -63,18 +63,11 @@ impl<'a> Read<'a> for ClientIp {
     }
 }
 
-/// Reads a whole configuration. `on_key` gets each readable key with its index in `keys` and its place; `now` tells which keys have
-/// expired. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
-pub fn read<'a>(
-    text: &'a [u8],
-    now: Timestamp,
-    findings: &mut Findings,
-    on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
-) -> Option<Config<'a>> {
+/// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
+pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let document = DocumentSeed { now, findings, on_key };
-    let read = document.deserialize(&mut deserializer);
-    match read.and_then(|fields| deserializer.end().map(|()| fields)) {
+    let read = WithoutKeys(findings).deserialize(&mut deserializer);
+    match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
             let fields = Fields::of(node?, &Place::ROOT, findings)?;
             Some(config(fields, findings))
@@ -83,6 +76,21 @@ pub fn read<'a>(
             findings.add_bare(&Place::ROOT, syntax_problem(&error));
             None
         }
+    }
+}
+
+/// Reads the keys of a text that [`read`] has read. `on_key` gets each readable key with its index in `keys` and its place; `now` tells
+/// which have expired.
+pub fn read_keys<'a>(
+    text: &'a [u8],
+    now: Timestamp,
+    findings: &mut Findings,
+    on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
+) {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let keys = OnlyKeys(KeysSeed { now, findings, on_key });
+    if let Err(error) = keys.deserialize(&mut deserializer) {
+        findings.add_bare(&Place::ROOT, syntax_problem(&error));
     }
 }
 
@@ -185,14 +193,10 @@ fn read_docs_url(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> 
     Some(url)
 }
 
-struct DocumentSeed<'f, 'a> {
-    now: Timestamp,
-    findings: &'f mut Findings,
-    on_key: &'f mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
-}
-
 /// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is no object.
-impl<'a> DeserializeSeed<'a> for DocumentSeed<'_, 'a> {
+struct WithoutKeys<'f>(&'f mut Findings);
+
+impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {
     type Value = Option<Node<'a>>;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -200,18 +204,14 @@ impl<'a> DeserializeSeed<'a> for DocumentSeed<'_, 'a> {
     }
 }
 
-impl<'a> TypedVisitor<'a> for DocumentSeed<'_, 'a> {
+impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
     type Value = Option<Node<'a>>;
 
     fn map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some(Name(name)) = map.next_key()? {
             let node = if name == "keys" {
-                map.next_value_seed(KeysSeed {
-                    now: self.now,
-                    findings: self.findings,
-                    on_key: self.on_key,
-                })?;
+                map.next_value::<IgnoredAny>()?;
                 Node::List(Vec::new())
             } else {
                 map.next_value()?
@@ -222,8 +222,36 @@ impl<'a> TypedVisitor<'a> for DocumentSeed<'_, 'a> {
     }
 
     fn other(self, node: Node<'a>) -> Self::Value {
-        wrong_type(&node, "an object", &Place::ROOT, self.findings)
+        wrong_type(&node, "an object", &Place::ROOT, self.0)
     }
+}
+
+/// The value of `keys` as a stream, and nothing else.
+struct OnlyKeys<'f, 'a>(KeysSeed<'f, 'a>);
+
+impl<'a> DeserializeSeed<'a> for OnlyKeys<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(OneType(self))
+    }
+}
+
+impl<'a> TypedVisitor<'a> for OnlyKeys<'_, 'a> {
+    type Value = ();
+
+    fn map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = Some(self.0);
+        while let Some(Name(name)) = map.next_key()? {
+            match keys.take_if(|_| name == "keys") {
+                Some(keys) => map.next_value_seed(keys)?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn other(self, _: Node<'a>) {}
 }
 
 struct KeysSeed<'f, 'a> {

@@ -63,6 +63,7 @@ pub enum Problem {
     UnknownScope {
         nearest: Option<String>,
     },
+    TooManyRules,
     BadIndexEntry,
     NoMethods,
     RulePath(&'static str),
@@ -133,7 +134,7 @@ impl Problem {
             Self::ApiKey(ApiKeyFault::Empty) => "an API key is not empty".into(),
             Self::ApiKey(ApiKeyFault::BadSha256) => "sha256: is followed by 64 hex digits".into(),
             Self::ApiKey(ApiKeyFault::NotSendable) => {
-                "no request can carry it: over 512 bytes, control characters, or white space at an end".into()
+                "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end".into()
             }
             Self::DuplicateApiKey { first } => format!("keys[{first}] has this API key already").into(),
             Self::NoKeySources => "without a source no request can carry a key".into(),
@@ -148,6 +149,7 @@ impl Problem {
             Self::Origin(error) => error.fault.reason().into(),
             Self::Network(error) => error.fault.reason().into(),
             Self::UnknownScope { .. } => "no scope of this name is defined under scopes".into(),
+            Self::TooManyRules => "compiled together, the rules of these scopes need too much memory".into(),
             Self::BadIndexEntry => {
                 "it matches no index: an entry is a name without / and %, or a prefix with one * at its end".into()
             }
@@ -227,6 +229,7 @@ impl Problem {
                 Some(name) => format!("did you mean {name:?}?").into(),
                 None => "define it under scopes".into(),
             },
+            Self::TooManyRules => "write literal segments in place of * where you can".into(),
             Self::BadIndexEntry => r#"write it as in "products" or "articles-*""#.into(),
             Self::NoMethods => r#"list methods, or ["*"] for any"#.into(),
             Self::RulePath(_) => r#"write it as in "/v1/indexes/{index}/search", "/v1/*/stats" or "/v1/**""#.into(),

@@ -22,5 +22,5 @@ pub mod security_headers;
 pub mod timestamp;
 pub mod token;
 
-pub use document::{ClientIp, Config, IdentityHeader, read};
+pub use document::{ClientIp, Config, IdentityHeader, read, read_keys};
 pub use finding::{Finding, Findings, Problem, Severity};
