@@ -27,31 +27,15 @@ const MANIFESTS: &[(&str, &str)] = &[
 /// Mistakes that the reduced schemas must not let pass: manifest, place, value.
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("istio/wasmplugin-gateway.yaml", "/spec/phase", "\"AUTH\""),
-    (
-        "istio/wasmplugin-gateway.yaml",
-        "/spec/failStrategy",
-        "\"FAIL_CLOSED\"",
-    ),
-    (
-        "istio/wasmplugin-gateway.yaml",
-        "/spec/pluginConfiguration",
-        "{}",
-    ),
-    (
-        "istio/wasmplugin-gateway.yaml",
-        "/spec/selector/labels",
-        "{}",
-    ),
+    ("istio/wasmplugin-gateway.yaml", "/spec/failStrategy", "\"FAIL_CLOSED\""),
+    ("istio/wasmplugin-gateway.yaml", "/spec/pluginConfiguration", "{}"),
+    ("istio/wasmplugin-gateway.yaml", "/spec/selector/labels", "{}"),
     (
         "istio/wasmplugin-gateway.yaml",
         "/apiVersion",
         "\"extensions.istio.io/v1\"",
     ),
-    (
-        "istio/wasmplugin-sidecar.yaml",
-        "/spec/match/0/mode",
-        "\"INBOUND\"",
-    ),
+    ("istio/wasmplugin-sidecar.yaml", "/spec/match/0/mode", "\"INBOUND\""),
     (
         "istio/envoyfilter-volume.yaml",
         "/spec/configPatches/0/patch/operation",
@@ -67,11 +51,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "/spec/wasm/0/code/type",
         "\"Oci\"",
     ),
-    (
-        "envoy-gateway/extension-policy.yaml",
-        "/spec/wasm/0/failClosed",
-        "true",
-    ),
+    ("envoy-gateway/extension-policy.yaml", "/spec/wasm/0/failClosed", "true"),
     (
         "envoy-gateway/client-traffic-policy.yaml",
         "/spec/clientIPDetection/xForwardedFor/numTrustedProxies",
@@ -98,11 +78,7 @@ fn the_reduced_schemas_refuse_mistakes() {
         let mut manifest = manifest(path);
         let (parent, field) = place.rsplit_once('/').unwrap();
         manifest.pointer_mut(parent).unwrap()[field] = serde_json::from_str(value).unwrap();
-        assert_ne!(
-            faults(&manifest, fixture),
-            [""; 0],
-            "{path}: {place} {value}"
-        );
+        assert_ne!(faults(&manifest, fixture), [""; 0], "{path}: {place} {value}");
     }
 }
 
@@ -119,25 +95,18 @@ fn no_manifest_is_left_out() {
 #[test]
 fn the_access_log_format_of_the_mesh_is_json() {
     let mesh = manifest("istio/mesh.yaml");
-    let format = mesh["spec"]["meshConfig"]["accessLogFormat"]
-        .as_str()
-        .unwrap();
+    let format = mesh["spec"]["meshConfig"]["accessLogFormat"].as_str().unwrap();
     let format: Value = serde_json::from_str(format).unwrap();
-    let fields = &manifest("envoy-gateway/envoy-proxy.yaml")["spec"]["telemetry"]["accessLog"]["settings"]
-        [0]["format"]["json"];
-    assert_eq!(
-        &format, fields,
-        "Istio and Envoy Gateway log the same fields"
-    );
+    let fields =
+        &manifest("envoy-gateway/envoy-proxy.yaml")["spec"]["telemetry"]["accessLog"]["settings"][0]["format"]["json"];
+    assert_eq!(&format, fields, "Istio and Envoy Gateway log the same fields");
 }
 
 /// As the control plane hands it on: Istio and Envoy Gateway as a `StringValue`, an `EnvoyFilter`
 /// as it stands there.
 #[test]
 fn the_filter_loads_the_policy_of_every_manifest() {
-    let listener = |name: &str, path: &str, place: &str| {
-        Listener::new(name, manifest(path).pointer(place).unwrap())
-    };
+    let listener = |name: &str, path: &str, place: &str| Listener::new(name, manifest(path).pointer(place).unwrap());
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(&upstream)
         .listener(listener(
@@ -159,17 +128,13 @@ fn the_filter_loads_the_policy_of_every_manifest() {
         .amend(|bootstrap| {
             let envoyfilter = manifest("istio/envoyfilter-volume.yaml");
             let mut filter = envoyfilter["spec"]["configPatches"][0]["patch"]["value"].clone();
-            filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] =
-                json!(built_filter());
-            let listeners = bootstrap["static_resources"]["listeners"]
-                .as_array_mut()
-                .unwrap();
+            filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(built_filter());
+            let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
             let volume = listeners
                 .iter_mut()
                 .find(|listener| listener["name"] == "volume")
                 .unwrap();
-            let filters =
-                &mut volume["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            let filters = &mut volume["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
             filters.as_array_mut().unwrap().insert(0, filter);
         })
         .start();

@@ -37,9 +37,9 @@ fn promtool_finds_nothing_wrong() {
 fn every_alert_has_a_test() {
     let tests = fs::read_to_string(repository().join("tests/alerts.yaml")).unwrap();
     for alert in alerts() {
-        let rings = tests.split("eval_time").any(|case| {
-            case.contains(&format!("alertname: {alert}\n")) && case.contains("exp_labels")
-        });
+        let rings = tests
+            .split("eval_time")
+            .any(|case| case.contains(&format!("alertname: {alert}\n")) && case.contains("exp_labels"));
         assert!(rings, "{alert} rings in no test");
     }
 }
@@ -61,11 +61,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
     let prometheus = Prometheus::scraping(gateway.admin_address());
     prometheus.wait_for("the first scrape", "keyfence_keys == 3");
 
-    let site = |origin| {
-        Request::get("/")
-            .bearer("ak_test_site_000000")
-            .header("Origin", origin)
-    };
+    let site = |origin| Request::get("/").bearer("ak_test_site_000000").header("Origin", origin);
     let trial = Request::get("/")
         .bearer("ak_test_trial_00000")
         .header("Origin", "https://evil.example");
@@ -186,10 +182,7 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> Value {
-        Request::get(path)
-            .send(Version::Http1, self.address)
-            .unwrap()
-            .json()
+        Request::get(path).send(Version::Http1, self.address).unwrap().json()
     }
 }
 
@@ -201,21 +194,11 @@ fn listening_address(log_path: &Path) -> SocketAddr {
         let said = log
             .lines()
             .filter(|line| line.contains("Listening on"))
-            .find_map(|line| {
-                line.split_once("address=")?
-                    .1
-                    .split_whitespace()
-                    .next()?
-                    .parse()
-                    .ok()
-            });
+            .find_map(|line| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok());
         if let Some(address) = said {
             return address;
         }
-        assert!(
-            Instant::now() < deadline,
-            "Prometheus did not start:\n{log}"
-        );
+        assert!(Instant::now() < deadline, "Prometheus did not start:\n{log}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -223,9 +206,7 @@ fn listening_address(log_path: &Path) -> SocketAddr {
 fn alerts() -> Vec<String> {
     let rules = yaml("envoy/monitoring/alerts.yaml")["groups"][0]["rules"].take();
     let names = rules.as_array().unwrap().iter();
-    names
-        .map(|rule| rule["alert"].as_str().unwrap().to_owned())
-        .collect()
+    names.map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect()
 }
 
 fn dashboard_expressions() -> Vec<String> {

@@ -49,9 +49,7 @@ fn cases() -> Vec<Case> {
     vec![
         case(
             "allowed",
-            get("/allowed")
-                .bearer(SITE)
-                .header("Origin", "https://yourapp.com"),
+            get("/allowed").bearer(SITE).header("Origin", "https://yourapp.com"),
             200,
             r#"keyfence_requests_total{decision="allow"}"#,
             (Some("site"), None),
@@ -65,9 +63,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "denied, a known key",
-            get("/origin")
-                .bearer(SITE)
-                .header("Origin", "https://evil.example"),
+            get("/origin").bearer(SITE).header("Origin", "https://evil.example"),
             403,
             r#"keyfence_requests_total{decision="deny",code="origin_not_allowed"}"#,
             (Some("site"), Some("deny:origin_not_allowed")),
@@ -109,9 +105,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "reported",
-            get("/reported")
-                .bearer(TRIAL)
-                .header("Origin", "https://evil.example"),
+            get("/reported").bearer(TRIAL).header("Origin", "https://evil.example"),
             200,
             r#"keyfence_requests_total{decision="report",code="origin_not_allowed"}"#,
             (Some("trial"), Some("report:origin_not_allowed")),
@@ -237,14 +231,8 @@ fn ten_thousand_keys_and_origins_add_no_series() {
         assert_eq!(response.status, 200, "key {n}");
     }
     let after = series(&gateway);
-    assert_eq!(
-        after.keys().collect::<Vec<_>>(),
-        before.keys().collect::<Vec<_>>()
-    );
-    assert_eq!(
-        after[r#"keyfence_requests_total{decision="allow"}"#],
-        COUNT as f64
-    );
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    assert_eq!(after[r#"keyfence_requests_total{decision="allow"}"#], COUNT as f64);
     assert!(after.len() < 100, "{} series", after.len());
 }
 
@@ -257,19 +245,14 @@ fn a_refused_policy_is_counted_and_the_keys_stay() {
         .crash_expected()
         .start();
     for round in 1..=3 {
-        gateway.update(
-            "main",
-            &json!({"keys": [{"id": format!("no key {round}")}]}),
-        );
+        gateway.update("main", &json!({"keys": [{"id": format!("no key {round}")}]}));
         gateway.wait_for("the refusal to be counted", |gateway| {
             series(gateway)["keyfence_policy_load_failures_total"] == f64::from(round)
         });
         assert_eq!(series(&gateway)["keyfence_keys"], 3.0);
     }
     gateway.update("main", &json!({"keys": []}));
-    gateway.wait_for("the good policy", |gateway| {
-        series(gateway)["keyfence_keys"] == 0.0
-    });
+    gateway.wait_for("the good policy", |gateway| series(gateway)["keyfence_keys"] == 0.0);
 }
 
 #[test]
@@ -281,9 +264,7 @@ fn labels_are_made_alike_everywhere() {
         tags
     );
     let envoy_gateway = yaml("envoy/envoy-gateway/envoy-proxy.yaml");
-    let patches = envoy_gateway["spec"]["bootstrap"]["jsonPatches"]
-        .as_array()
-        .unwrap();
+    let patches = envoy_gateway["spec"]["bootstrap"]["jsonPatches"].as_array().unwrap();
     let values: Vec<&Value> = patches.iter().map(|patch| &patch["value"]).collect();
     assert_eq!(json!(values), *tags);
 }
@@ -308,10 +289,7 @@ fn series(gateway: &Gateway) -> BTreeMap<String, f64> {
         .filter(|line| line.starts_with("keyfence_"))
         .map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            (
-                name.trim_end_matches("{}").to_owned(),
-                value.parse().unwrap(),
-            )
+            (name.trim_end_matches("{}").to_owned(), value.parse().unwrap())
         })
         .collect()
 }
@@ -319,10 +297,7 @@ fn series(gateway: &Gateway) -> BTreeMap<String, f64> {
 fn logged(gateway: &Gateway, path: &str) -> Value {
     let mut found = None;
     gateway.wait_for("a line in the access log", |gateway| {
-        found = gateway
-            .access_log()
-            .into_iter()
-            .find(|line| line["path"] == path);
+        found = gateway.access_log().into_iter().find(|line| line["path"] == path);
         found.is_some()
     });
     found.unwrap()
