@@ -9,6 +9,7 @@ TARGET := wasm32-wasip1
 .PHONY: build
 build: wasm reload
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
+		-e 's/127.0.0.1, port_value: 9902/"::", ipv4_compat: true, port_value: 9902/' \
 		-e 's/127.0.0.1, port_value: 10001/upstream, port_value: 10001/' envoy/envoy.yaml >target/gateway/envoy.yaml
 	@sed 's/127.0.0.1, /"::", ipv4_compat: true, /' envoy/upstream.yaml >target/gateway/upstream.yaml
 
