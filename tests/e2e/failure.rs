@@ -83,7 +83,11 @@ fn what_a_failed_vm_was_at_work_on_is_not_delivered_unchecked() {
     let upstream = Upstream::start();
     upstream.answer(
         "/",
-        &[(TRAP, "now"), ("X-Powered-By", "upstream"), ("Access-Control-Allow-Origin", "*")],
+        &[
+            (TRAP, "now"),
+            ("X-Powered-By", "upstream"),
+            ("Access-Control-Allow-Origin", "*"),
+        ],
     );
     for failure_policy in ["FAIL_CLOSED", "FAIL_RELOAD"] {
         let gateway = gateway(&upstream, failure_policy);

@@ -143,7 +143,7 @@ impl Prometheus {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let process = Process::spawn(command);
-        let address = listening_address(&log_path);
+        let address = address_when_ready(&log_path);
         Self {
             _process: process,
             _directory: directory,
@@ -186,16 +186,21 @@ impl Prometheus {
     }
 }
 
-/// Prometheus says in its log which port it was given.
-fn listening_address(log_path: &Path) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(20);
+/// Prometheus says in its log which port it was given, and is ready a little later.
+fn address_when_ready(log_path: &Path) -> SocketAddr {
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let log = fs::read_to_string(log_path).unwrap_or_default();
-        let said = log
+        let address = log
             .lines()
             .filter(|line| line.contains("Listening on"))
             .find_map(|line| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok());
-        if let Some(address) = said {
+        let ready = Request::get("/-/ready");
+        if let Some(address) = address
+            && ready
+                .send(Version::Http1, address)
+                .is_ok_and(|answer| answer.status == 200)
+        {
             return address;
         }
         assert!(Instant::now() < deadline, "Prometheus did not start:\n{log}");
