@@ -1,0 +1,169 @@
+//! A headless Chromium, driven over the WebDriver protocol.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::harness::Request;
+use crate::harness::client;
+use crate::harness::gateway::Process;
+
+/// A start on a busy machine included.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+pub struct Chromium {
+    address: SocketAddr,
+    session: String,
+    _driver: Process,
+}
+
+/// `$CHROMEDRIVER`, else `chromedriver` on the path.
+pub fn find_driver() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("CHROMEDRIVER") {
+        return Some(path.into());
+    }
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join("chromedriver"))
+        .find(|path| path.is_file())
+}
+
+impl Chromium {
+    /// `host_rules` say where host names lead; certificates of `public_key` (the base64 of its
+    /// SHA-256) are trusted.
+    pub fn start(driver: &Path, host_rules: &str, public_key: &str) -> Self {
+        let mut command = Command::new(driver);
+        command
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut process = Process::spawn(command);
+        let mut output = BufReader::new(process.0.stdout.take().unwrap()).lines();
+        let address = output
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let port = line.split("started successfully on port ").nth(1)?;
+                let port = port.trim_end_matches('.').parse().ok()?;
+                Some(SocketAddr::from(([127, 0, 0, 1], port)))
+            })
+            .expect("chromedriver names its port");
+        thread::spawn(move || output.for_each(drop));
+
+        let mut arguments = vec![
+            "--headless".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            // Through a pipe the browser notices the end of its driver, and ends too.
+            "--remote-debugging-pipe".to_owned(),
+            format!("--host-resolver-rules={host_rules}"),
+            format!("--ignore-certificate-errors-spki-list={public_key}"),
+        ];
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } == 0 {
+            arguments.push("--no-sandbox".to_owned());
+        }
+        let mut browser = Self {
+            address,
+            session: String::new(),
+            _driver: process,
+        };
+        let session = browser.command("POST", "", &json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "timeouts": {"script": 20_000, "pageLoad": 20_000},
+        }}}));
+        browser.session = format!("/{}", session.unwrap()["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let mut request = Request::new(method, format!("/session{}{path}", self.session))
+            .header("Host", self.address.to_string());
+        if method == "POST" {
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body.to_string());
+        }
+        let exchange = || {
+            let mut connection = client::connect(self.address, None)?;
+            connection.set_read_timeout(Some(TIMEOUT))?;
+            connection.write_all(&request.to_bytes())?;
+            client::read_response(&mut BufReader::new(connection), method)
+        };
+        let response = exchange().map_err(|error| format!("{method} {path}: {error}"))?;
+        let value = response.json()["value"].take();
+        match response.status {
+            200 => Ok(value),
+            _ => Err(format!("{}: {}", value["error"], value["message"])),
+        }
+    }
+
+    pub fn open(&self, url: &str) -> Result<(), String> {
+        self.command("POST", "/url", &json!({"url": url})).map(drop)
+    }
+
+    /// Runs the body of a function in the page; a promise that it returns is awaited.
+    pub fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, String> {
+        let body = json!({"script": script, "args": arguments});
+        self.command("POST", "/execute/sync", &body)
+    }
+
+    /// The lines of the console since the last call.
+    pub fn console(&self) -> Vec<String> {
+        self.log("browser")
+            .iter()
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The `Network` events of the DevTools protocol since the last call.
+    pub fn network(&self) -> Vec<Value> {
+        self.log("performance")
+            .iter()
+            .map(|entry| {
+                let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
+                event["message"].clone()
+            })
+            .filter(|event| event["method"].as_str().is_some_and(|method| method.starts_with("Network.")))
+            .collect()
+    }
+
+    fn log(&self, kind: &str) -> Vec<Value> {
+        let log = self.command("POST", "/se/log", &json!({"type": kind})).unwrap();
+        log.as_array().unwrap().clone()
+    }
+
+    /// A command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Result<Value, String> {
+        let body = json!({"cmd": command, "params": parameters});
+        self.command("POST", "/goog/cdp/execute", &body)
+    }
+
+    /// A PNG of what a window of this size shows, in light or dark.
+    pub fn screenshot(&self, width: u32, height: u32, dark: bool) -> Result<Vec<u8>, String> {
+        let scheme = if dark { "dark" } else { "light" };
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}))?;
+        self.devtools("Emulation.setDeviceMetricsOverride", &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}))?;
+        let picture = self.devtools("Page.captureScreenshot", &json!({}))?;
+        self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}))?;
+        Ok(BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap())
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _ = self.command("DELETE", "", &Value::Null);
+    }
+}
