@@ -1,0 +1,121 @@
+//! `content_security_policy`: a policy by its directives (Content Security Policy Level 3).
+
+use std::borrow::Cow;
+
+use super::finding::{Findings, Problem, nearest};
+use super::node::Node;
+use super::place::Place;
+use super::read::{Read, wrong_type};
+
+/// The header's value, put together from its directives in the order in which they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentSecurityPolicy(pub String);
+
+const DIRECTIVES: [&str; 30] = [
+    "default-src",
+    "script-src",
+    "script-src-elem",
+    "script-src-attr",
+    "style-src",
+    "style-src-elem",
+    "style-src-attr",
+    "img-src",
+    "font-src",
+    "connect-src",
+    "media-src",
+    "object-src",
+    "frame-src",
+    "child-src",
+    "worker-src",
+    "manifest-src",
+    "prefetch-src",
+    "fenced-frame-src",
+    "base-uri",
+    "form-action",
+    "frame-ancestors",
+    "sandbox",
+    "navigate-to",
+    "report-uri",
+    "report-to",
+    "require-trusted-types-for",
+    "trusted-types",
+    "upgrade-insecure-requests",
+    "block-all-mixed-content",
+    "webrtc",
+];
+
+/// Keywords, which are host names where their quotes are forgotten.
+const KEYWORDS: [&str; 11] = [
+    "self",
+    "none",
+    "unsafe-inline",
+    "unsafe-eval",
+    "unsafe-hashes",
+    "unsafe-allow-redirects",
+    "strict-dynamic",
+    "report-sample",
+    "wasm-unsafe-eval",
+    "trusted-types-eval",
+    "inline-speculation-rules",
+];
+
+const QUOTED_PREFIXES: [&str; 4] = ["nonce-", "sha256-", "sha384-", "sha512-"];
+
+fn is_unquoted_keyword(source: &str) -> bool {
+    let source = source.to_ascii_lowercase();
+    KEYWORDS.contains(&source.as_str()) || QUOTED_PREFIXES.iter().any(|prefix| source.starts_with(prefix))
+}
+
+fn is_source(source: &str) -> bool {
+    !source.is_empty()
+        && source
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b','))
+}
+
+/// These take names of the page's own, which may be the same as a keyword.
+fn takes_names(directive: &str) -> bool {
+    matches!(directive, "sandbox" | "report-to" | "report-uri" | "trusted-types")
+}
+
+fn read_sources(directive: &str, node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<String> {
+    let sources: Vec<Cow<'_, str>> = Vec::read(node, place, findings).unwrap_or_default();
+    for (index, source) in sources.iter().enumerate() {
+        let problem = if !is_source(source) {
+            Problem::BadDirectiveSource
+        } else if is_unquoted_keyword(source) && !takes_names(directive) {
+            Problem::UnquotedKeyword
+        } else {
+            continue;
+        };
+        findings.add(&place.item(index), &format_args!("{source:?}"), problem);
+    }
+    sources.into_iter().map(Cow::into_owned).collect()
+}
+
+impl<'a> Read<'a> for ContentSecurityPolicy {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let Node::Object(members) = node else {
+            return wrong_type(&node, "an object", place, findings);
+        };
+        let mut seen: Vec<String> = Vec::new();
+        let mut parts = Vec::new();
+        for (name, sources) in members {
+            let at = place.field(&name);
+            let directive = name.to_ascii_lowercase();
+            let sources = read_sources(&directive, sources, &at, findings);
+            let well_formed = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+            if !well_formed {
+                findings.add(&at, &format_args!("{name:?}"), Problem::BadDirective);
+            } else if seen.contains(&directive) {
+                findings.add_bare(&at, Problem::DuplicateField);
+            } else if !DIRECTIVES.contains(&&*directive) {
+                let nearest = nearest(&directive, DIRECTIVES);
+                findings.add(&at, &format_args!("{name:?}"), Problem::UnknownDirective { nearest });
+            }
+            parts.push([std::slice::from_ref(&directive), &sources].concat().join(" "));
+            seen.push(directive);
+        }
+        Some(ContentSecurityPolicy(parts.join("; ")))
+    }
+}

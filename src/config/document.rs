@@ -1,0 +1,349 @@
+//! The configuration as a whole, in two passes: everything but the keys, then the keys one by one. So 100,000 keys are never in memory
+//! both as JSON and as policy, and what a key refers to is known when it is read, wherever in the text it stands.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::cors::Cors;
+use super::finding::{Findings, Problem};
+use super::key::{Access, Enforcement, Key, read_access, read_key};
+use super::key_source::{KeySource, read_key_sources};
+use super::node::{Name, Node};
+use super::place::Place;
+use super::read::{Fields, Read, choice, wrong_type};
+use super::scope::{Scope, read_scopes};
+use super::security_headers::SecurityHeaders;
+use super::timestamp::Timestamp;
+use super::token::HeaderName;
+
+/// Everything but the keys. Each field has its default where the operator left it out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config<'a> {
+    /// Not empty, and no two alike.
+    pub key_sources: Vec<KeySource>,
+    /// The policy for requests without a key; `None`: they are refused.
+    pub anonymous: Option<Access<'a>>,
+    /// By name.
+    pub scopes: Vec<Scope>,
+    /// What CORS headers say.
+    pub cors: Cors,
+    /// What every response carries.
+    pub security_headers: SecurityHeaders,
+    /// Which addresses of Envoy's are believed.
+    pub client_ip: ClientIp,
+    /// The header that names the key to the upstream; `None`: none does.
+    pub identity_header: Option<IdentityHeader>,
+    /// Whether the upstream sees the key itself.
+    pub forward_api_key: bool,
+    /// What holds for keys that do not say.
+    pub enforcement: Enforcement,
+    /// Where errors are explained: an absolute URL without fragment.
+    pub docs_url: Option<String>,
+}
+
+/// Which client addresses count as known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientIp {
+    /// Those of the connection, or of the PROXY protocol.
+    Peer,
+    /// Those that Envoy took from `X-Forwarded-For`, too.
+    Forwarded,
+}
+
+/// The name of the identity header, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityHeader(pub String);
+
+impl<'a> Read<'a> for ClientIp {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const VALUES: [ClientIp; 2] = [ClientIp::Peer, ClientIp::Forwarded];
+        choice(node, &["peer", "forwarded"], &VALUES, place, findings)
+    }
+}
+
+/// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
+pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = WithoutKeys(findings).deserialize(&mut deserializer);
+    match read.and_then(|node| deserializer.end().map(|()| node)) {
+        Ok(node) => {
+            let fields = Fields::of(node?, &Place::ROOT, findings)?;
+            Some(config(fields, findings))
+        }
+        Err(error) => {
+            findings.add_bare(&Place::ROOT, syntax_problem(&error));
+            None
+        }
+    }
+}
+
+/// Reads the keys of a text that [`read`] has read. `on_key` gets each readable key with its index in `keys` and its place; `now` tells
+/// which have expired.
+pub fn read_keys<'a>(
+    text: &'a [u8],
+    now: Timestamp,
+    findings: &mut Findings,
+    on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
+) {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let keys = OnlyKeys(KeysSeed { now, findings, on_key });
+    if let Err(error) = keys.deserialize(&mut deserializer) {
+        findings.add_bare(&Place::ROOT, syntax_problem(&error));
+    }
+}
+
+fn syntax_problem(error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
+    let whole = error.to_string();
+    let at = format!(" at line {line} column {column}");
+    Problem::Syntax {
+        line,
+        column,
+        message: whole.strip_suffix(&at).unwrap_or(&whole).to_owned(),
+    }
+}
+
+fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a> {
+    let place = Place::ROOT;
+    // Editors look there for the JSON Schema.
+    let _: Option<Cow<'a, str>> = fields.take("$schema", findings);
+    // Read already; named here so that a near miss finds it.
+    let _ = fields.node("keys", findings);
+    let key_sources = fields
+        .node("key_sources", findings)
+        .map(|node| read_key_sources(node, &place.field("key_sources"), findings));
+    let anonymous = fields
+        .node("anonymous", findings)
+        .and_then(|node| read_anonymous(node, &place.field("anonymous"), findings));
+    let scopes = fields
+        .node("scopes", findings)
+        .map(|node| read_scopes(node, &place.field("scopes"), findings));
+    let identity_header = match fields.node("identity_header", findings) {
+        None => Some(IdentityHeader("X-Key-Id".into())),
+        Some(Node::Null) => None,
+        Some(node) => read_identity_header(node, &place.field("identity_header"), findings),
+    };
+    let config = Config {
+        key_sources: key_sources.unwrap_or_else(KeySource::by_default),
+        anonymous,
+        scopes: scopes.unwrap_or_default(),
+        cors: fields.take("cors", findings).unwrap_or_default(),
+        security_headers: fields
+            .take("security_headers", findings)
+            .unwrap_or_else(SecurityHeaders::by_default),
+        client_ip: fields.take("client_ip", findings).unwrap_or(ClientIp::Peer),
+        identity_header,
+        forward_api_key: fields.take("forward_api_key", findings).unwrap_or(true),
+        enforcement: fields.take("enforcement", findings).unwrap_or(Enforcement::Enforce),
+        docs_url: fields
+            .node("docs_url", findings)
+            .and_then(|node| read_docs_url(node, &place.field("docs_url"), findings)),
+    };
+    fields.finish(findings);
+    if let Some(IdentityHeader(name)) = &config.identity_header
+        && config
+            .key_sources
+            .iter()
+            .filter_map(KeySource::header)
+            .any(|header| header.is(name))
+    {
+        let at = place.field("identity_header");
+        findings.add(&at, &format_args!("{name:?}"), Problem::OwnedHeader);
+    }
+    config
+}
+
+fn read_anonymous<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Access<'a>> {
+    let mut fields = Fields::of(node, place, findings)?;
+    let access = read_access(&mut fields, place, findings);
+    fields.finish(findings);
+    Some(access)
+}
+
+fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<IdentityHeader> {
+    /// Envoy or the protocol gives these a meaning of their own.
+    const RESERVED: [&str; 6] = [
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+    ];
+    let name = HeaderName::read(node, place, findings)?;
+    if RESERVED.iter().any(|reserved| name.is(reserved)) {
+        findings.add(place, &Node::Text(name.0.into()), Problem::OwnedHeader);
+        return None;
+    }
+    Some(IdentityHeader(name.0))
+}
+
+fn read_docs_url(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<String> {
+    let url = String::read(node, place, findings)?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = url
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>'));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) || !plain {
+        findings.add(place, &Node::Text(url.into()), Problem::BadDocsUrl);
+        return None;
+    }
+    Some(url)
+}
+
+/// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is no object.
+struct WithoutKeys<'f>(&'f mut Findings);
+
+impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {
+    type Value = Option<Node<'a>>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(OneType(self))
+    }
+}
+
+impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
+    type Value = Option<Node<'a>>;
+
+    fn map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(Name(name)) = map.next_key()? {
+            let node = if name == "keys" {
+                map.next_value::<IgnoredAny>()?;
+                Node::List(Vec::new())
+            } else {
+                map.next_value()?
+            };
+            members.push((name, node));
+        }
+        Ok(Some(Node::Object(members)))
+    }
+
+    fn other(self, node: Node<'a>) -> Self::Value {
+        wrong_type(&node, "an object", &Place::ROOT, self.0)
+    }
+}
+
+/// The value of `keys` as a stream, and nothing else.
+struct OnlyKeys<'f, 'a>(KeysSeed<'f, 'a>);
+
+impl<'a> DeserializeSeed<'a> for OnlyKeys<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(OneType(self))
+    }
+}
+
+impl<'a> TypedVisitor<'a> for OnlyKeys<'_, 'a> {
+    type Value = ();
+
+    fn map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = Some(self.0);
+        while let Some(Name(name)) = map.next_key()? {
+            match keys.take_if(|_| name == "keys") {
+                Some(keys) => map.next_value_seed(keys)?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn other(self, _: Node<'a>) {}
+}
+
+struct KeysSeed<'f, 'a> {
+    now: Timestamp,
+    findings: &'f mut Findings,
+    on_key: &'f mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
+}
+
+impl<'a> DeserializeSeed<'a> for KeysSeed<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(OneType(self))
+    }
+}
+
+impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
+    type Value = ();
+
+    fn seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        let list = Place::ROOT.field("keys");
+        let mut index = 0;
+        while let Some(node) = seq.next_element()? {
+            let place = list.item(index);
+            if let Some(key) = read_key(node, self.now, &place, self.findings) {
+                (self.on_key)(index, key, &place, self.findings);
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn other(self, node: Node<'a>) {
+        let _: Option<()> = wrong_type(&node, "a list", &Place::ROOT.field("keys"), self.findings);
+    }
+}
+
+/// Reads one type as a stream and takes any other as a finding.
+trait TypedVisitor<'a>: Sized {
+    type Value;
+
+    fn seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(self.other(Node::List(Vec::new())))
+    }
+
+    fn map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(self.other(Node::Object(Vec::new())))
+    }
+
+    fn other(self, node: Node<'a>) -> Self::Value;
+}
+
+struct OneType<T>(T);
+
+impl<'a, T: TypedVisitor<'a>> Visitor<'a> for OneType<T> {
+    type Value = T::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, seq: A) -> Result<T::Value, A::Error> {
+        self.0.seq(seq)
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<T::Value, A::Error> {
+        self.0.map(map)
+    }
+
+    fn visit_unit<E>(self) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Bool(value)))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Number(value as f64)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Number(value as f64)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Number(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<T::Value, E> {
+        Ok(self.0.other(Node::Text(value.to_owned().into())))
+    }
+}

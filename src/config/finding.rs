@@ -1,0 +1,396 @@
+//! What is wrong with a configuration: each finding has its place, the value, the reason and the mend, and all are reported together.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::api_key::ApiKeyFault;
+use super::network::NetworkError;
+use super::origin::OriginError;
+use super::place::Place;
+
+/// Whether the filter refuses the configuration for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The configuration is used; somebody should know.
+    Warning,
+}
+
+/// One thing that is wrong, in a form that programs can compare.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each variant's words stand in `reason` and `mend`")]
+pub enum Problem {
+    Syntax {
+        line: usize,
+        column: usize,
+        message: String,
+    },
+    UnknownField {
+        nearest: Option<&'static str>,
+    },
+    DuplicateField,
+    MissingField {
+        name: &'static str,
+    },
+    WrongType {
+        expected: &'static str,
+        found: &'static str,
+    },
+    UnknownChoice {
+        choices: &'static [&'static str],
+        nearest: Option<&'static str>,
+    },
+    IllFormedId,
+    DuplicateId {
+        first: usize,
+    },
+    ApiKey(ApiKeyFault),
+    DuplicateApiKey {
+        first: usize,
+    },
+    NoKeySources,
+    KeySourceForm,
+    DuplicateKeySource,
+    BadParameterName,
+    BadLimit,
+    BadMaxAge,
+    BadTimestamp,
+    ExpiresBeforeItBegins,
+    SecretWithOrigins,
+    Origin(OriginError),
+    Network(NetworkError),
+    UnknownScope {
+        nearest: Option<String>,
+    },
+    TooManyRules,
+    BadIndexEntry,
+    NoMethods,
+    RulePath(&'static str),
+    NotAToken,
+    MethodCase,
+    ForbiddenMethod,
+    WildcardWithCredentials,
+    BadHeaderValue,
+    OwnedHeader,
+    SetAndRemoved,
+    SetTwice,
+    BadDirective,
+    BadDirectiveSource,
+    UnquotedKeyword,
+    BadDocsUrl,
+
+    AnyOrigin,
+    NullOrigin,
+    PlainHttpOrigin,
+    EveryAddress,
+    RawApiKey,
+    ShortApiKey {
+        bytes: usize,
+    },
+    NoOrigins,
+    QueryKeySource,
+    ExpiredKey,
+    IndexesWithoutScopes,
+    UnknownDirective {
+        nearest: Option<&'static str>,
+    },
+    PublicSuffixWildcard {
+        suffix: String,
+    },
+}
+
+impl Problem {
+    /// Whether the configuration is refused for it.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::AnyOrigin
+            | Self::NullOrigin
+            | Self::PlainHttpOrigin
+            | Self::EveryAddress
+            | Self::RawApiKey
+            | Self::ShortApiKey { .. }
+            | Self::NoOrigins
+            | Self::QueryKeySource
+            | Self::ExpiredKey
+            | Self::IndexesWithoutScopes
+            | Self::UnknownDirective { .. }
+            | Self::PublicSuffixWildcard { .. } => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+
+    /// Why it is wrong, as a clause without a full stop.
+    pub fn reason(&self) -> Cow<'static, str> {
+        match self {
+            Self::Syntax { message, .. } => format!("this is not JSON: {message}").into(),
+            Self::UnknownField { .. } => "there is no such field".into(),
+            Self::DuplicateField => "the field stands here twice".into(),
+            Self::MissingField { name } => format!("{name} is missing").into(),
+            Self::WrongType { expected, found } => format!("expected {expected}, found {found}").into(),
+            Self::UnknownChoice { choices, .. } => format!("it is one of {}", choices.join(", ")).into(),
+            Self::IllFormedId => "an id is 1 to 64 of A-Z a-z 0-9 . _ -".into(),
+            Self::DuplicateId { first } => format!("keys[{first}] has this id already").into(),
+            Self::ApiKey(ApiKeyFault::Empty) => "an API key is not empty".into(),
+            Self::ApiKey(ApiKeyFault::BadSha256) => "sha256: is followed by 64 hex digits".into(),
+            Self::ApiKey(ApiKeyFault::NotSendable) => {
+                "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end".into()
+            }
+            Self::DuplicateApiKey { first } => format!("keys[{first}] has this API key already").into(),
+            Self::NoKeySources => "without a source no request can carry a key".into(),
+            Self::KeySourceForm => "a source is either a header, with or without a scheme, or a query parameter".into(),
+            Self::DuplicateKeySource => "this source is listed already, and a key carried twice is refused".into(),
+            Self::BadParameterName => "a query parameter has a name".into(),
+            Self::BadLimit => "a limit is a whole number from 1 to 4294967295".into(),
+            Self::BadMaxAge => "max_age is a whole number of seconds from 0 to 86400".into(),
+            Self::BadTimestamp => "it is not a date and time of RFC 3339".into(),
+            Self::ExpiresBeforeItBegins => "expires_at is not after not_before, so the key is never valid".into(),
+            Self::SecretWithOrigins => "a secret key is never used from a browser, so it has no origins".into(),
+            Self::Origin(error) => error.fault.reason().into(),
+            Self::Network(error) => error.fault.reason().into(),
+            Self::UnknownScope { .. } => "no scope of this name is defined under scopes".into(),
+            Self::TooManyRules => "compiled together, the rules of these scopes need too much memory".into(),
+            Self::BadIndexEntry => {
+                "it matches no index: an entry is a name without / and %, or a prefix with one * at its end".into()
+            }
+            Self::NoMethods => "a rule without methods fits no request".into(),
+            Self::RulePath(reason) => (*reason).into(),
+            Self::NotAToken => "it is not a token of RFC 9110".into(),
+            Self::MethodCase => "methods are case-sensitive".into(),
+            Self::ForbiddenMethod => "browsers never send CONNECT, TRACE and TRACK (Fetch: forbidden methods)".into(),
+            Self::WildcardWithCredentials => "with credentials browsers take * literally, not as every name".into(),
+            Self::BadHeaderValue => {
+                "a header value has no line breaks, control characters, letters outside ASCII or white space at an end"
+                    .into()
+            }
+            Self::OwnedHeader => "keyfence or Envoy writes this header itself".into(),
+            Self::SetAndRemoved => "the header is both set and removed".into(),
+            Self::SetTwice => "the header is set here already".into(),
+            Self::BadDirective => "a CSP directive is named in letters and -".into(),
+            Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
+            Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
+            Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
+            Self::AnyOrigin => "every web page can use the key".into(),
+            Self::NullOrigin => "any page can have the origin null, from a sandboxed frame".into(),
+            Self::PlainHttpOrigin => "whoever sits on the network can change a page that came over http:".into(),
+            Self::EveryAddress => "every address is in this network".into(),
+            Self::RawApiKey => "whoever reads this configuration, or Envoy's config_dump, can use the key".into(),
+            Self::ShortApiKey { bytes } => format!("{bytes} bytes can be guessed").into(),
+            Self::NoOrigins => "a publishable key without origins works from every page".into(),
+            Self::QueryKeySource => "URLs with the key in them end up in logs, histories and Referer headers".into(),
+            Self::ExpiredKey => "the key has expired, so every request with it is refused".into(),
+            Self::IndexesWithoutScopes => {
+                "only a scope's rule says where in the path the index is, so every request is refused".into()
+            }
+            Self::UnknownDirective { .. } => "browsers ignore a CSP directive that they do not know".into(),
+            Self::PublicSuffixWildcard { suffix } => format!("anybody can register a name under {suffix}").into(),
+        }
+    }
+
+    /// What to write instead, as a clause without a full stop.
+    pub fn mend(&self) -> Cow<'static, str> {
+        let instead = |text: &Option<String>, otherwise: &'static str| -> Cow<'static, str> {
+            match text {
+                Some(text) => format!("write {text:?}").into(),
+                None => otherwise.into(),
+            }
+        };
+        match self {
+            Self::Syntax { line, column, .. } => format!("look at line {line}, column {column}").into(),
+            Self::UnknownField { nearest: Some(name) } => format!("did you mean {name}?").into(),
+            Self::UnknownField { nearest: None } => "take it out".into(),
+            Self::DuplicateField => "keep one of them".into(),
+            Self::MissingField { name } => format!("add {name}").into(),
+            Self::WrongType { found: "null", .. } => "leave the field out, or give it a value".into(),
+            Self::WrongType { found: "a boolean", expected: "a string" } => {
+                "put it in quotes: YAML reads on, off, yes, no, true and false as booleans".into()
+            }
+            Self::WrongType { found: "a number", expected: "a string" } => "put it in quotes".into(),
+            Self::WrongType { expected, .. } => format!("write {expected}").into(),
+            Self::UnknownChoice { nearest: Some(name), .. } => format!("did you mean {name:?}?").into(),
+            Self::UnknownChoice { nearest: None, .. } => "write one of these".into(),
+            Self::IllFormedId => "use only these characters".into(),
+            Self::DuplicateId { .. } => "give each key an id of its own".into(),
+            Self::ApiKey(ApiKeyFault::Empty) => "write the key's sha256: form, as keyfence hash prints it".into(),
+            Self::ApiKey(_) => "write the key's sha256: form, as keyfence hash prints it".into(),
+            Self::DuplicateApiKey { .. } => "give each key an API key of its own".into(),
+            Self::NoKeySources => "list a source, or leave the field out for Authorization: Bearer".into(),
+            Self::KeySourceForm => r#"write {"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"} or {"query": "api_key"}"#.into(),
+            Self::DuplicateKeySource => "keep one of them".into(),
+            Self::BadParameterName => r#"write it as in {"query": "api_key"}"#.into(),
+            Self::BadLimit => "write a whole number, or leave the field out for no limit".into(),
+            Self::BadMaxAge => "write a number of seconds in that range; browsers keep a preflight no longer than a day".into(),
+            Self::BadTimestamp => r#"write it as "2027-01-01T00:00:00Z""#.into(),
+            Self::ExpiresBeforeItBegins => "set expires_at to a later time".into(),
+            Self::SecretWithOrigins => r#"make it "publishable", or take allowed_origins out"#.into(),
+            Self::Origin(error) => instead(&error.suggestion, "write it as in \"https://yourapp.com\", \"https://*.yourapp.com\" or \"http://localhost:*\""),
+            Self::Network(error) => instead(&error.suggestion, "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\""),
+            Self::UnknownScope { nearest } => match nearest {
+                Some(name) => format!("did you mean {name:?}?").into(),
+                None => "define it under scopes".into(),
+            },
+            Self::TooManyRules => "write literal segments in place of * where you can".into(),
+            Self::BadIndexEntry => r#"write it as in "products" or "articles-*""#.into(),
+            Self::NoMethods => r#"list methods, or ["*"] for any"#.into(),
+            Self::RulePath(_) => r#"write it as in "/v1/indexes/{index}/search", "/v1/*/stats" or "/v1/**""#.into(),
+            Self::NotAToken => "use letters, digits and ! # $ % & ' * + - . ^ _ ` | ~ only".into(),
+            Self::MethodCase => "write it in upper case".into(),
+            Self::ForbiddenMethod => "take it out".into(),
+            Self::WildcardWithCredentials => "list the names, or set allow_credentials to false".into(),
+            Self::BadHeaderValue => "write the value on one line, in printable ASCII".into(),
+            Self::OwnedHeader => "take it out; CORS is configured under cors".into(),
+            Self::SetAndRemoved => "take it out of one of them".into(),
+            Self::SetTwice => "keep one of them".into(),
+            Self::BadDirective => "write it as in \"script-src\"".into(),
+            Self::BadDirectiveSource => "give each source an entry of its own".into(),
+            Self::UnquotedKeyword => "put it in single quotes, as in \"'self'\"".into(),
+            Self::BadDocsUrl => r#"write it as in "https://docs.example.com/errors""#.into(),
+            Self::AnyOrigin => "list the origins of your sites".into(),
+            Self::NullOrigin => "give the page an origin of its own".into(),
+            Self::PlainHttpOrigin => "serve the site over https:".into(),
+            Self::EveryAddress => "list the networks, or take allowed_ips out".into(),
+            Self::RawApiKey => "write its sha256: form, as keyfence hash prints it".into(),
+            Self::ShortApiKey { .. } => "make a new key with keyfence keygen".into(),
+            Self::NoOrigins => r#"list allowed_origins, or make the key "secret""#.into(),
+            Self::QueryKeySource => "carry the key in a header where the client can".into(),
+            Self::ExpiredKey => "take the key out, or set a later expires_at".into(),
+            Self::IndexesWithoutScopes => "give the key scopes whose rules have {index}".into(),
+            Self::UnknownDirective { nearest: Some(name) } => format!("did you mean {name}?").into(),
+            Self::UnknownDirective { nearest: None } => "look its name up".into(),
+            Self::PublicSuffixWildcard { .. } => "list the hosts that are yours".into(),
+        }
+    }
+}
+
+/// One problem at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// As in `keys[3].allowed_origins[1]`; empty for the configuration as a whole.
+    pub place: String,
+    /// The value as JSON, shortened; never an API key. Empty where the problem is that there is none.
+    pub value: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// `keys[3].allowed_origins[1]: "https://yourapp.com/": an origin has no trailing slash; write "https://yourapp.com"`
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.place.is_empty() {
+            "configuration"
+        } else {
+            &self.place
+        };
+        write!(f, "{place}: ")?;
+        if !self.value.is_empty() {
+            write!(f, "{}: ", self.value)?;
+        }
+        write!(f, "{}; {}", self.problem.reason(), self.problem.mend())
+    }
+}
+
+/// All findings of one configuration. However many there are, no more than [`Findings::KEPT`] of each severity are kept.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Findings {
+    errors: Kept,
+    warnings: Kept,
+}
+
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Kept {
+    first: Vec<Finding>,
+    count: usize,
+}
+
+impl Findings {
+    /// How many errors and how many warnings are kept; the rest is counted.
+    pub const KEPT: usize = 100;
+
+    /// The longest value shown, in bytes.
+    const VALUE_SHOWN: usize = 80;
+
+    /// Notes `problem` with `value` at `place`.
+    pub fn add(&mut self, place: &Place<'_>, value: &dyn fmt::Display, problem: Problem) {
+        let kept = match problem.severity() {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        kept.count += 1;
+        if kept.first.len() < Self::KEPT {
+            kept.first.push(Finding {
+                place: place.to_string(),
+                value: shortened(value.to_string()),
+                problem,
+            });
+        }
+    }
+
+    /// Notes a problem that no value shows.
+    pub fn add_bare(&mut self, place: &Place<'_>, problem: Problem) {
+        self.add(place, &"", problem);
+    }
+
+    /// The first errors, in the order of the configuration.
+    pub fn errors(&self) -> &[Finding] {
+        &self.errors.first
+    }
+
+    /// The first warnings, in the order of the configuration.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings.first
+    }
+
+    /// How many errors there are in all.
+    pub fn error_count(&self) -> usize {
+        self.errors.count
+    }
+
+    /// How many warnings there are in all.
+    pub fn warning_count(&self) -> usize {
+        self.warnings.count
+    }
+
+    /// Every kept finding as a line, errors first, and a line that counts what was not kept: the same text in the filter's log and
+    /// on the command line.
+    pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> + '_ {
+        [(Severity::Error, &self.errors), (Severity::Warning, &self.warnings)]
+            .into_iter()
+            .flat_map(|(severity, kept)| {
+                let name = match severity {
+                    Severity::Error => "errors",
+                    Severity::Warning => "warnings",
+                };
+                let left = kept.count - kept.first.len();
+                let rest = (left > 0).then(|| format!("and {left} more {name}"));
+                kept.first
+                    .iter()
+                    .map(Finding::to_string)
+                    .chain(rest)
+                    .map(move |line| (severity, line))
+            })
+    }
+}
+
+fn shortened(mut value: String) -> String {
+    if value.len() > Findings::VALUE_SHOWN {
+        value.truncate(value.floor_char_boundary(Findings::VALUE_SHOWN));
+        value.push('…');
+    }
+    value
+}
+
+/// The name most like `name`, where one is near enough to have been meant.
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let folded = name.to_ascii_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::osa_distance(&folded, &candidate.to_ascii_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|&(distance, candidate)| distance <= 1 + candidate.len() / 4)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}

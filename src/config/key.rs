@@ -1,0 +1,278 @@
+//! `keys[]` and `anonymous`.
+
+use std::borrow::Cow;
+
+use super::api_key::ApiKey;
+use super::finding::{Findings, Problem};
+use super::index::IndexPattern;
+use super::network::Network;
+use super::node::Node;
+use super::origin::OriginPattern;
+use super::place::Place;
+use super::read::{Fields, Read, choice, whole_number, wrong_type};
+use super::timestamp::Timestamp;
+
+/// One entry of `keys`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key<'a> {
+    /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub id: Cow<'a, str>,
+    /// Each is valid, so that a key can be rotated. Not empty.
+    pub api_keys: Vec<ApiKey>,
+    /// Where the key may be seen.
+    pub kind: Kind,
+    /// The key is refused from then on back, if any.
+    pub not_before: Option<Timestamp>,
+    /// The key is refused from then on, if any.
+    pub expires_at: Option<Timestamp>,
+    /// From where, for what and how often it may be used.
+    pub access: Access<'a>,
+}
+
+/// What `anonymous` and every key have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Access<'a> {
+    /// `false` switches it off without taking it out.
+    pub enabled: bool,
+    /// Empty: the origin is not checked.
+    pub allowed_origins: Vec<OriginPattern>,
+    /// What becomes of a request whose origin is not listed.
+    pub origin_check: OriginCheck,
+    /// Empty: the address is not checked.
+    pub allowed_ips: Vec<Network>,
+    /// Names of scopes; `None`: any method and path.
+    pub scopes: Option<Vec<Cow<'a, str>>>,
+    /// `None`: any index.
+    pub indexes: Option<Vec<IndexPattern<'a>>>,
+    /// Requests in any 60 seconds, from 1; `None`: no limit.
+    pub rate_limit_per_minute: Option<u32>,
+    /// `None`: what the whole policy says.
+    pub enforcement: Option<Enforcement>,
+}
+
+/// Whether a key is made to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It stands in browser code.
+    Publishable,
+    /// It stays on servers, and is refused from a browser.
+    Secret,
+}
+
+/// How `allowed_origins` is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginCheck {
+    /// A request without a listed origin is refused.
+    Required,
+    /// A request with an origin that is not listed is refused.
+    IfPresent,
+    /// Nothing is refused; browsers keep the response from pages that are not listed.
+    CorsOnly,
+}
+
+/// Whether the policy's verdicts take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforcement {
+    /// They do.
+    Enforce,
+    /// They are counted and logged only.
+    Report,
+}
+
+impl<'a> Read<'a> for Kind {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const VALUES: [Kind; 2] = [Kind::Publishable, Kind::Secret];
+        choice(node, &["publishable", "secret"], &VALUES, place, findings)
+    }
+}
+
+impl<'a> Read<'a> for OriginCheck {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const VALUES: [OriginCheck; 3] = [OriginCheck::Required, OriginCheck::IfPresent, OriginCheck::CorsOnly];
+        choice(node, &["required", "if_present", "cors_only"], &VALUES, place, findings)
+    }
+}
+
+impl<'a> Read<'a> for Enforcement {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const VALUES: [Enforcement; 2] = [Enforcement::Enforce, Enforcement::Report];
+        choice(node, &["enforce", "report"], &VALUES, place, findings)
+    }
+}
+
+impl<'a> Read<'a> for OriginPattern {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let text = Cow::read(node, place, findings)?;
+        let pattern = match OriginPattern::parse(&text) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                findings.add(place, &Node::Text(text), Problem::Origin(error));
+                return None;
+            }
+        };
+        let doubt = match &pattern {
+            OriginPattern::Any => Some(Problem::AnyOrigin),
+            OriginPattern::Null => Some(Problem::NullOrigin),
+            OriginPattern::Tuple(tuple) => {
+                (tuple.scheme == "http" && !tuple.is_loopback()).then_some(Problem::PlainHttpOrigin)
+            }
+        };
+        if let Some(problem) = doubt {
+            findings.add(place, &Node::Text(text), problem);
+        }
+        Some(pattern)
+    }
+}
+
+impl<'a> Read<'a> for Network {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let text = Cow::read(node, place, findings)?;
+        match Network::parse(&text) {
+            Ok(network) => {
+                if network.is_everything() {
+                    findings.add(place, &network, Problem::EveryAddress);
+                }
+                Some(network)
+            }
+            Err(error) => {
+                findings.add(place, &Node::Text(text), Problem::Network(error));
+                None
+            }
+        }
+    }
+}
+
+impl<'a> Read<'a> for Timestamp {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let text = Cow::read(node, place, findings)?;
+        let parsed = Timestamp::parse(&text);
+        if parsed.is_none() {
+            findings.add(place, &Node::Text(text), Problem::BadTimestamp);
+        }
+        parsed
+    }
+}
+
+/// A raw key's length is shown in place of the key.
+impl<'a> Read<'a> for ApiKey {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        /// Under this many bytes a raw key is worth a warning.
+        const SHORT: usize = 16;
+        let Node::Text(text) = node else {
+            return wrong_type(&node, "a string", place, findings);
+        };
+        let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
+        let key = match ApiKey::parse(&text) {
+            Ok(key) => key,
+            Err(fault) => {
+                findings.add(place, &shown, Problem::ApiKey(fault));
+                return None;
+            }
+        };
+        if let Some(bytes) = key.raw_length {
+            findings.add(place, &shown, Problem::RawApiKey);
+            if bytes < SHORT {
+                findings.add(place, &shown, Problem::ShortApiKey { bytes });
+            }
+        }
+        Some(key)
+    }
+}
+
+/// One key or a list of them.
+fn read_api_keys(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<ApiKey> {
+    match node {
+        Node::List(items) if items.is_empty() => {
+            findings.add(place, &"[]", Problem::ApiKey(super::api_key::ApiKeyFault::Empty));
+            Vec::new()
+        }
+        Node::List(_) => Vec::read(node, place, findings).unwrap_or_default(),
+        Node::Text(_) => ApiKey::read(node, place, findings).into_iter().collect(),
+        other => wrong_type(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
+    }
+}
+
+fn read_id<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Cow<'a, str>> {
+    let id: Cow<'a, str> = Cow::read(node, place, findings)?;
+    let well_formed = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if !well_formed {
+        findings.add(place, &Node::Text(id), Problem::IllFormedId);
+        return None;
+    }
+    Some(id)
+}
+
+fn read_limit(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Option<u32> {
+    let name = "rate_limit_per_minute";
+    let node = fields.node(name, findings)?;
+    let limit = whole_number(&node).filter(|&limit| limit > 0);
+    if limit.is_none() {
+        findings.add(&place.field(name), &node, Problem::BadLimit);
+    }
+    limit
+}
+
+/// The fields that a key shares with `anonymous`, where each may be left out.
+pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings: &mut Findings) -> Access<'a> {
+    // For people only.
+    let _: Option<Cow<'a, str>> = fields.take("name", findings);
+    let access = Access {
+        enabled: fields.take("enabled", findings).unwrap_or(true),
+        allowed_origins: fields.take("allowed_origins", findings).unwrap_or_default(),
+        origin_check: fields.take("origin_check", findings).unwrap_or(OriginCheck::Required),
+        allowed_ips: fields.take("allowed_ips", findings).unwrap_or_default(),
+        scopes: fields.take("scopes", findings),
+        indexes: fields.take("indexes", findings),
+        rate_limit_per_minute: read_limit(fields, place, findings),
+        enforcement: fields.take("enforcement", findings),
+    };
+    if access.indexes.is_some() && access.scopes.is_none() {
+        findings.add_bare(&place.field("indexes"), Problem::IndexesWithoutScopes);
+    }
+    access
+}
+
+/// Reads one entry of `keys`. `now` tells which keys have expired.
+pub fn read_key<'a>(node: Node<'a>, now: Timestamp, place: &Place<'_>, findings: &mut Findings) -> Option<Key<'a>> {
+    let errors_before = findings.error_count();
+    let mut fields = Fields::of(node, place, findings)?;
+    let id = fields
+        .require("id", findings)
+        .and_then(|node| read_id(node, &place.field("id"), findings));
+    let api_keys = fields
+        .require("api_key", findings)
+        .map(|node| read_api_keys(node, &place.field("api_key"), findings));
+    let kind = fields.take("kind", findings).unwrap_or(Kind::Publishable);
+    let not_before: Option<Timestamp> = fields.take("not_before", findings);
+    let expires_at: Option<Timestamp> = fields.take("expires_at", findings);
+    let access = read_access(&mut fields, place, findings);
+    fields.finish(findings);
+
+    if let (Some(begin), Some(end)) = (not_before, expires_at)
+        && end <= begin
+    {
+        findings.add_bare(&place.field("expires_at"), Problem::ExpiresBeforeItBegins);
+    }
+    if expires_at.is_some_and(|end| end <= now) {
+        findings.add_bare(&place.field("expires_at"), Problem::ExpiredKey);
+    }
+    match (kind, access.allowed_origins.is_empty()) {
+        (Kind::Secret, false) => findings.add_bare(&place.field("allowed_origins"), Problem::SecretWithOrigins),
+        // A list that could not be read looks empty here.
+        (Kind::Publishable, true) if findings.error_count() == errors_before => {
+            findings.add_bare(place, Problem::NoOrigins)
+        }
+        _ => {}
+    }
+    Some(Key {
+        id: id?,
+        api_keys: api_keys?,
+        kind,
+        not_before,
+        expires_at,
+        access,
+    })
+}

@@ -1,0 +1,110 @@
+//! `key_sources`: where a request carries its key.
+
+use std::borrow::Cow;
+
+use super::finding::{Findings, Problem};
+use super::node::Node;
+use super::place::Place;
+use super::read::{Fields, Read};
+use super::token::{HeaderName, is_token};
+
+/// One place in a request where a key may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A header whose whole value is the key.
+    Header(HeaderName),
+    /// A header whose value is a scheme and the key (RFC 9110, section 11.4).
+    Scheme {
+        /// The header.
+        header: HeaderName,
+        /// Compared without regard to case.
+        scheme: String,
+    },
+    /// A parameter of the URL's query.
+    Query(String),
+}
+
+impl KeySource {
+    /// The header that carries the key, if one does.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            KeySource::Header(header) | KeySource::Scheme { header, .. } => Some(header),
+            KeySource::Query(_) => None,
+        }
+    }
+
+    /// What a policy has that names no sources.
+    pub fn by_default() -> Vec<KeySource> {
+        vec![KeySource::Scheme {
+            header: HeaderName("Authorization".into()),
+            scheme: "Bearer".into(),
+        }]
+    }
+}
+
+impl<'a> Read<'a> for KeySource {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let errors_before = findings.error_count();
+        let mut fields = Fields::of(node, place, findings)?;
+        let header: Option<HeaderName> = fields.take("header", findings);
+        let scheme: Option<Cow<'a, str>> = fields.take("scheme", findings);
+        let query: Option<Cow<'a, str>> = fields.take("query", findings);
+        fields.finish(findings);
+        if findings.error_count() > errors_before {
+            return None;
+        }
+        match (header, scheme, query) {
+            (Some(header), None, None) => Some(KeySource::Header(header)),
+            (Some(header), Some(scheme), None) => {
+                if !is_token(&scheme) {
+                    findings.add(&place.field("scheme"), &Node::Text(scheme), Problem::NotAToken);
+                    return None;
+                }
+                let scheme = scheme.into_owned();
+                Some(KeySource::Scheme { header, scheme })
+            }
+            (None, None, Some(name)) => {
+                if name.is_empty() {
+                    findings.add(&place.field("query"), &Node::Text(name), Problem::BadParameterName);
+                    return None;
+                }
+                findings.add(
+                    &place.field("query"),
+                    &Node::Text(name.clone()),
+                    Problem::QueryKeySource,
+                );
+                Some(KeySource::Query(name.into_owned()))
+            }
+            _ => {
+                findings.add_bare(place, Problem::KeySourceForm);
+                None
+            }
+        }
+    }
+}
+
+/// Reads the list, which is not empty and has no source twice.
+pub fn read_key_sources(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<KeySource> {
+    if node == Node::List(Vec::new()) {
+        findings.add(place, &"[]", Problem::NoKeySources);
+        return Vec::new();
+    }
+    let sources: Vec<KeySource> = Vec::read(node, place, findings).unwrap_or_default();
+    for (index, source) in sources.iter().enumerate() {
+        if sources.iter().take(index).any(|earlier| is_same(earlier, source)) {
+            findings.add_bare(&place.item(index), Problem::DuplicateKeySource);
+        }
+    }
+    sources
+}
+
+fn is_same(one: &KeySource, other: &KeySource) -> bool {
+    match (one, other) {
+        (KeySource::Header(a), KeySource::Header(b)) => a.is(&b.0),
+        (KeySource::Scheme { header: a, scheme: s }, KeySource::Scheme { header: b, scheme: t }) => {
+            a.is(&b.0) && s.eq_ignore_ascii_case(t)
+        }
+        (KeySource::Query(a), KeySource::Query(b)) => a == b,
+        _ => false,
+    }
+}

@@ -1,0 +1,26 @@
+//! What the operator wrote: the plugin configuration, read and checked field by field.
+//!
+//! Everything here is parsed into types that can only hold what is right; what cannot be is a [`Finding`] with place, value, reason
+//! and mend. All findings of a configuration come together, whichever is first.
+
+pub mod api_key;
+pub mod cors;
+mod csp;
+mod document;
+pub mod finding;
+pub mod index;
+pub mod key;
+pub mod key_source;
+pub mod network;
+mod node;
+pub mod origin;
+pub mod place;
+mod punycode;
+mod read;
+pub mod scope;
+pub mod security_headers;
+pub mod timestamp;
+pub mod token;
+
+pub use document::{ClientIp, Config, IdentityHeader, read, read_keys};
+pub use finding::{Finding, Findings, Problem, Severity};

@@ -1,0 +1,231 @@
+//! Networks in CIDR notation (RFC 4632, RFC 4291), and the spellings of an address that have let attackers through.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 or IPv6 network: its first address and the length of its prefix in bits. No host bit is set, and an IPv4 network is
+/// never in its IPv4-mapped IPv6 form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    first: IpAddr,
+    prefix: u8,
+}
+
+/// Why a network is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkFault {
+    /// Neither an address nor `address/prefix`.
+    NotANetwork,
+    /// Bits after the prefix are set.
+    HostBits,
+    /// A zone (`%eth0`) has a meaning on one machine only.
+    Zone,
+    /// `010.0.0.1` is 8.0.0.1 to some and 10.0.0.1 to others.
+    LeadingZeros,
+    /// An IPv4-mapped IPv6 address is the IPv4 address.
+    Mapped,
+    /// Over 32 bits for IPv4, over 128 for IPv6, or no plain number.
+    BadPrefix,
+}
+
+impl NetworkFault {
+    /// The reason in a plain clause.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotANetwork => "a network is an IPv4 or IPv6 address, alone or with /prefix",
+            Self::HostBits => "bits after the prefix are set",
+            Self::Zone => "a zone has a meaning on one machine only",
+            Self::LeadingZeros => "numbers with leading zeros are read as octal by some and as decimal by others",
+            Self::Mapped => "an IPv4-mapped IPv6 address is the IPv4 address",
+            Self::BadPrefix => "a prefix is 0 to 32 for IPv4 and 0 to 128 for IPv6",
+        }
+    }
+}
+
+/// A refused network: why, and the network that was probably meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkError {
+    /// What is wrong.
+    pub fault: NetworkFault,
+    /// The network to write instead.
+    pub suggestion: Option<String>,
+}
+
+impl NetworkFault {
+    fn suggest(self, network: impl Into<Option<String>>) -> NetworkError {
+        let suggestion: Option<String> = network.into();
+        NetworkError {
+            fault: self,
+            suggestion: suggestion.filter(|text| Network::parse(text).is_ok()),
+        }
+    }
+}
+
+impl Network {
+    /// Reads `address` or `address/prefix`; an address alone is the network of just itself.
+    pub fn parse(text: &str) -> Result<Network, NetworkError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        if let Some((bare, _)) = address.split_once('%') {
+            return Err(NetworkFault::Zone.suggest(with_prefix(bare, prefix)));
+        }
+        let Ok(parsed) = address.parse::<IpAddr>() else {
+            return Err(match without_leading_zeros(address) {
+                Some(plain) => NetworkFault::LeadingZeros.suggest(with_prefix(&plain, prefix)),
+                None => NetworkFault::NotANetwork.suggest(None),
+            });
+        };
+        let prefix = match prefix {
+            Some(digits) => prefix_bits(digits, parsed)?,
+            None => width(parsed),
+        };
+        if let IpAddr::V6(address) = parsed
+            && let Some(v4) = address.to_ipv4_mapped()
+        {
+            let suggestion = prefix.checked_sub(96).map(|bits| format!("{v4}/{bits}"));
+            return Err(NetworkFault::Mapped.suggest(suggestion));
+        }
+        let network = Network {
+            first: masked(parsed, prefix),
+            prefix,
+        };
+        if network.first != parsed {
+            return Err(NetworkFault::HostBits.suggest(network.to_string()));
+        }
+        Ok(network)
+    }
+
+    /// Every address of its family.
+    pub fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
+    /// The first and the last address.
+    pub fn range(&self) -> (IpAddr, IpAddr) {
+        let last = match self.first {
+            IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from(u32::from(first) | !mask_v4(self.prefix))),
+            IpAddr::V6(first) => IpAddr::V6(Ipv6Addr::from(u128::from(first) | !mask_v6(self.prefix))),
+        };
+        (self.first, last)
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix)
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn mask_v4(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
+}
+
+fn mask_v6(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => Ipv4Addr::from(u32::from(a) & mask_v4(prefix)).into(),
+        IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & mask_v6(prefix)).into(),
+    }
+}
+
+fn prefix_bits(digits: &str, address: IpAddr) -> Result<u8, NetworkError> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    match digits.parse::<u8>() {
+        Ok(bits) if plain && bits <= width(address) => {
+            if digits.len() > 1 && digits.starts_with('0') {
+                return Err(NetworkFault::LeadingZeros.suggest(format!("{address}/{bits}")));
+            }
+            Ok(bits)
+        }
+        _ => Err(NetworkFault::BadPrefix.suggest(None)),
+    }
+}
+
+/// The decimal reading of a dotted quad that has leading zeros.
+fn without_leading_zeros(address: &str) -> Option<String> {
+    let octets: Option<Vec<String>> = address
+        .split('.')
+        .map(|octet| octet.parse::<u8>().ok().map(|number| number.to_string()))
+        .collect();
+    octets.filter(|octets| octets.len() == 4).map(|octets| octets.join("."))
+}
+
+fn with_prefix(address: &str, prefix: Option<&str>) -> String {
+    match prefix {
+        Some(prefix) => format!("{address}/{prefix}"),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_have_one_reading() {
+        for (text, first, last) in [
+            ("192.168.1.0/24", "192.168.1.0", "192.168.1.255"),
+            ("10.0.0.0/8", "10.0.0.0", "10.255.255.255"),
+            ("0.0.0.0/0", "0.0.0.0", "255.255.255.255"),
+            ("203.0.113.7", "203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7/32", "203.0.113.7", "203.0.113.7"),
+            ("2001:db8::/32", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("::1", "::1", "::1"),
+            ("::/0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("2001:DB8:0:0:0:0:0:1", "2001:db8::1", "2001:db8::1"),
+        ] {
+            let network = Network::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+            assert_eq!(
+                network.range(),
+                (first.parse().unwrap(), last.parse().unwrap()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn doubtful_spellings_are_refused_with_what_was_meant() {
+        use NetworkFault::*;
+        for (text, fault, suggestion) in [
+            ("", NotANetwork, None),
+            ("localhost", NotANetwork, None),
+            ("10.0.0", NotANetwork, None),
+            ("0x7f.0.0.1", NotANetwork, None),
+            ("10.0.0.0/8 ", BadPrefix, None),
+            ("10.0.0.0/", BadPrefix, None),
+            ("10.0.0.0/33", BadPrefix, None),
+            ("10.0.0.0/+8", BadPrefix, None),
+            ("10.0.0.0/255.0.0.0", BadPrefix, None),
+            ("2001:db8::/129", BadPrefix, None),
+            ("10.0.0.0/08", LeadingZeros, Some("10.0.0.0/8")),
+            ("010.0.0.1", LeadingZeros, Some("10.0.0.1")),
+            ("192.168.001.0/24", LeadingZeros, Some("192.168.1.0/24")),
+            ("192.168.1.7/24", HostBits, Some("192.168.1.0/24")),
+            ("10.1.0.0/0", HostBits, Some("0.0.0.0/0")),
+            ("2001:db8::1/32", HostBits, Some("2001:db8::/32")),
+            ("fe80::1%eth0", Zone, Some("fe80::1")),
+            ("fe80::%1/64", Zone, Some("fe80::/64")),
+            ("::ffff:10.0.0.0/104", Mapped, Some("10.0.0.0/8")),
+            ("::ffff:a00:1", Mapped, Some("10.0.0.1/32")),
+            ("::ffff:0:0/64", Mapped, None),
+        ] {
+            let error = Network::parse(text).expect_err(text);
+            assert_eq!(
+                (error.fault, error.suggestion.as_deref()),
+                (fault, suggestion),
+                "{text}"
+            );
+        }
+    }
+}

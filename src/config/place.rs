@@ -1,0 +1,88 @@
+//! Where in the configuration a thing stands: `keys[3].allowed_origins[1]`.
+
+use std::fmt;
+
+/// A path into the configuration. It borrows its parent, so that nothing is allocated until a finding names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p> {
+    parent: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Field(&'p str),
+    Item(usize),
+}
+
+impl<'p> Place<'p> {
+    /// The configuration itself.
+    pub const ROOT: Place<'static> = Place {
+        parent: None,
+        step: Step::Root,
+    };
+
+    /// The field `name` of the object at this place.
+    pub fn field(&'p self, name: &'p str) -> Place<'p> {
+        Place {
+            parent: Some(self),
+            step: Step::Field(name),
+        }
+    }
+
+    /// The item `index`, from 0, of the list at this place.
+    pub fn item(&'p self, index: usize) -> Place<'p> {
+        Place {
+            parent: Some(self),
+            step: Step::Item(index),
+        }
+    }
+}
+
+/// Names that read well after a dot; any other stands in brackets and quotes.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$'))
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        let at_start = matches!(self.parent, Some(Place { step: Step::Root, .. }));
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Item(index) => write!(f, "[{index}]"),
+            Step::Field(name) if !is_plain(name) => write!(f, "[{name:?}]"),
+            Step::Field(name) if at_start => f.write_str(name),
+            Step::Field(name) => write!(f, ".{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_as_one_would_write_it() {
+        let keys = Place::ROOT.field("keys");
+        let key = keys.item(3);
+        let origins = key.field("allowed_origins");
+        let set = Place::ROOT.field("set");
+        for (place, text) in [
+            (Place::ROOT, ""),
+            (keys, "keys"),
+            (origins.item(1), "keys[3].allowed_origins[1]"),
+            (set.field("X-Frame-Options"), "set.X-Frame-Options"),
+            (set.field("a b"), "set[\"a b\"]"),
+            (Place::ROOT.field("a.b"), "[\"a.b\"]"),
+        ] {
+            assert_eq!(place.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `security_headers`: what every response carries, and what it must not.
+
+use super::csp::ContentSecurityPolicy;
+use super::finding::{Findings, Problem};
+use super::node::Node;
+use super::place::Place;
+use super::read::{Fields, Read, choice, wrong_type};
+use super::token::{HeaderName, is_token};
+
+/// The headers of a preset, changed by what is set and removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecurityHeaders {
+    /// In the order in which they are sent. Each name stands here once.
+    pub set: Vec<SecurityHeader>,
+    /// Taken from every response. None of them is set.
+    pub remove: Vec<HeaderName>,
+}
+
+/// One header that every response carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityHeader {
+    /// Its name as written.
+    pub name: HeaderName,
+    /// Printable ASCII on one line.
+    pub value: String,
+    /// What becomes of a header of this name that the upstream sent.
+    pub mode: SetMode,
+}
+
+/// What becomes of the upstream's own header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetMode {
+    /// It is replaced.
+    Overwrite,
+    /// It stays, and nothing is set.
+    IfAbsent,
+}
+
+const PRESETS: [&str; 4] = ["default", "owasp", "api", "none"];
+
+const DEFAULT: &[(&str, &str)] = &[
+    (
+        "Strict-Transport-Security",
+        "max-age=31536000; includeSubDomains; preload",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("X-XSS-Protection", "1; mode=block"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Content-Security-Policy", "default-src 'self'"),
+];
+
+/// The OWASP Secure Headers Project's list of headers to add, less `Clear-Site-Data`, which would log every user out.
+const OWASP: &[(&str, &str)] = &[
+    ("Cache-Control", "no-store, max-age=0"),
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors 'none'; upgrade-insecure-requests",
+    ),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (
+        "Permissions-Policy",
+        "accelerometer=(), autoplay=(), camera=(), cross-origin-isolated=(), display-capture=(), encrypted-media=(), fullscreen=(), \
+         geolocation=(), gyroscope=(), keyboard-map=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), \
+         publickey-credentials-get=(), screen-wake-lock=(), sync-xhr=(self), usb=(), web-share=(), xr-spatial-tracking=(), \
+         clipboard-read=(), clipboard-write=(), gamepad=(), hid=(), idle-detection=(), interest-cohort=(), serial=(), unload=()",
+    ),
+    ("Referrer-Policy", "no-referrer"),
+    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-DNS-Prefetch-Control", "off"),
+    ("X-Frame-Options", "deny"),
+    ("X-Permitted-Cross-Domain-Policies", "none"),
+];
+
+const API: &[(&str, &str)] = &[
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (
+        "Strict-Transport-Security",
+        "max-age=31536000; includeSubDomains; preload",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("X-XSS-Protection", "0"),
+];
+
+fn preset(headers: &[(&str, &str)]) -> Vec<SecurityHeader> {
+    headers
+        .iter()
+        .map(|(name, value)| SecurityHeader {
+            name: HeaderName((*name).into()),
+            value: (*value).into(),
+            mode: SetMode::Overwrite,
+        })
+        .collect()
+}
+
+/// Headers that frame the message, or that another part of the filter writes.
+fn is_owned(name: &HeaderName) -> bool {
+    const OWNED: [&str; 9] = [
+        "vary",
+        "connection",
+        "content-length",
+        "content-encoding",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+        "trailer",
+        "te",
+    ];
+    let name = name.lower();
+    OWNED.contains(&&*name) || name.starts_with("access-control-")
+}
+
+/// A field value (RFC 9110, section 5.5), without the bytes over 0x7F that it still tolerates.
+fn is_header_value(value: &str) -> bool {
+    value.trim() == value && value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
+}
+
+impl<'a> Read<'a> for SetMode {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const VALUES: [SetMode; 2] = [SetMode::Overwrite, SetMode::IfAbsent];
+        choice(node, &["overwrite", "if_absent"], &VALUES, place, findings)
+    }
+}
+
+/// A header as `set` writes it; `None` takes a preset's away.
+type Setting = Option<(String, SetMode)>;
+
+fn read_setting(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<Setting> {
+    let (value, mode) = match node {
+        Node::Null => return Some(None),
+        Node::Text(value) => (value.into_owned(), SetMode::Overwrite),
+        Node::Object(_) => {
+            let mut fields = Fields::of(node, place, findings)?;
+            let value = fields
+                .require("value", findings)
+                .and_then(|node| String::read(node, &place.field("value"), findings));
+            let mode = fields.take("mode", findings).unwrap_or(SetMode::Overwrite);
+            fields.finish(findings);
+            (value?, mode)
+        }
+        other => {
+            return wrong_type(
+                &other,
+                "a string, an object with value and mode, or null",
+                place,
+                findings,
+            );
+        }
+    };
+    if !is_header_value(&value) {
+        findings.add(place, &Node::Text(value.into()), Problem::BadHeaderValue);
+        return None;
+    }
+    Some(Some((value, mode)))
+}
+
+fn read_set(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<(HeaderName, Setting)> {
+    let Node::Object(members) = node else {
+        return wrong_type(&node, "an object", place, findings).unwrap_or_default();
+    };
+    let mut set: Vec<(HeaderName, Setting)> = Vec::new();
+    for (name, node) in members {
+        let at = place.field(&name);
+        let setting = read_setting(node, &at, findings);
+        let header = HeaderName(name.clone().into_owned());
+        let problem = if !is_token(&name) {
+            Problem::NotAToken
+        } else if is_owned(&header) {
+            Problem::OwnedHeader
+        } else if set.iter().any(|(earlier, _)| earlier.is(&name)) {
+            Problem::SetTwice
+        } else {
+            set.extend(setting.map(|setting| (header, setting)));
+            continue;
+        };
+        findings.add(&at, &format_args!("{name:?}"), problem);
+    }
+    set
+}
+
+/// Replaces the header of this name, adds it, or takes it away.
+fn apply(headers: &mut Vec<SecurityHeader>, name: HeaderName, setting: Setting) {
+    let existing = headers.iter().position(|header| header.name.is(&name.0));
+    match (setting, existing) {
+        (Some((value, mode)), Some(index)) => {
+            if let Some(header) = headers.get_mut(index) {
+                *header = SecurityHeader { name, value, mode };
+            }
+        }
+        (Some((value, mode)), None) => headers.push(SecurityHeader { name, value, mode }),
+        (None, Some(index)) => {
+            headers.remove(index);
+        }
+        (None, None) => {}
+    }
+}
+
+impl SecurityHeaders {
+    /// What a policy has that says nothing of security headers.
+    pub fn by_default() -> Self {
+        SecurityHeaders {
+            set: preset(DEFAULT),
+            remove: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Read<'a> for SecurityHeaders {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const CSP: &str = "content_security_policy";
+        let mut fields = Fields::of(node, place, findings)?;
+        let values = [DEFAULT, OWASP, API, &[]];
+        let chosen = fields
+            .node("preset", findings)
+            .and_then(|node| choice(node, &PRESETS, &values, &place.field("preset"), findings));
+        let mut headers = preset(chosen.unwrap_or(DEFAULT));
+        let set = fields
+            .node("set", findings)
+            .map(|node| read_set(node, &place.field("set"), findings))
+            .unwrap_or_default();
+        let csp: Option<ContentSecurityPolicy> = fields.take(CSP, findings);
+        let remove: Vec<HeaderName> = fields.take("remove", findings).unwrap_or_default();
+        fields.finish(findings);
+
+        if csp.is_some() && set.iter().any(|(name, _)| name.is("content-security-policy")) {
+            findings.add_bare(&place.field(CSP), Problem::SetTwice);
+        }
+        let remove_at = place.field("remove");
+        for (index, name) in remove.iter().enumerate() {
+            if set.iter().any(|(set, setting)| setting.is_some() && set.is(&name.0)) {
+                findings.add(
+                    &remove_at.item(index),
+                    &format_args!("{:?}", name.0),
+                    Problem::SetAndRemoved,
+                );
+            } else if is_owned(name) {
+                findings.add(
+                    &remove_at.item(index),
+                    &format_args!("{:?}", name.0),
+                    Problem::OwnedHeader,
+                );
+            }
+        }
+        for (name, setting) in set {
+            apply(&mut headers, name, setting);
+        }
+        if let Some(ContentSecurityPolicy(value)) = csp {
+            let name = HeaderName("Content-Security-Policy".into());
+            apply(&mut headers, name, Some((value, SetMode::Overwrite)));
+        }
+        // A removed header is one of the preset's that the operator does not want.
+        headers.retain(|header| !remove.iter().any(|name| name.is(&header.name.0)));
+        Some(SecurityHeaders { set: headers, remove })
+    }
+}

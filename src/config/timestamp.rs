@@ -1,0 +1,114 @@
+//! Points in time as RFC 3339 writes them.
+
+/// Seconds since the Unix epoch. Fractions of a second are cut off, which ends a key's life early rather than late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Reads `2026-01-01T00:00:00Z` (RFC 3339, section 5.6); `None` for anything else, a date that is in no calendar included.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let (year, rest) = number(text, 4)?;
+        let (month, rest) = number(rest.strip_prefix('-')?, 2)?;
+        let (day, rest) = number(rest.strip_prefix('-')?, 2)?;
+        let (hour, rest) = number(rest.strip_prefix(['T', 't', ' '])?, 2)?;
+        let (minute, rest) = number(rest.strip_prefix(':')?, 2)?;
+        let (second, rest) = number(rest.strip_prefix(':')?, 2)?;
+        let rest = without_fraction(rest)?;
+        let offset = offset_seconds(rest)?;
+        // A leap second (60) counts as the second after it.
+        let valid = (1..=12).contains(&month)
+            && (1..=days_in_month(year, month)).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second <= 60;
+        let time = hour * 3600 + minute * 60 + second;
+        valid.then(|| Timestamp(days_from_epoch(year, month, day) * 86_400 + time - offset))
+    }
+}
+
+/// `length` decimal digits, and what follows them.
+fn number(text: &str, length: usize) -> Option<(i64, &str)> {
+    let (digits, rest) = text.split_at_checked(length)?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    Some((digits.parse().ok().filter(|_| plain)?, rest))
+}
+
+fn without_fraction(text: &str) -> Option<&str> {
+    let Some(fraction) = text.strip_prefix('.') else {
+        return Some(text);
+    };
+    let rest = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < fraction.len()).then_some(rest)
+}
+
+fn offset_seconds(text: &str) -> Option<i64> {
+    let sign = match text.chars().next()? {
+        'Z' | 'z' if text.len() == 1 => return Some(0),
+        '+' => 1,
+        '-' => -1,
+        _ => return None,
+    };
+    let (hours, rest) = number(text.get(1..)?, 2)?;
+    let (minutes, rest) = number(rest.strip_prefix(':')?, 2)?;
+    (rest.is_empty() && hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day comes last.
+fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
+    const DAYS_TO_EPOCH: i64 = 719_468;
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let leap_days = year / 4 - year / 100 + year / 400;
+    365 * year + leap_days + (153 * month_from_march + 2) / 5 + day - 1 - DAYS_TO_EPOCH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_3339_and_nothing_else() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-01-01T00:00:00Z", Some(1_767_225_600)),
+            ("2024-02-29T12:00:00z", Some(1_709_208_000)),
+            ("2000-02-29t00:00:00Z", Some(951_782_400)),
+            ("2026-01-01 00:00:00.999Z", Some(1_767_225_600)),
+            ("2026-01-01T01:30:00+01:30", Some(1_767_225_600)),
+            ("2025-12-31T16:00:00-08:00", Some(1_767_225_600)),
+            ("1969-12-31T23:59:59Z", Some(-1)),
+            ("0000-03-01T00:00:00Z", Some(-62_162_035_200)),
+            ("9999-12-31T23:59:60Z", Some(253_402_300_800)),
+            ("2026-01-01", None),
+            ("2026-01-01T00:00Z", None),
+            ("2026-01-01T00:00:00", None),
+            ("2026-01-01T00:00:00+0100", None),
+            ("2026-01-01T00:00:00ZZ", None),
+            ("2026-01-01T00:00:00.Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2025-02-29T00:00:00Z", None),
+            ("1900-02-29T00:00:00Z", None),
+            ("2026-00-10T00:00:00Z", None),
+            ("2026-01-01T24:00:00Z", None),
+            ("+026-01-01T00:00:00Z", None),
+            ("2026-01-01T00:00:00é", None),
+            ("1767225600", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::parse(text).map(|t| t.0), seconds, "{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Names of headers and methods: tokens (RFC 9110, section 5.6.2).
+
+use std::borrow::Cow;
+
+use super::finding::{Findings, Problem};
+use super::node::Node;
+use super::place::Place;
+use super::read::Read;
+
+/// Whether `text` is a token: not empty, and of its characters only.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// A header's name as the operator wrote it. Names compare without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderName(pub String);
+
+impl HeaderName {
+    /// As HTTP/2 and Envoy write it.
+    pub fn lower(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+
+    /// Whether both name the same header.
+    pub fn is(&self, other: &str) -> bool {
+        self.0.eq_ignore_ascii_case(other)
+    }
+}
+
+impl<'a> Read<'a> for HeaderName {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let name: Cow<'a, str> = Cow::read(node, place, findings)?;
+        if is_token(&name) {
+            return Some(HeaderName(name.into_owned()));
+        }
+        findings.add(place, &Node::Text(name), Problem::NotAToken);
+        None
+    }
+}
+
+/// A request method, or `*` for any.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Method(pub String);
+
+impl<'a> Read<'a> for Method {
+    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+        const COMMON: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+        /// Fetch: forbidden methods.
+        const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+        let name: Cow<'a, str> = Cow::read(node, place, findings)?;
+        let is_one_of = |list: &[&str]| list.iter().any(|method| name.eq_ignore_ascii_case(method));
+        let problem = if !is_token(&name) {
+            Problem::NotAToken
+        } else if is_one_of(&FORBIDDEN) {
+            Problem::ForbiddenMethod
+        } else if is_one_of(&COMMON) && !COMMON.contains(&&*name) {
+            Problem::MethodCase
+        } else {
+            return Some(Method(name.into_owned()));
+        };
+        findings.add(place, &Node::Text(name), problem);
+        None
+    }
+}

@@ -1,0 +1,386 @@
+//! The key that a request carries: where, and how often.
+
+use std::str;
+
+use crate::config::api_key::{KeyDigest, MAX_LENGTH};
+use crate::policy::Source;
+
+/// What the key sources of a policy find in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'r> {
+    /// None of them has a key.
+    Missing,
+    /// More than one key, or one twice: another part of the system may take the other.
+    Ambiguous,
+    /// One key.
+    One(Carried<'r>),
+}
+
+/// One key as it stands in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried<'r> {
+    /// Which of the policy's sources it comes from.
+    pub source: usize,
+    value: Value<'r>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value<'r> {
+    Plain(&'r [u8]),
+    /// `application/x-www-form-urlencoded`.
+    Encoded(&'r [u8]),
+}
+
+impl<'r> Credential<'r> {
+    /// Looks for a key in `headers`, whose names are in lower case, and in the query of `path`.
+    pub fn find<H>(sources: &[Source], headers: H, path: &'r [u8]) -> Self
+    where
+        H: Iterator<Item = (&'r [u8], &'r [u8])> + Clone,
+    {
+        let mut found = Credential::Missing;
+        for (index, source) in sources.iter().enumerate() {
+            let carried = match source {
+                Source::Header { name, scheme } => {
+                    let lines = headers.clone().filter(|(header, _)| *header == name.as_bytes());
+                    in_lines(lines.map(|(_, value)| value), scheme.as_deref(), index)
+                }
+                Source::Query(name) => in_query(path, name, index),
+            };
+            found = match (found, carried) {
+                (found, Credential::Missing) => found,
+                (Credential::Missing, carried) => carried,
+                _ => Credential::Ambiguous,
+            };
+        }
+        found
+    }
+}
+
+/// The key in the lines of one header. Envoy joins the lines of some headers with a comma, so a comma is a second line.
+fn in_lines<'r>(mut lines: impl Iterator<Item = &'r [u8]>, scheme: Option<&str>, source: usize) -> Credential<'r> {
+    let Some(first) = lines.next() else {
+        return Credential::Missing;
+    };
+    let mut more = lines.peekable();
+    let is_repeated = more.peek().is_some() || first.contains(&b',');
+    let value = match scheme {
+        None => Some(first),
+        Some(scheme) => {
+            let has_scheme = |line: &'r [u8]| {
+                line.split(|b| *b == b',')
+                    .any(|part| after_scheme(part, scheme).is_some())
+            };
+            if is_repeated && (has_scheme(first) || more.any(has_scheme)) {
+                return Credential::Ambiguous;
+            }
+            after_scheme(first, scheme)
+        }
+    };
+    match value {
+        None => Credential::Missing,
+        Some(_) if is_repeated => Credential::Ambiguous,
+        Some(value) => Credential::One(Carried {
+            source,
+            value: Value::Plain(value),
+        }),
+    }
+}
+
+/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key.
+fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
+    let value = value.trim_ascii();
+    let (start, rest) = value.split_at_checked(scheme.len())?;
+    let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (ends && start.eq_ignore_ascii_case(scheme.as_bytes())).then(|| rest.trim_ascii_start())
+}
+
+fn in_query<'r>(path: &'r [u8], name: &str, source: usize) -> Credential<'r> {
+    let mut values = parameters(path).filter(|(encoded, _)| decoded(encoded).eq(name.bytes()));
+    match (values.next(), values.next()) {
+        (None, _) => Credential::Missing,
+        (Some((_, value)), None) => Credential::One(Carried {
+            source,
+            value: Value::Encoded(value),
+        }),
+        (Some(_), Some(_)) => Credential::Ambiguous,
+    }
+}
+
+/// The query of a request target, without its question mark.
+pub fn query_of(path: &[u8]) -> Option<&[u8]> {
+    let at = path.iter().position(|b| *b == b'?')?;
+    path.get(at + 1..)
+}
+
+/// Names and values of a query as they stand there (URL standard, `application/x-www-form-urlencoded` parsing).
+fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = query_of(path).unwrap_or_default().split(|b| *b == b'&');
+    pairs.map(|pair| {
+        let equals = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        (
+            pair.get(..equals).unwrap_or_default(),
+            pair.get(equals + 1..).unwrap_or_default(),
+        )
+    })
+}
+
+/// The bytes of a name or value; what is no escape stands for itself.
+fn decoded(mut text: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let (&byte, mut rest) = text.split_first()?;
+        let decoded = match byte {
+            b'+' => b' ',
+            b'%' => match rest
+                .split_first_chunk::<2>()
+                .and_then(|(digits, after)| Some((hex(digits)?, after)))
+            {
+                Some((decoded, after)) => {
+                    rest = after;
+                    decoded
+                }
+                None => byte,
+            },
+            _ => byte,
+        };
+        text = rest;
+        Some(decoded)
+    })
+}
+
+fn hex(digits: &[u8; 2]) -> Option<u8> {
+    let plain = digits.iter().all(u8::is_ascii_hexdigit);
+    let text = str::from_utf8(digits).ok().filter(|_| plain)?;
+    u8::from_str_radix(text, 16).ok()
+}
+
+impl Carried<'_> {
+    /// The key's SHA-256; `None` for what cannot be a key: longer than 512 bytes, or no text.
+    pub fn digest(&self) -> Option<KeyDigest> {
+        match self.value {
+            Value::Plain(key) => digest_of(key),
+            Value::Encoded(encoded) => {
+                let mut key = [0; MAX_LENGTH];
+                let mut bytes = decoded(encoded);
+                let length = key.iter_mut().zip(&mut bytes).map(|(slot, byte)| *slot = byte).count();
+                match bytes.next() {
+                    Some(_) => None,
+                    None => digest_of(key.get(..length)?),
+                }
+            }
+        }
+    }
+}
+
+fn digest_of(key: &[u8]) -> Option<KeyDigest> {
+    (key.len() <= MAX_LENGTH && str::from_utf8(key).is_ok()).then(|| KeyDigest::of(key))
+}
+
+/// `path` without the query parameter `name`, everything else as it is.
+pub fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
+    let Some(query) = query_of(path) else {
+        return path.to_vec();
+    };
+    let is_other = |pair: &&[u8]| {
+        let encoded = pair.split(|b| *b == b'=').next().unwrap_or_default();
+        !decoded(encoded).eq(name.bytes())
+    };
+    let kept: Vec<&[u8]> = query.split(|b| *b == b'&').filter(is_other).collect();
+    let end = path.len() - query.len();
+    let target = path.get(..end - usize::from(kept.is_empty())).unwrap_or(path);
+    [target, &kept.join(&b'&')].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEARER: fn() -> Source = || header("authorization", Some("Bearer"));
+
+    fn header(name: &str, scheme: Option<&str>) -> Source {
+        Source::Header {
+            name: name.into(),
+            scheme: scheme.map(Into::into),
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Found {
+        Missing,
+        Ambiguous,
+        Key(usize, &'static str),
+        Invalid(usize),
+    }
+
+    #[test]
+    fn one_key_once_or_none_at_all() {
+        use Found::*;
+        let all = || vec![BEARER(), header("x-api-key", None), Source::Query("api_key".into())];
+        for (name, sources, headers, path, expected) in [
+            ("no header", vec![BEARER()], &[][..], "/", Missing),
+            (
+                "bearer",
+                vec![BEARER()],
+                &[("authorization", "Bearer k")][..],
+                "/",
+                Key(0, "k"),
+            ),
+            (
+                "any case, more spaces",
+                vec![BEARER()],
+                &[("authorization", "bEARER   k")],
+                "/",
+                Key(0, "k"),
+            ),
+            (
+                "another scheme",
+                vec![BEARER()],
+                &[("authorization", "Basic k")],
+                "/",
+                Missing,
+            ),
+            (
+                "a longer scheme",
+                vec![BEARER()],
+                &[("authorization", "BearerX k")],
+                "/",
+                Missing,
+            ),
+            ("no scheme", vec![BEARER()], &[("authorization", "k")], "/", Missing),
+            (
+                "a scheme alone",
+                vec![BEARER()],
+                &[("authorization", "Bearer")],
+                "/",
+                Key(0, ""),
+            ),
+            (
+                "another header",
+                vec![BEARER()],
+                &[("x-authorization", "Bearer k")],
+                "/",
+                Missing,
+            ),
+            (
+                "two lines",
+                vec![BEARER()],
+                &[("authorization", "Bearer k"), ("authorization", "Bearer k")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "two schemes",
+                vec![BEARER()],
+                &[("authorization", "Basic k"), ("authorization", "Bearer k")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "joined lines",
+                vec![BEARER()],
+                &[("authorization", "Bearer k,Bearer l")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "joined with another scheme",
+                vec![BEARER()],
+                &[("authorization", "Basic k, Bearer l")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "another scheme's commas",
+                vec![BEARER()],
+                &[("authorization", "Digest a=1, b=2")],
+                "/",
+                Missing,
+            ),
+            (
+                "two lines of another scheme",
+                vec![BEARER()],
+                &[("authorization", "Basic a"), ("authorization", "Basic b")],
+                "/",
+                Missing,
+            ),
+            ("a whole header", all(), &[("x-api-key", "k")], "/", Key(1, "k")),
+            ("an empty header", all(), &[("x-api-key", "")], "/", Key(1, "")),
+            (
+                "a header twice",
+                all(),
+                &[("x-api-key", "k"), ("x-api-key", "k")],
+                "/",
+                Ambiguous,
+            ),
+            ("a joined header", all(), &[("x-api-key", "k,k")], "/", Ambiguous),
+            ("a parameter", all(), &[], "/?a=1&api_key=k&b", Key(2, "k")),
+            ("escapes", all(), &[], "/?api%5Fkey=a%2Bb+c%", Key(2, "a+b c%")),
+            ("no value", all(), &[], "/?api_key", Key(2, "")),
+            ("in the path", all(), &[], "/api_key=k", Missing),
+            ("another case", all(), &[], "/?API_KEY=k", Missing),
+            ("a parameter twice", all(), &[], "/?api_key=k&api_key=k", Ambiguous),
+            (
+                "a parameter twice, hidden",
+                all(),
+                &[],
+                "/?api_key=k&api%5fkey=l",
+                Ambiguous,
+            ),
+            ("two sources", all(), &[("x-api-key", "k")], "/?api_key=k", Ambiguous),
+            (
+                "two headers",
+                all(),
+                &[("x-api-key", "k"), ("authorization", "Bearer k")],
+                "/",
+                Ambiguous,
+            ),
+            ("not text", all(), &[], "/?api_key=%ff", Invalid(2)),
+        ] {
+            let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let found = match Credential::find(&sources, headers, path.as_bytes()) {
+                Credential::Missing => Missing,
+                Credential::Ambiguous => Ambiguous,
+                Credential::One(carried) => match (carried.digest(), &expected) {
+                    (None, _) => Invalid(carried.source),
+                    (Some(digest), Key(_, key)) if digest == KeyDigest::of(key.as_bytes()) => Key(carried.source, key),
+                    (Some(_), _) => Key(carried.source, "another key"),
+                },
+            };
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_512_bytes_at_most() {
+        for (length, valid) in [(512, true), (513, false), (60_000, false)] {
+            let key = "%6b".repeat(length);
+            let path = format!("/?k={key}");
+            for (source, headers, path) in [
+                (header("k", None), vec![("k", "k".repeat(length))], "/"),
+                (Source::Query("k".into()), vec![], path.as_str()),
+            ] {
+                let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+                let Credential::One(carried) = Credential::find(&[source], headers, path.as_bytes()) else {
+                    panic!("{length}");
+                };
+                assert_eq!(carried.digest().is_some(), valid, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_taken_out_alone() {
+        for (path, without) in [
+            ("/", "/"),
+            ("/?api_key=k", "/"),
+            ("/a?api_key=k&b=%20+&c", "/a?b=%20+&c"),
+            ("/a?b&api_key=k", "/a?b"),
+            ("/a?b&api_key", "/a?b"),
+            ("/a?b&api%5Fkey=k&&c=", "/a?b&&c="),
+            ("/a?b?api_key=k", "/a?b?api_key=k"),
+            ("/a?", "/a?"),
+        ] {
+            let result = without_parameter(path.as_bytes(), "api_key");
+            assert_eq!(String::from_utf8(result).unwrap(), without, "{path}");
+        }
+    }
+}

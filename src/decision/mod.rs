@@ -1,0 +1,325 @@
+//! One request in, one verdict out. Nothing here knows the host: what only it can tell comes through [`Surroundings`].
+
+pub mod address;
+pub mod credential;
+pub mod rate;
+pub mod reason;
+pub mod reply;
+pub mod request;
+pub mod response;
+pub mod upstream;
+
+use std::num::NonZeroU32;
+
+use crate::config::key::{Enforcement, Kind, OriginCheck};
+use crate::config::timestamp::Timestamp;
+use crate::policy::key_table::KeyIndex;
+use crate::policy::origins::OriginMatch;
+use crate::policy::scopes::{ScopeAnswer, is_ambiguous};
+use crate::policy::{Access, Key, Policy};
+use address::SourceAddress;
+use credential::{Carried, Credential};
+use rate::RateStatus;
+use reason::Reason;
+use request::Head;
+
+/// What a decision may ask of the world beside the request. Each is asked for only where the policy needs it.
+pub trait Surroundings {
+    /// Where the request came from.
+    fn source_address(&self) -> SourceAddress;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// Takes one request from the limit of `key`, or of anonymous requests; the error is a limit that is used up.
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus>;
+
+    /// The limit of `key`, or of anonymous requests, with nothing taken from it.
+    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> RateStatus;
+}
+
+/// What is to be done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// It goes to the upstream.
+    Allow,
+    /// It is answered with an error.
+    Deny(Reason),
+    /// It is a preflight, and is answered.
+    Preflight,
+}
+
+/// How `Access-Control-Allow-Origin` answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowOrigin {
+    /// Not at all.
+    Omit,
+    /// With the request's origin.
+    Echo,
+    /// With `null`, and without credentials.
+    Null,
+    /// With `*`, and without credentials.
+    Any,
+}
+
+/// The whole outcome of a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Verdict<'p, 'r> {
+    /// What is to be done, or in report mode what would have been.
+    pub ruling: Ruling,
+    /// Whether it is done.
+    pub enforcement: Enforcement,
+    /// The key, where it is known.
+    pub key: Option<(KeyIndex, &'p Key)>,
+    /// The policy that the request was held against: the key's or the anonymous one.
+    pub access: Option<&'p Access>,
+    /// Where the request carries its one key.
+    pub carried: Option<Carried<'r>>,
+    /// The CORS headers of the response.
+    pub allow_origin: AllowOrigin,
+    /// The rate limit after this request, where there is one.
+    pub rate: Option<RateStatus>,
+    /// Whether the request is a preflight, refused ones included.
+    pub is_preflight: bool,
+}
+
+/// The steps of a decision, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Which key is it?
+    Key,
+    /// Is it valid at this time?
+    Life,
+    /// May it be used from a browser?
+    Kind,
+    /// May it be used from this address?
+    Address,
+    /// May it be used from this web origin?
+    Origin,
+    /// Has the path one reading?
+    Path,
+    /// Is it for this method, path and index?
+    Scope,
+    /// Is its limit used up?
+    Rate,
+}
+
+/// What the steps after the first look at.
+struct Inquiry<'p, 'r, 's, S> {
+    policy: &'p Policy,
+    head: &'r Head<'r>,
+    key: Option<&'p Key>,
+    access: &'p Access,
+    origin: Option<OriginMatch>,
+    surroundings: &'s S,
+}
+
+/// Decides on a request.
+pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, surroundings: &impl Surroundings) -> Verdict<'p, 'r> {
+    walk(policy, head, surroundings, &mut |_, _| {})
+}
+
+/// Decides on a request, and tells `observe` of each step as it is taken. The first that fails is the last.
+pub fn walk<'p, 'r>(
+    policy: &'p Policy,
+    head: &'r Head<'r>,
+    surroundings: &impl Surroundings,
+    observe: &mut dyn FnMut(Step, Result<(), Reason>),
+) -> Verdict<'p, 'r> {
+    let identified = identify(policy, head);
+    let key = identified.as_ref().ok().and_then(|found| found.key);
+    let access = identified.as_ref().ok().map(|found| found.access);
+    let origin = head.origin.and_then(|origin| match access {
+        Some(access) if key.is_some() || !head.is_preflight() => policy.origins.match_list(&access.origins, origin),
+        _ => policy.origins.match_union(&policy.union, origin),
+    });
+    let mut verdict = Verdict {
+        ruling: Ruling::Allow,
+        enforcement: access.map_or(policy.enforcement, |access| access.enforcement),
+        key,
+        access,
+        carried: match head.credential {
+            Credential::One(carried) => Some(carried),
+            _ => None,
+        },
+        allow_origin: AllowOrigin::of(origin),
+        rate: None,
+        is_preflight: head.is_preflight(),
+    };
+    if head.is_preflight() {
+        if key.is_none() {
+            verdict.enforcement = policy.enforcement;
+        }
+        let answer = origin.map(drop).ok_or(Reason::OriginNotAllowed);
+        observe(Step::Origin, answer);
+        verdict.ruling = answer.map_or_else(Ruling::Deny, |()| Ruling::Preflight);
+        return verdict;
+    }
+    observe(Step::Key, identified.as_ref().map(drop).map_err(|reason| *reason));
+    let outcome = identified.and_then(|found| {
+        let inquiry = Inquiry {
+            policy,
+            head,
+            key: found.key.map(|(_, key)| key),
+            access: found.access,
+            origin,
+            surroundings,
+        };
+        inquiry.run(&mut verdict.rate, observe)
+    });
+    verdict.ruling = outcome.map_or_else(Ruling::Deny, |()| Ruling::Allow);
+    verdict
+}
+
+/// One step after the key is known.
+type Check<I> = fn(&I) -> Result<(), Reason>;
+
+/// Whose request it is.
+struct Identified<'p> {
+    key: Option<(KeyIndex, &'p Key)>,
+    access: &'p Access,
+}
+
+fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, Reason> {
+    match head.credential {
+        Credential::Ambiguous => Err(Reason::AmbiguousApiKey),
+        Credential::Missing => policy
+            .anonymous
+            .as_ref()
+            .map(|access| Identified { key: None, access })
+            .ok_or(Reason::MissingApiKey),
+        Credential::One(carried) => carried
+            .digest()
+            .and_then(|digest| policy.find_key(&digest))
+            .map(|(index, key)| Identified {
+                key: Some((index, key)),
+                access: &key.access,
+            })
+            .ok_or(Reason::InvalidApiKey),
+    }
+}
+
+impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
+    fn run(
+        &self,
+        rate: &mut Option<RateStatus>,
+        observe: &mut dyn FnMut(Step, Result<(), Reason>),
+    ) -> Result<(), Reason> {
+        let steps: [(Step, Check<Self>); 6] = [
+            (Step::Life, Self::life),
+            (Step::Kind, Self::kind),
+            (Step::Address, Self::address),
+            (Step::Origin, Self::origin),
+            (Step::Path, Self::path),
+            (Step::Scope, Self::scope),
+        ];
+        for (step, check) in steps {
+            let result = check(self);
+            observe(step, result);
+            if result.is_err() {
+                *rate = self.access.limit.map(|limit| self.surroundings.peek(self.key, limit));
+                return result;
+            }
+        }
+        let Some(limit) = self.access.limit else {
+            observe(Step::Rate, Ok(()));
+            return Ok(());
+        };
+        let admission = self.surroundings.admit(self.key, limit);
+        let (Ok(status) | Err(status)) = admission;
+        *rate = Some(status);
+        let result = admission.map(drop).map_err(|_| Reason::RateLimitExceeded);
+        observe(Step::Rate, result);
+        result
+    }
+
+    fn life(&self) -> Result<(), Reason> {
+        let Some(key) = self.key else { return Ok(()) };
+        if !key.enabled {
+            return Err(Reason::KeyDisabled);
+        }
+        if key.not_before.is_none() && key.expires_at.is_none() {
+            return Ok(());
+        }
+        let now = self.surroundings.now();
+        if key.not_before.is_some_and(|begin| now < begin) {
+            return Err(Reason::KeyNotYetValid);
+        }
+        if key.expires_at.is_some_and(|end| now >= end) {
+            return Err(Reason::KeyExpired);
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<(), Reason> {
+        match self.key {
+            Some(key) if key.kind == Kind::Secret && self.head.is_from_browser() => Err(Reason::SecretKeyInBrowser),
+            _ => Ok(()),
+        }
+    }
+
+    fn address(&self) -> Result<(), Reason> {
+        let networks = &self.access.networks;
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let address = self.surroundings.source_address().known(self.policy.client_ip);
+        match address {
+            Some(address) if networks.contains(address) => Ok(()),
+            _ => Err(Reason::IpNotAllowed),
+        }
+    }
+
+    fn origin(&self) -> Result<(), Reason> {
+        let passes = self.access.origins.is_empty()
+            || self.origin.is_some()
+            || match self.access.origin_check {
+                OriginCheck::Required => false,
+                OriginCheck::IfPresent => self.head.origin.is_none(),
+                OriginCheck::CorsOnly => true,
+            };
+        if passes { Ok(()) } else { Err(Reason::OriginNotAllowed) }
+    }
+
+    fn path(&self) -> Result<(), Reason> {
+        if self.access.scopes.is_some() && is_ambiguous(self.head.bare_path()) {
+            return Err(Reason::AmbiguousPath);
+        }
+        Ok(())
+    }
+
+    fn scope(&self) -> Result<(), Reason> {
+        let indexes = self.access.indexes.as_ref();
+        let Some(rules) = &self.access.scopes else {
+            // Only a rule says where the index is.
+            return if indexes.is_some() {
+                Err(Reason::IndexNotAllowed)
+            } else {
+                Ok(())
+            };
+        };
+        match rules.answer(self.head.method, self.head.bare_path(), indexes) {
+            ScopeAnswer::NoRule => Err(Reason::ScopeNotAllowed),
+            ScopeAnswer::NoIndex => Err(Reason::IndexNotAllowed),
+            ScopeAnswer::Fits => Ok(()),
+        }
+    }
+}
+
+impl AllowOrigin {
+    fn of(origin: Option<OriginMatch>) -> AllowOrigin {
+        match origin {
+            None => AllowOrigin::Omit,
+            Some(OriginMatch::Listed) => AllowOrigin::Echo,
+            Some(OriginMatch::Null) => AllowOrigin::Null,
+            Some(OriginMatch::Any) => AllowOrigin::Any,
+        }
+    }
+}
+
+impl Verdict<'_, '_> {
+    /// Whether the client gets an answer from the filter.
+    pub fn is_answered(&self) -> bool {
+        self.enforcement == Enforcement::Enforce && self.ruling != Ruling::Allow
+    }
+}

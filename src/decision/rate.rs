@@ -1,0 +1,333 @@
+//! The sliding window of a key's rate limit, over one slot of shared data.
+//!
+//! Admissions are counted by the second they came in, for this second and the 60 before. What is in these 61 counts covers any 60
+//! seconds up to now, and nothing older than 61: so never more than the limit pass in 60 seconds, and none is refused that an exact
+//! log of the last 61 would let in.
+
+use std::num::NonZeroU32;
+
+/// How many seconds are counted apart, the current one included.
+const SECONDS: usize = 61;
+
+/// In front of every slot, so that a slot of another layout is not taken for one of this.
+const LAYOUT: [u8; 4] = *b"kfw1";
+
+/// The bytes of a slot: the layout, the newest second, and the counts from the newest back, little-endian.
+pub const SLOT_LENGTH: usize = LAYOUT.len() + size_of::<u64>() + SECONDS * size_of::<u32>();
+
+/// The slot of a key in shared data.
+pub type Slot = [u8; SLOT_LENGTH];
+
+/// What a client is told of its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateStatus {
+    /// Requests in any 60 seconds.
+    pub limit: NonZeroU32,
+    /// How many more are admitted now.
+    pub remaining: u32,
+    /// The Unix second at which `remaining` next grows; now, if nothing is used.
+    pub reset: u64,
+    /// Seconds from now until then, at least 1.
+    pub retry_after: u64,
+}
+
+/// What becomes of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// It is within the limit.
+    pub admitted: bool,
+    /// The limit after it.
+    pub status: RateStatus,
+    /// What the slot must hold from now on; `None`: what it holds.
+    pub store: Option<Slot>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    newest: u64,
+    /// By age in seconds.
+    counts: [u32; SECONDS],
+}
+
+/// Asks for one request at `now`, in Unix seconds. `slot` is what shared data holds; `None` where it holds nothing yet.
+pub fn admit(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> Admission {
+    let (mut window, repaired) = Window::load(slot, limit, now);
+    let admitted = window.used() < u64::from(limit.get());
+    if admitted && let Some(current) = window.counts.first_mut() {
+        *current += 1;
+    }
+    Admission {
+        admitted,
+        status: window.status(limit, now),
+        store: (admitted || repaired).then(|| window.to_slot()),
+    }
+}
+
+/// The limit as it stands at `now`, with nothing taken from it.
+pub fn peek(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> RateStatus {
+    let (window, _) = Window::load(slot, limit, now);
+    window.status(limit, now)
+}
+
+impl Window {
+    /// The window at `now`, and whether it is other than what the slot says for a reason that must be kept.
+    fn load(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> (Window, bool) {
+        let Some(bytes) = slot else {
+            return (Window::empty(now), false);
+        };
+        match Window::from_slot(bytes) {
+            Some(mut window) => {
+                let jumped = window.move_to(now);
+                (window, jumped)
+            }
+            // Nobody can say what was admitted, so the limit counts as used up: it frees itself as time goes by.
+            None => (Window::full(limit, now), true),
+        }
+    }
+
+    fn empty(now: u64) -> Window {
+        Window {
+            newest: now,
+            counts: [0; SECONDS],
+        }
+    }
+
+    fn full(limit: NonZeroU32, now: u64) -> Window {
+        let mut window = Window::empty(now);
+        if let Some(current) = window.counts.first_mut() {
+            *current = limit.get();
+        }
+        window
+    }
+
+    fn from_slot(bytes: &[u8]) -> Option<Window> {
+        let (newest, counts) = bytes.strip_prefix(&LAYOUT)?.split_first_chunk()?;
+        let (counts, []) = counts.as_chunks() else {
+            return None;
+        };
+        let counts: Vec<u32> = counts.iter().map(|count| u32::from_le_bytes(*count)).collect();
+        Some(Window {
+            newest: u64::from_le_bytes(*newest),
+            counts: counts.try_into().ok()?,
+        })
+    }
+
+    fn to_slot(self) -> Slot {
+        let counts = self.counts.iter().flat_map(|count| count.to_le_bytes());
+        let mut bytes = LAYOUT.into_iter().chain(self.newest.to_le_bytes()).chain(counts);
+        std::array::from_fn(|_| bytes.next().unwrap_or_default())
+    }
+
+    /// Brings the window up to `now`, and tells whether the clock was set back.
+    ///
+    /// Another worker may have read the clock a little later and been here first, so a second or a minute behind the newest is taken
+    /// as the newest. Further behind, the clock was set back: the ages stay as they are and count from now, so that nothing is
+    /// forgotten early and nobody waits until the clock has caught up.
+    fn move_to(&mut self, now: u64) -> bool {
+        let Some(ahead) = now.checked_sub(self.newest) else {
+            let set_back = self.newest - now >= SECONDS as u64;
+            if set_back {
+                self.newest = now;
+            }
+            return set_back;
+        };
+        let shift = usize::try_from(ahead).unwrap_or(SECONDS).min(SECONDS);
+        self.counts.copy_within(..SECONDS - shift, shift);
+        if let Some(passed) = self.counts.get_mut(..shift) {
+            passed.fill(0);
+        }
+        self.newest = now;
+        false
+    }
+
+    fn used(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    fn status(&self, limit: NonZeroU32, now: u64) -> RateStatus {
+        let used = self.used();
+        let remaining = u64::from(limit.get()).saturating_sub(used);
+        let reset = self.next_growth(used, limit).unwrap_or(now);
+        RateStatus {
+            limit,
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+            reset,
+            retry_after: reset.saturating_sub(now).max(1),
+        }
+    }
+
+    /// When enough counts have left for one more to be admitted than now; `None` where none is used. With a limit lowered under what
+    /// was admitted, the oldest count alone may not do.
+    fn next_growth(&self, used: u64, limit: NonZeroU32) -> Option<u64> {
+        let mut left = used;
+        let enough = used.min(u64::from(limit.get()));
+        for (age, count) in self.counts.iter().enumerate().rev() {
+            left -= u64::from(*count);
+            if left < enough {
+                return Some(self.newest.saturating_add((SECONDS - age) as u64));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(requests: u32) -> NonZeroU32 {
+        NonZeroU32::new(requests).unwrap()
+    }
+
+    /// Sends a request at each of `times` and gives what was admitted, with the slot at the end.
+    fn run(requests: u32, times: &[u64]) -> (Vec<bool>, Option<Slot>) {
+        let mut slot: Option<Slot> = None;
+        let admitted = times.iter().map(|&now| {
+            let admission = admit(slot.as_ref().map(|s| s.as_slice()), limit(requests), now);
+            slot = admission.store.or(slot);
+            admission.admitted
+        });
+        (admitted.collect(), slot)
+    }
+
+    #[test]
+    fn the_window_slides() {
+        for (name, requests, times, expected) in [
+            ("up to the limit", 2, &[100, 100, 100][..], &[true, true, false][..]),
+            (
+                "60 seconds later the first still counts",
+                1,
+                &[100, 160],
+                &[true, false],
+            ),
+            ("61 seconds later it does not", 1, &[100, 161], &[true, true]),
+            (
+                "no second helping around a full minute",
+                2,
+                &[119, 119, 120, 121],
+                &[true, true, false, false],
+            ),
+            (
+                "each leaves in its turn",
+                2,
+                &[100, 130, 161, 162, 191],
+                &[true, true, true, false, true],
+            ),
+            (
+                "refused requests take nothing",
+                1,
+                &[100, 120, 140, 161],
+                &[true, false, false, true],
+            ),
+            ("a long silence", 1, &[100, 1_000_000], &[true, true]),
+            ("a worker a second behind", 1, &[100, 99], &[true, false]),
+            (
+                "a minute behind is no later",
+                1,
+                &[100, 40, 160, 161],
+                &[true, false, false, true],
+            ),
+            (
+                "the clock set back an hour",
+                1,
+                &[10_000, 6_400, 6_460, 6_461],
+                &[true, false, false, true],
+            ),
+            (
+                "set back while the window is half over",
+                1,
+                &[10_000, 10_030, 6_400, 6_461],
+                &[true, false, false, true],
+            ),
+        ] {
+            assert_eq!(run(requests, times).0, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_status_tells_when_more_are_admitted() {
+        let (_, slot) = run(3, &[100, 100, 130]);
+        let bytes = slot.as_ref().map(|s| s.as_slice());
+        for (requests, now, remaining, reset, retry_after) in [
+            (3, 130, 0, 161, 31),
+            (3, 160, 0, 161, 1),
+            (3, 161, 2, 191, 30),
+            (3, 191, 3, 191, 1),
+            (4, 130, 1, 161, 31),
+            // Lowered: three were admitted, so one leaving is not enough.
+            (1, 130, 0, 191, 61),
+            (2, 130, 0, 161, 31),
+        ] {
+            let expected = RateStatus {
+                limit: limit(requests),
+                remaining,
+                reset,
+                retry_after,
+            };
+            assert_eq!(peek(bytes, limit(requests), now), expected, "limit {requests} at {now}");
+        }
+        let untouched = peek(None, limit(5), 77);
+        assert_eq!((untouched.remaining, untouched.reset), (5, 77));
+    }
+
+    #[test]
+    fn a_slot_of_unknown_layout_is_a_limit_used_up_for_one_window() {
+        let good = run(2, &[100]).1.unwrap();
+        for (name, bytes) in [
+            ("empty", &[][..]),
+            ("short", &good[..SLOT_LENGTH - 1]),
+            ("long", &[good.as_slice(), &[0]].concat()),
+            ("another layout", &[b"kfw0", &good[4..]].concat()),
+        ] {
+            let first = admit(Some(bytes), limit(2), 100);
+            assert!(!first.admitted, "{name}");
+            let slot = first.store.expect(name);
+            assert!(!admit(Some(&slot), limit(2), 160).admitted, "{name}");
+            assert!(admit(Some(&slot), limit(2), 161).admitted, "{name}");
+        }
+        let hostile = [b"kfw1".as_slice(), &[0xff; SLOT_LENGTH - 4]].concat();
+        assert!(!admit(Some(&hostile), limit(2), u64::MAX).admitted);
+        assert!(!admit(Some(&hostile), limit(u32::MAX), 0).admitted);
+    }
+
+    /// Multiplies and adds (Knuth): the same patterns in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    #[test]
+    fn random_arrivals_against_an_exact_log() {
+        for seed in 0..10_000 {
+            let mut random = Random(seed);
+            let requests = 1 + random.below(12);
+            let longest_gap = [200, 3_000, 20_000, 90_000][random.below(4) as usize];
+            let mut slot: Option<Slot> = None;
+            let mut log: Vec<u64> = Vec::new();
+            let mut now = 1_000_000;
+            for _ in 0..60 {
+                now += random.below(longest_gap);
+                let bytes = slot.as_ref().map(|s| s.as_slice());
+                let admission = admit(bytes, limit(requests as u32), now / 1000);
+                let within = |span: u64| log.iter().filter(|&&at| now - at < span).count() as u64;
+                if admission.admitted {
+                    assert!(within(60_000) < requests, "seed {seed}: over the limit at {now} ms");
+                    log.push(now);
+                } else {
+                    assert!(
+                        within(61_000) >= requests,
+                        "seed {seed}: refused without need at {now} ms"
+                    );
+                }
+                slot = admission.store.or(slot);
+            }
+        }
+    }
+}

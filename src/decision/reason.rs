@@ -1,0 +1,119 @@
+//! Why a request is denied. Status, code and sentence of an error hang on its reason, and on nothing else.
+
+/// One row of the table of errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant's sentence stands in `detail`")]
+pub enum Reason {
+    PolicyUnavailable,
+    MissingApiKey,
+    AmbiguousApiKey,
+    InvalidApiKey,
+    KeyDisabled,
+    KeyNotYetValid,
+    KeyExpired,
+    SecretKeyInBrowser,
+    IpNotAllowed,
+    OriginNotAllowed,
+    AmbiguousPath,
+    ScopeNotAllowed,
+    IndexNotAllowed,
+    RateLimitExceeded,
+}
+
+impl Reason {
+    /// Every reason, in the order of the steps of a decision.
+    pub const ALL: [Reason; 14] = [
+        Reason::PolicyUnavailable,
+        Reason::MissingApiKey,
+        Reason::AmbiguousApiKey,
+        Reason::InvalidApiKey,
+        Reason::KeyDisabled,
+        Reason::KeyNotYetValid,
+        Reason::KeyExpired,
+        Reason::SecretKeyInBrowser,
+        Reason::IpNotAllowed,
+        Reason::OriginNotAllowed,
+        Reason::AmbiguousPath,
+        Reason::ScopeNotAllowed,
+        Reason::IndexNotAllowed,
+        Reason::RateLimitExceeded,
+    ];
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::PolicyUnavailable => 503,
+            Self::MissingApiKey | Self::AmbiguousApiKey | Self::InvalidApiKey => 401,
+            Self::KeyDisabled | Self::KeyNotYetValid | Self::KeyExpired => 401,
+            Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => 403,
+            Self::AmbiguousPath => 400,
+            Self::ScopeNotAllowed | Self::IndexNotAllowed => 403,
+            Self::RateLimitExceeded => 429,
+        }
+    }
+
+    /// The status in words (RFC 9110, section 15; RFC 6585).
+    pub fn title(self) -> &'static str {
+        match self.status() {
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            429 => "Too Many Requests",
+            _ => "Service Unavailable",
+        }
+    }
+
+    /// What programs, logs and metrics know it by.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::PolicyUnavailable => "policy_unavailable",
+            Self::MissingApiKey => "missing_api_key",
+            Self::AmbiguousApiKey => "ambiguous_api_key",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyNotYetValid => "key_not_yet_valid",
+            Self::KeyExpired => "key_expired",
+            Self::SecretKeyInBrowser => "secret_key_in_browser",
+            Self::IpNotAllowed => "ip_not_allowed",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::ScopeNotAllowed => "scope_not_allowed",
+            Self::IndexNotAllowed => "index_not_allowed",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
+        }
+    }
+
+    /// One sentence that says what to change. It tells nothing of the policy, and has no character that JSON escapes.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::PolicyUnavailable => "The gateway has no key policy in force; its log says why.",
+            Self::MissingApiKey => "Send an API key in the way that the WWW-Authenticate header names.",
+            Self::AmbiguousApiKey => "Send one API key, once: in a single header line or query parameter.",
+            Self::InvalidApiKey => {
+                "Check the API key: it is not known here, so it may be cut off, revoked or meant for another environment."
+            }
+            Self::KeyDisabled => "Ask the owner of this API key to enable it: it is switched off.",
+            Self::KeyNotYetValid => "Wait, or ask the owner of this API key to change not_before: it is not valid yet.",
+            Self::KeyExpired => "Ask the owner of this API key for a new one: it has expired.",
+            Self::SecretKeyInBrowser => {
+                "Use a publishable API key in the browser: this one is secret and for servers only, so have it replaced if a page has shown it."
+            }
+            Self::IpNotAllowed => {
+                "Call from a network that this API key is for, or ask its owner to add yours to allowed_ips."
+            }
+            Self::OriginNotAllowed => {
+                "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."
+            }
+            Self::AmbiguousPath => {
+                "Send the path without empty or dot segments, encoded slashes, backslashes or dots, semicolons and bytes outside ASCII."
+            }
+            Self::ScopeNotAllowed => {
+                "Use a method and path that this API key is for, or ask its owner to extend its scopes."
+            }
+            Self::IndexNotAllowed => "Use an index that this API key is for, or ask its owner to extend its indexes.",
+            Self::RateLimitExceeded => {
+                "Wait as many seconds as the Retry-After header says: the limit of this API key is used up."
+            }
+        }
+    }
+}

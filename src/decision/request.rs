@@ -1,0 +1,96 @@
+//! What a decision needs of a request's headers, borrowed from them and gathered in one pass.
+
+use crate::policy::Policy;
+
+use super::credential::Credential;
+
+/// The parts of a request that matter. Nothing in it is trusted to be text.
+#[derive(Debug, Clone)]
+pub struct Head<'r> {
+    /// `:method`.
+    pub method: &'r [u8],
+    /// `:path`, with its query.
+    pub path: &'r [u8],
+    /// `Origin`. Two lines are an empty value, which matches nothing.
+    pub origin: Option<&'r [u8]>,
+    /// The key.
+    pub credential: Credential<'r>,
+    /// `x-request-id`.
+    pub request_id: Option<&'r [u8]>,
+    /// The names of headers that an upstream may take for the identity header.
+    pub identity_claims: Vec<&'r [u8]>,
+    /// The names of headers by which an upstream may take another method than the request's.
+    pub method_overrides: Vec<&'r [u8]>,
+    has_request_method: bool,
+    has_fetch_mode: bool,
+}
+
+/// Headers of the frameworks that let a `POST` stand for another method.
+const METHOD_OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+
+impl<'r> Head<'r> {
+    /// Of a request's headers, pseudo-headers included; names are in lower case, as Envoy has them.
+    pub fn read<H>(policy: &Policy, headers: H) -> Head<'r>
+    where
+        H: Iterator<Item = (&'r [u8], &'r [u8])> + Clone,
+    {
+        let mut head = Head {
+            method: b"",
+            path: b"",
+            origin: None,
+            credential: Credential::Missing,
+            request_id: None,
+            identity_claims: Vec::new(),
+            method_overrides: Vec::new(),
+            has_request_method: false,
+            has_fetch_mode: false,
+        };
+        for (name, value) in headers.clone() {
+            match name {
+                b":method" => head.method = value,
+                b":path" => head.path = value,
+                b"origin" => head.origin = Some(if head.origin.is_none() { value } else { b"" }),
+                b"x-request-id" => head.request_id = Some(value),
+                b"access-control-request-method" => head.has_request_method = true,
+                b"sec-fetch-mode" => head.has_fetch_mode = true,
+                _ => head.note_dangerous(policy, name),
+            }
+        }
+        head.credential = Credential::find(&policy.key_sources, headers, head.path);
+        head
+    }
+
+    fn note_dangerous(&mut self, policy: &Policy, name: &'r [u8]) {
+        if policy
+            .identity_header
+            .as_ref()
+            .is_some_and(|header| reads_as(name, header.as_bytes()))
+        {
+            self.identity_claims.push(name);
+        } else if METHOD_OVERRIDES.iter().any(|header| reads_as(name, header)) {
+            self.method_overrides.push(name);
+        }
+    }
+
+    /// Whether a browser asks what it may do (Fetch, "CORS-preflight request").
+    pub fn is_preflight(&self) -> bool {
+        self.method == b"OPTIONS" && self.origin.is_some() && self.has_request_method
+    }
+
+    /// Whether a browser sent it, as far as it shows.
+    pub fn is_from_browser(&self) -> bool {
+        self.origin.is_some() || self.has_fetch_mode
+    }
+
+    /// The path without its query.
+    pub fn bare_path(&self) -> &'r [u8] {
+        let end = self.path.iter().position(|b| *b == b'?').unwrap_or(self.path.len());
+        self.path.get(..end).unwrap_or(self.path)
+    }
+}
+
+/// Whether an upstream that takes `_` for `-` (CGI, WSGI) reads `name` as `header`.
+fn reads_as(name: &[u8], header: &[u8]) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == header.len() && name.iter().zip(header).all(|(a, b)| folded(*a) == folded(*b))
+}

@@ -1,0 +1,43 @@
+//! What reaches the upstream: who the client is, and not what a client says of that itself.
+
+use crate::config::key::Enforcement;
+use crate::policy::{Policy, Source};
+
+use super::Verdict;
+use super::credential::without_parameter;
+use super::request::Head;
+use super::response::Edit;
+
+/// The changes to the headers of a request that goes to the upstream.
+pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut dyn FnMut(Edit<'_>)) {
+    for name in &head.identity_claims {
+        edit(Edit::Remove(name));
+    }
+    if verdict.enforcement == Enforcement::Report {
+        // Nothing else changes: the upstream gets what it would get without the filter.
+        return;
+    }
+    if let (Some(name), Some((_, key))) = (&policy.identity_header, verdict.key) {
+        edit(Edit::Add(name.as_bytes(), key.id.as_bytes()));
+    }
+    let scopes = verdict.access.and_then(|access| access.scopes.as_ref());
+    if scopes.is_some_and(|rules| rules.names_methods()) {
+        for name in &head.method_overrides {
+            edit(Edit::Remove(name));
+        }
+    }
+    if !policy.forward_api_key {
+        remove_credential(policy, head, verdict, edit);
+    }
+}
+
+fn remove_credential(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut dyn FnMut(Edit<'_>)) {
+    let source = verdict
+        .carried
+        .and_then(|carried| policy.key_sources.get(carried.source));
+    match source {
+        None => {}
+        Some(Source::Header { name, .. }) => edit(Edit::Remove(name.as_bytes())),
+        Some(Source::Query(name)) => edit(Edit::Replace(b":path", &without_parameter(head.path, name))),
+    }
+}

@@ -1,0 +1,190 @@
+//! The calls to Envoy that a request makes, straight through the proxy-wasm ABI 0.2.1.
+//!
+//! The SDK's own functions panic on a status that they do not expect and on values that are not UTF-8, and copy each header twice. A
+//! client could have both. Here every failure is a value, and a header map stays the one buffer that the host wrote.
+
+use std::ptr::null_mut;
+
+use proxy_wasm::types::{MapType, MetricType, Status};
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, cas: u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+const OK: u32 = Status::Ok as u32;
+
+/// Which headers are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Map {
+    /// Of the request.
+    Request,
+    /// Of the response.
+    Response,
+}
+
+impl Map {
+    fn number(self) -> u32 {
+        (match self {
+            Map::Request => MapType::HttpRequestHeaders,
+            Map::Response => MapType::HttpResponseHeaders,
+        }) as u32
+    }
+}
+
+/// A buffer that the host allocated through `proxy_on_memory_allocate` and left to the filter.
+fn owned(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the SDK's `proxy_on_memory_allocate`, which the host has just called for these `size` bytes, gives out boxed slices.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// Calls the host for a buffer.
+fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (null_mut(), 0);
+    (call(&mut data, &mut size) == OK).then(|| owned(data, size))
+}
+
+/// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
+pub fn headers(map: Map) -> Option<Vec<u8>> {
+    // SAFETY: both pointers are to variables of the caller that live through the call.
+    read(|data, size| unsafe { proxy_get_header_map_pairs(map.number(), data, size) })
+}
+
+/// Adds a line.
+pub fn add_header(map: Map, name: &[u8], value: &[u8]) {
+    // SAFETY: the host reads the given bytes and keeps none of the pointers.
+    unsafe { proxy_add_header_map_value(map.number(), name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Puts one line in the place of all that the header has.
+pub fn replace_header(map: Map, name: &[u8], value: &[u8]) {
+    // SAFETY: as above.
+    unsafe { proxy_replace_header_map_value(map.number(), name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Takes all lines of a header away.
+pub fn remove_header(map: Map, name: &[u8]) {
+    // SAFETY: as above.
+    unsafe { proxy_remove_header_map_value(map.number(), name.as_ptr(), name.len()) };
+}
+
+/// The property at `path`, whose parts a NUL parts.
+pub fn property(path: &[u8]) -> Option<Vec<u8>> {
+    // SAFETY: the host reads `path`, and writes to variables that live through the call.
+    read(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// Sets the filter state `wasm.<path>`.
+pub fn set_filter_state(path: &[u8], value: &[u8]) {
+    // SAFETY: the host reads the given bytes and keeps none of the pointers.
+    unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
+}
+
+/// A value of shared data with its compare-and-swap number; `None` where there is none.
+pub fn shared_data(key: &[u8]) -> Option<(Vec<u8>, u32)> {
+    let mut cas = 0;
+    // SAFETY: the host reads `key`, and writes to variables that live through the call.
+    let value = read(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut cas) });
+    value.map(|value| (value, cas))
+}
+
+/// Sets a value of shared data if its number is still `cas`, or if there is none yet. Whether it was set.
+pub fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> bool {
+    // SAFETY: the host reads the given bytes and keeps none of the pointers.
+    unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) == OK }
+}
+
+/// Nanoseconds since the Unix epoch.
+pub fn nanoseconds() -> u64 {
+    let mut time = 0;
+    // SAFETY: the host writes to a variable that lives through the call.
+    unsafe { proxy_get_current_time_nanoseconds(&mut time) };
+    time
+}
+
+/// A counter or gauge of Envoy's.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric(u32);
+
+impl Metric {
+    /// Defines a metric, or finds it where it is defined already.
+    pub fn define(kind: MetricType, name: &str) -> Option<Metric> {
+        let mut id = 0;
+        // SAFETY: the host reads `name`, and writes to a variable that lives through the call.
+        let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
+        (status == OK).then_some(Metric(id))
+    }
+
+    /// Counts one.
+    pub fn increment(self) {
+        // SAFETY: no pointers.
+        unsafe { proxy_increment_metric(self.0, 1) };
+    }
+
+    /// Sets a gauge.
+    pub fn record(self, value: u64) {
+        // SAFETY: no pointers.
+        unsafe { proxy_record_metric(self.0, value) };
+    }
+}
+
+/// Answers the request. `headers` is in the ABI's encoding; `details` is what the access log shows as `RESPONSE_CODE_DETAILS`.
+pub fn send_local_response(status: u16, details: &str, headers: &[u8], body: &[u8]) {
+    /// Envoy maps the HTTP status.
+    const GRPC_STATUS_FROM_HTTP: i32 = -1;
+    // SAFETY: the host reads the given bytes and keeps none of the pointers.
+    unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            GRPC_STATUS_FROM_HTTP,
+        )
+    };
+}

@@ -1,0 +1,14 @@
+//! The one place that knows the host: Envoy, through proxy-wasm.
+
+pub mod pairs;
+
+#[cfg(target_family = "wasm")]
+mod host;
+#[cfg(target_family = "wasm")]
+mod limits;
+#[cfg(target_family = "wasm")]
+mod metrics;
+#[cfg(target_family = "wasm")]
+mod plugin;
+#[cfg(target_family = "wasm")]
+mod stream;

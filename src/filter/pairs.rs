@@ -1,0 +1,82 @@
+//! The proxy-wasm encoding of a header map, read in place: a count, the sizes of all names and values, then each with a NUL behind it.
+
+/// Names and values in their order. Bytes that break the encoding end it.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'m> {
+    sizes: &'m [u8],
+    data: &'m [u8],
+}
+
+impl<'m> Pairs<'m> {
+    /// Of a whole map; an empty buffer is an empty map.
+    pub fn of(map: &'m [u8]) -> Pairs<'m> {
+        let split = split_u32(map)
+            .and_then(|(count, rest)| rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(8)?));
+        let (sizes, data) = split.unwrap_or_default();
+        Pairs { sizes, data }
+    }
+}
+
+fn split_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*number), rest))
+}
+
+fn split_text(data: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = data.split_at_checked(usize::try_from(size).ok()?)?;
+    Some((text, rest.get(1..)?))
+}
+
+impl<'m> Iterator for Pairs<'m> {
+    type Item = (&'m [u8], &'m [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name_size, rest) = split_u32(self.sizes)?;
+        let (value_size, sizes) = split_u32(rest)?;
+        let (name, rest) = split_text(self.data, name_size)?;
+        let (value, data) = split_text(rest, value_size)?;
+        *self = Pairs { sizes, data };
+        Some((name, value))
+    }
+}
+
+/// Encodes a map for the host.
+pub fn encode(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+    let mut map = count.to_le_bytes().to_vec();
+    for (name, value) in headers {
+        map.extend(size(name));
+        map.extend(size(value));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        map.extend(text);
+        map.push(0);
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_read() {
+        let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.into(), v.into()));
+        let map = encode(&headers);
+        let read: Vec<_> = Pairs::of(&map)
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect();
+        assert_eq!(read, headers);
+    }
+
+    #[test]
+    fn a_broken_map_ends_where_it_breaks() {
+        let map = encode(&[(b"a".into(), b"b".into()), (b"c".into(), b"d".into())]);
+        for length in 0..map.len() {
+            let read = Pairs::of(&map[..length]).count();
+            assert!(read < 2, "{length} bytes");
+        }
+        assert_eq!(Pairs::of(&[0xff; 64]).count(), 0);
+    }
+}

@@ -1,0 +1,43 @@
+//! Keys by the digest of what a request carries.
+
+use hashbrown::HashTable;
+
+use crate::config::api_key::KeyDigest;
+
+/// The number of a key in its policy: its place in `keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyIndex(pub u32);
+
+/// Digests and the keys that they belong to; a key that is being rotated has several.
+#[derive(Debug, Default)]
+pub struct KeyTable {
+    by_digest: HashTable<(KeyDigest, KeyIndex)>,
+}
+
+/// SHA-256 is a hash already: eight bytes of it do. The digests in the table are the operator's, so nobody can choose collisions.
+fn hash(digest: &KeyDigest) -> u64 {
+    digest.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+impl KeyTable {
+    /// The key that has this digest.
+    pub fn find(&self, digest: &KeyDigest) -> Option<KeyIndex> {
+        let entry = self.by_digest.find(hash(digest), |(known, _)| known == digest);
+        entry.map(|(_, key)| *key)
+    }
+
+    /// Adds a digest; the error is the key that has it already.
+    pub fn insert(&mut self, digest: KeyDigest, key: KeyIndex) -> Result<(), KeyIndex> {
+        if let Some(first) = self.find(&digest) {
+            return Err(first);
+        }
+        self.by_digest
+            .insert_unique(hash(&digest), (digest, key), |(digest, _)| hash(digest));
+        Ok(())
+    }
+
+    /// Gives back the room kept for further digests.
+    pub fn shrink(&mut self) {
+        self.by_digest.shrink_to_fit(|(digest, _)| hash(digest));
+    }
+}

@@ -1,0 +1,361 @@
+//! The compiled policy: immutable, without a spelling for what is wrong, and laid out for one request at a time.
+
+pub mod key_table;
+pub mod networks;
+pub mod origins;
+pub mod response_headers;
+pub mod scopes;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::config::finding::nearest;
+use crate::config::key::{self, Enforcement, Kind, OriginCheck};
+use crate::config::place::Place;
+use crate::config::scope::{Rule, Scope};
+use crate::config::timestamp::Timestamp;
+use crate::config::{self, ClientIp, Config, Findings, Problem};
+use key_table::{KeyIndex, KeyTable};
+use networks::Networks;
+use origins::{OriginList, OriginTable};
+use response_headers::{CorsValues, StandingHeaders, Vary};
+use scopes::{IndexList, ScopeRules};
+
+pub use crate::config::key_source::KeySource;
+
+/// A whole policy.
+#[derive(Debug)]
+pub struct Policy {
+    /// Where a request may carry its key.
+    pub key_sources: Box<[Source]>,
+    keys: Box<[Key]>,
+    table: KeyTable,
+    /// For requests without a key; `None`: they are refused.
+    pub anonymous: Option<Access>,
+    /// The origins of all lists.
+    pub origins: OriginTable,
+    /// What any enabled key, or `anonymous`, lists.
+    pub union: OriginList,
+    /// What CORS headers say.
+    pub cors: CorsValues,
+    /// What responses differ by.
+    pub vary: Vary,
+    /// What every response carries.
+    pub standing: StandingHeaders,
+    /// Which client addresses count as known.
+    pub client_ip: ClientIp,
+    /// The header that names the key to the upstream, in lower case.
+    pub identity_header: Option<Box<str>>,
+    /// Whether the upstream sees the key itself.
+    pub forward_api_key: bool,
+    /// What holds for requests whose key does not say.
+    pub enforcement: Enforcement,
+    /// Where errors are explained.
+    pub docs_url: Option<Box<str>>,
+    /// The value of `WWW-Authenticate` on a 401.
+    pub challenge: Box<str>,
+}
+
+/// Where a key may be, with names as Envoy has them.
+#[derive(Debug)]
+pub enum Source {
+    /// A header, in lower case, and the scheme that stands before the key, if any.
+    Header {
+        /// In lower case.
+        name: Box<str>,
+        /// Compared without regard to case.
+        scheme: Option<Box<str>>,
+    },
+    /// A query parameter.
+    Query(Box<str>),
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// What logs and the upstream know it by.
+    pub id: Box<str>,
+    /// Whether it may be used from a browser.
+    pub kind: Kind,
+    /// `false`: it is refused.
+    pub enabled: bool,
+    /// It is refused before.
+    pub not_before: Option<Timestamp>,
+    /// It is refused from then on.
+    pub expires_at: Option<Timestamp>,
+    /// From where, for what and how often it may be used.
+    pub access: Access,
+}
+
+/// From where, for what and how often a key, or no key, may be used.
+#[derive(Debug)]
+pub struct Access {
+    /// Empty: the origin is not checked.
+    pub origins: OriginList,
+    /// What becomes of a request whose origin is not listed.
+    pub origin_check: OriginCheck,
+    /// Empty: the address is not checked.
+    pub networks: Networks,
+    /// `None`: any method and path.
+    pub scopes: Option<Arc<ScopeRules>>,
+    /// `None`: any index.
+    pub indexes: Option<IndexList>,
+    /// Requests in any 60 seconds.
+    pub limit: Option<NonZeroU32>,
+    /// Whether verdicts take effect.
+    pub enforcement: Enforcement,
+}
+
+/// A policy, and what is doubtful about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Ready for requests.
+    pub policy: Policy,
+    /// Warnings only.
+    pub findings: Findings,
+}
+
+impl Policy {
+    /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
+    /// have expired, for a warning only.
+    pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Findings> {
+        let mut findings = Findings::default();
+        let Some(config) = config::read(text, &mut findings) else {
+            return Err(findings);
+        };
+        let mut compiler = Compiler::new(&config);
+        let anonymous = compiler.anonymous(&mut findings);
+        config::read_keys(text, now, &mut findings, &mut |index, key, place, findings| {
+            compiler.add(index, &key, place, findings);
+        });
+        if findings.error_count() > 0 {
+            return Err(findings);
+        }
+        let policy = compiler.finish(anonymous);
+        Ok(Loaded { policy, findings })
+    }
+
+    /// The key of this index.
+    pub fn key(&self, index: KeyIndex) -> Option<&Key> {
+        self.keys.get(index.0 as usize)
+    }
+
+    /// The key whose SHA-256 this is.
+    pub fn find_key(&self, digest: &crate::config::api_key::KeyDigest) -> Option<(KeyIndex, &Key)> {
+        let index = self.table.find(digest)?;
+        Some((index, self.key(index)?))
+    }
+
+    /// The key of this id, by going through all of them: for people, not for requests.
+    pub fn find_key_by_id(&self, id: &str) -> Option<(KeyIndex, &Key)> {
+        let indexes = (0..).map(KeyIndex);
+        indexes.zip(&self.keys).find(|(_, key)| &*key.id == id)
+    }
+
+    /// All keys, in the order of the configuration.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+}
+
+/// Puts a policy together, key by key.
+struct Compiler<'c> {
+    config: &'c Config<'c>,
+    keys: Vec<Key>,
+    /// Where in the configuration each of `keys` stands: further back than here where a key before it could not be read.
+    config_index: Vec<usize>,
+    ids: HashTable<usize>,
+    table: KeyTable,
+    origins: OriginTable,
+    union: OriginList,
+    names_origins: bool,
+    /// By the sorted names of the scopes. Keys with the same scopes share their rules.
+    scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
+}
+
+impl<'c> Compiler<'c> {
+    fn new(config: &'c Config<'c>) -> Self {
+        Compiler {
+            config,
+            keys: Vec::new(),
+            config_index: Vec::new(),
+            ids: HashTable::new(),
+            table: KeyTable::default(),
+            origins: OriginTable::default(),
+            union: OriginList::default(),
+            names_origins: false,
+            scope_rules: BTreeMap::new(),
+        }
+    }
+
+    /// `None` where it is switched off as well: then a request without a key is refused.
+    fn anonymous(&mut self, findings: &mut Findings) -> Option<Access> {
+        let access = self.config.anonymous.as_ref()?;
+        let compiled = self.access(access, &Place::ROOT.field("anonymous"), findings);
+        access.enabled.then_some(compiled)
+    }
+
+    fn add(&mut self, index: usize, key: &key::Key<'_>, place: &Place<'_>, findings: &mut Findings) {
+        if let Some(first) = self.insert_id(&key.id) {
+            findings.add(
+                &place.field("id"),
+                &format_args!("{:?}", key.id),
+                Problem::DuplicateId { first },
+            );
+        }
+        let Ok(number) = u32::try_from(self.keys.len()) else {
+            return;
+        };
+        self.config_index.push(index);
+        for api_key in &key.api_keys {
+            if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
+                let first = self.config_index.get(first as usize).copied().unwrap_or(index);
+                findings.add_bare(&place.field("api_key"), Problem::DuplicateApiKey { first });
+            }
+        }
+        let access = self.access(&key.access, place, findings);
+        self.keys.push(Key {
+            id: key.id.as_ref().into(),
+            kind: key.kind,
+            enabled: key.access.enabled,
+            not_before: key.not_before,
+            expires_at: key.expires_at,
+            access,
+        });
+    }
+
+    /// Where in the configuration a key with this id stands already.
+    fn insert_id(&mut self, id: &str) -> Option<usize> {
+        let keys = &self.keys;
+        let id_of = |number: usize| keys.get(number).map_or("", |key| &*key.id);
+        if let Some(number) = self.ids.find(text_hash(id), |number| id_of(*number) == id) {
+            return self.config_index.get(*number).copied();
+        }
+        self.ids.insert_unique(text_hash(id), keys.len(), |number| {
+            text_hash(if *number == keys.len() { id } else { id_of(*number) })
+        });
+        None
+    }
+
+    fn access(&mut self, access: &key::Access<'_>, place: &Place<'_>, findings: &mut Findings) -> Access {
+        let origins = self.origins.add(&access.allowed_origins, access.enabled);
+        self.names_origins |= origins.names_origins();
+        if access.enabled {
+            self.union.include(&origins);
+        }
+        Access {
+            origins,
+            origin_check: access.origin_check,
+            networks: Networks::new(&access.allowed_ips),
+            scopes: access
+                .scopes
+                .as_ref()
+                .map(|names| self.scope_rules(names, &place.field("scopes"), findings)),
+            indexes: access.indexes.as_deref().map(IndexList::new),
+            limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
+            enforcement: access.enforcement.unwrap_or(self.config.enforcement),
+        }
+    }
+
+    fn scope_rules(&mut self, names: &[Cow<'_, str>], place: &Place<'_>, findings: &mut Findings) -> Arc<ScopeRules> {
+        let mut scopes: Vec<&'c Scope> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            match self.config.scopes.iter().find(|scope| scope.name == *name) {
+                Some(scope) => scopes.push(scope),
+                None => {
+                    let known = self.config.scopes.iter().map(|scope| scope.name.as_str());
+                    let nearest = nearest(name, known).map(str::to_owned);
+                    findings.add(
+                        &place.item(index),
+                        &format_args!("{name:?}"),
+                        Problem::UnknownScope { nearest },
+                    );
+                }
+            }
+        }
+        scopes.sort_unstable_by_key(|scope| &scope.name);
+        scopes.dedup_by_key(|scope| &scope.name);
+        let key: Vec<&str> = scopes.iter().map(|scope| scope.name.as_str()).collect();
+        if let Some(rules) = self.scope_rules.get(&key) {
+            return rules.clone();
+        }
+        let rules: Vec<&Rule> = scopes.iter().flat_map(|scope| &scope.rules).collect();
+        let compiled = ScopeRules::new(&rules).unwrap_or_else(|| {
+            findings.add_bare(place, Problem::TooManyRules);
+            ScopeRules::default()
+        });
+        self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()
+    }
+
+    fn finish(mut self, anonymous: Option<Access>) -> Policy {
+        let config = self.config;
+        self.origins.shrink();
+        self.table.shrink();
+        Policy {
+            key_sources: config.key_sources.iter().map(Source::new).collect(),
+            keys: self.keys.into(),
+            table: self.table,
+            anonymous,
+            origins: self.origins,
+            union: self.union,
+            cors: CorsValues::new(&config.cors, &config.key_sources),
+            vary: Vary::new(self.names_origins, &config.key_sources),
+            standing: StandingHeaders::new(&config.security_headers),
+            client_ip: config.client_ip,
+            identity_header: config
+                .identity_header
+                .as_ref()
+                .map(|name| name.0.to_ascii_lowercase().into()),
+            forward_api_key: config.forward_api_key,
+            enforcement: config.enforcement,
+            docs_url: config.docs_url.as_deref().map(Into::into),
+            challenge: challenge(&config.key_sources),
+        }
+    }
+}
+
+/// FNV-1a. Only ids of the configuration are hashed.
+fn text_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+impl Source {
+    fn new(source: &KeySource) -> Source {
+        match source {
+            KeySource::Header(header) => Source::Header {
+                name: header.lower().into(),
+                scheme: None,
+            },
+            KeySource::Scheme { header, scheme } => Source::Header {
+                name: header.lower().into(),
+                scheme: Some(scheme.as_str().into()),
+            },
+            KeySource::Query(name) => Source::Query(name.as_str().into()),
+        }
+    }
+}
+
+/// A challenge for each source (RFC 9110, section 11.6.1). Only headers with a scheme have a registered one.
+fn challenge(sources: &[KeySource]) -> Box<str> {
+    let challenges: Vec<String> = sources
+        .iter()
+        .map(|source| match source {
+            KeySource::Scheme { scheme, .. } => format!("{scheme} realm=\"keyfence\""),
+            KeySource::Header(header) => format!("ApiKey realm=\"keyfence\", header=\"{}\"", header.0),
+            KeySource::Query(name) => format!("ApiKey realm=\"keyfence\", query=\"{}\"", quoted(name)),
+        })
+        .collect();
+    challenges.join(", ").into()
+}
+
+/// What can stand in a quoted string of a header; the rest becomes `?`.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+    text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
+}

@@ -1,0 +1,476 @@
+//! All origin patterns of a policy in one table, and the matching of what a client sent against them.
+//!
+//! Each pattern is stored once and has a number; a key's list is a list of numbers. So one look-up answers for a key and for the union
+//! of all keys, whatever their number, and a wildcard costs one look-up per label of the request's host.
+
+use hashbrown::HashTable;
+
+use crate::config::origin::{OriginPattern, PortPattern, TuplePattern, is_label_byte};
+
+/// What a client sends in `Origin` is no longer than this, in bytes, or matches nothing.
+pub const MAX_ORIGIN: usize = 512;
+
+/// The number of a pattern in its [`OriginTable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct PatternId(u32);
+
+/// Every tuple pattern of a policy.
+#[derive(Debug, Default)]
+pub struct OriginTable {
+    patterns: Vec<Pattern>,
+    /// Scheme and host of each pattern, one after the other.
+    text: String,
+    by_hash: HashTable<PatternId>,
+    has_wildcards: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pattern {
+    start: u32,
+    scheme_length: u16,
+    host_length: u16,
+    port: PortPattern,
+    subdomains: bool,
+    /// An enabled key, or `anonymous`, lists it.
+    is_offered: bool,
+}
+
+/// The origins that one key lists, as patterns of the policy's table.
+#[derive(Debug, Default, Clone)]
+pub struct OriginList {
+    /// Sorted.
+    patterns: Box<[PatternId]>,
+    null: bool,
+    any: bool,
+}
+
+/// How an allowed origin is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginMatch {
+    /// A pattern names its scheme and host.
+    Listed,
+    /// It is `null`, and `null` is listed.
+    Null,
+    /// Only `*` allows it.
+    Any,
+}
+
+/// What is looked for: scheme and port of the origin, and its host or a suffix of it.
+#[derive(Clone, Copy)]
+struct Wanted<'o> {
+    scheme: &'o [u8],
+    host: &'o [u8],
+    port: PortPattern,
+    subdomains: bool,
+}
+
+impl OriginTable {
+    /// Adds a list; `is_offered` makes it part of the union that answers preflights. The list is for this table only.
+    pub fn add(&mut self, patterns: &[OriginPattern], is_offered: bool) -> OriginList {
+        let mut ids: Vec<PatternId> = patterns
+            .iter()
+            .filter_map(|pattern| match pattern {
+                OriginPattern::Tuple(tuple) => self.intern(tuple, is_offered),
+                _ => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        OriginList {
+            patterns: ids.into(),
+            null: patterns.contains(&OriginPattern::Null),
+            any: patterns.contains(&OriginPattern::Any),
+        }
+    }
+
+    /// Gives back the room kept for further patterns.
+    pub fn shrink(&mut self) {
+        self.patterns.shrink_to_fit();
+        self.text.shrink_to_fit();
+        let (patterns, text) = (&self.patterns, &self.text);
+        self.by_hash.shrink_to_fit(|id| pattern_hash(patterns, text, *id));
+    }
+
+    fn intern(&mut self, tuple: &TuplePattern, is_offered: bool) -> Option<PatternId> {
+        let wanted = Wanted {
+            scheme: tuple.scheme.as_bytes(),
+            host: tuple.host.as_bytes(),
+            port: tuple.port,
+            subdomains: tuple.subdomains,
+        };
+        let id = match self.find(wanted, hash_of(wanted, HostHash::of(wanted.host))) {
+            Some(id) => id,
+            None => self.insert(wanted, tuple)?,
+        };
+        let pattern = self.patterns.get_mut(id.0 as usize)?;
+        pattern.is_offered |= is_offered;
+        Some(id)
+    }
+
+    fn insert(&mut self, wanted: Wanted<'_>, tuple: &TuplePattern) -> Option<PatternId> {
+        let id = PatternId(u32::try_from(self.patterns.len()).ok()?);
+        self.patterns.push(Pattern {
+            start: u32::try_from(self.text.len()).ok()?,
+            scheme_length: u16::try_from(tuple.scheme.len()).ok()?,
+            host_length: u16::try_from(tuple.host.len()).ok()?,
+            port: tuple.port,
+            subdomains: tuple.subdomains,
+            is_offered: false,
+        });
+        self.text.push_str(&tuple.scheme);
+        self.text.push_str(&tuple.host);
+        self.has_wildcards |= tuple.subdomains;
+        let (patterns, text) = (&self.patterns, &self.text);
+        let hash = hash_of(wanted, HostHash::of(wanted.host));
+        self.by_hash
+            .insert_unique(hash, id, |id| pattern_hash(patterns, text, *id));
+        Some(id)
+    }
+
+    fn find(&self, wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
+        let is_wanted = |id: &PatternId| {
+            view(&self.patterns, &self.text, *id).is_some_and(|found| {
+                found.host == wanted.host
+                    && found.scheme == wanted.scheme
+                    && found.port == wanted.port
+                    && found.subdomains == wanted.subdomains
+            })
+        };
+        self.by_hash.find(hash, is_wanted).copied()
+    }
+
+    /// How `list` allows `origin`, the bytes of the one `Origin` header.
+    pub fn match_list(&self, list: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
+        self.matches(origin, list.null, list.any, |id| {
+            list.patterns.binary_search(&id).is_ok()
+        })
+    }
+
+    /// How any enabled key allows `origin`. `union` holds what is not a tuple.
+    pub fn match_union(&self, union: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
+        self.matches(origin, union.null, union.any, |id| {
+            self.patterns
+                .get(id.0 as usize)
+                .is_some_and(|pattern| pattern.is_offered)
+        })
+    }
+
+    fn matches(&self, origin: &[u8], null: bool, any: bool, has: impl Fn(PatternId) -> bool) -> Option<OriginMatch> {
+        let listed = match ClientOrigin::parse(origin)? {
+            ClientOrigin::Null => null.then_some(OriginMatch::Null),
+            ClientOrigin::Tuple { scheme, host, port } => {
+                self.lists(scheme, host, port, has).then_some(OriginMatch::Listed)
+            }
+        };
+        listed.or(any.then_some(OriginMatch::Any))
+    }
+
+    /// Whether a pattern that `has` accepts matches. Walks the host once, from its end, and hashes on the way.
+    fn lists(&self, scheme: &[u8], host: &[u8], port: PortPattern, has: impl Fn(PatternId) -> bool) -> bool {
+        let is_listed = |host_hash: HostHash, host: &[u8], subdomains: bool| {
+            [port, PortPattern::Any].into_iter().any(|port| {
+                let wanted = Wanted {
+                    scheme,
+                    host,
+                    port,
+                    subdomains,
+                };
+                self.find(wanted, hash_of(wanted, host_hash)).is_some_and(&has)
+            })
+        };
+        let mut hash = HostHash::START;
+        for (index, &byte) in host.iter().enumerate().rev() {
+            if byte == b'.' && self.has_wildcards && index > 0 {
+                let suffix = host.get(index + 1..).unwrap_or_default();
+                if is_listed(hash, suffix, true) {
+                    return true;
+                }
+            }
+            hash = hash.with(byte);
+        }
+        is_listed(hash, host, false)
+    }
+}
+
+impl OriginList {
+    /// Whether the list has no origin at all: then the origin is not checked.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && !self.null && !self.any
+    }
+
+    /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
+    pub fn names_origins(&self) -> bool {
+        !self.patterns.is_empty() || self.null
+    }
+
+    /// Takes over `*` and `null` of another list.
+    pub fn include(&mut self, other: &OriginList) {
+        self.null |= other.null;
+        self.any |= other.any;
+    }
+}
+
+fn view<'t>(patterns: &[Pattern], text: &'t str, id: PatternId) -> Option<Wanted<'t>> {
+    let pattern = patterns.get(id.0 as usize)?;
+    let scheme_at = pattern.start as usize;
+    let host_at = scheme_at + usize::from(pattern.scheme_length);
+    let text = text.as_bytes();
+    Some(Wanted {
+        scheme: text.get(scheme_at..host_at)?,
+        host: text.get(host_at..host_at + usize::from(pattern.host_length))?,
+        port: pattern.port,
+        subdomains: pattern.subdomains,
+    })
+}
+
+fn pattern_hash(patterns: &[Pattern], text: &str, id: PatternId) -> u64 {
+    view(patterns, text, id).map_or(0, |wanted| hash_of(wanted, HostHash::of(wanted.host)))
+}
+
+/// FNV-1a over a host from its last byte to its first, so that the hash of each suffix comes up on the way to the whole.
+#[derive(Clone, Copy)]
+struct HostHash(u64);
+
+impl HostHash {
+    const START: HostHash = HostHash(0xcbf2_9ce4_8422_2325);
+    const PRIME: u64 = 0x0100_0000_01b3;
+
+    fn with(self, byte: u8) -> Self {
+        HostHash((self.0 ^ u64::from(byte)).wrapping_mul(Self::PRIME))
+    }
+
+    fn of(host: &[u8]) -> Self {
+        host.iter().rev().fold(Self::START, |hash, byte| hash.with(*byte))
+    }
+}
+
+/// Only the operator's patterns are in the table, so nobody else can choose what collides in it.
+fn hash_of(wanted: Wanted<'_>, host: HostHash) -> u64 {
+    let port = match wanted.port {
+        PortPattern::Absent => 0,
+        PortPattern::Exact(port) => u64::from(port),
+        PortPattern::Any => 1 << 16,
+    };
+    let tail = wanted.scheme.last().map_or(0, |byte| u64::from(*byte));
+    let mixed = host.0 ^ (port << 9 | tail << 1 | u64::from(wanted.subdomains)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The table takes bits from both ends.
+    mixed ^ (mixed >> 32)
+}
+
+/// An `Origin` as a browser may send it. Anything else matches nothing, not even `*`.
+#[derive(Debug, PartialEq, Eq)]
+enum ClientOrigin<'o> {
+    Null,
+    Tuple {
+        scheme: &'o [u8],
+        host: &'o [u8],
+        port: PortPattern,
+    },
+}
+
+impl<'o> ClientOrigin<'o> {
+    fn parse(origin: &'o [u8]) -> Option<Self> {
+        if origin.len() > MAX_ORIGIN {
+            return None;
+        }
+        if origin == b"null" {
+            return Some(ClientOrigin::Null);
+        }
+        let colon = origin.iter().position(|&b| b == b':')?;
+        let (scheme, rest) = origin.split_at_checked(colon)?;
+        let authority = rest.strip_prefix(b"://")?;
+        let (host, port) = split_port(authority)?;
+        (is_scheme(scheme) && is_host(host)).then_some(ClientOrigin::Tuple { scheme, host, port })
+    }
+}
+
+fn is_scheme(scheme: &[u8]) -> bool {
+    scheme.first().is_some_and(u8::is_ascii_lowercase)
+        && scheme
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+/// Labels between single dots, or an address in brackets.
+fn is_host(host: &[u8]) -> bool {
+    if let Some(inner) = host.strip_prefix(b"[") {
+        let Some(address) = inner.strip_suffix(b"]") else {
+            return false;
+        };
+        return address.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':'));
+    }
+    let mut after_dot = true;
+    for &byte in host {
+        match byte {
+            b'.' if after_dot => return false,
+            b'.' => after_dot = true,
+            _ if is_label_byte(byte) => after_dot = false,
+            _ => return false,
+        }
+    }
+    !after_dot
+}
+
+fn split_port(authority: &[u8]) -> Option<(&[u8], PortPattern)> {
+    let colon = authority
+        .iter()
+        .rposition(|&b| b == b':')
+        .filter(|_| authority.last() != Some(&b']'));
+    let Some((host, rest)) = colon.and_then(|at| authority.split_at_checked(at)) else {
+        return Some((authority, PortPattern::Absent));
+    };
+    let digits = rest.strip_prefix(b":")?;
+    let is_plain =
+        (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
+    let text = std::str::from_utf8(digits).ok().filter(|_| is_plain)?;
+    let port = text.parse().ok()?;
+    Some((host, PortPattern::Exact(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn match_of(patterns: &[&str], origin: &[u8]) -> Option<OriginMatch> {
+        let patterns: Vec<OriginPattern> = patterns
+            .iter()
+            .map(|text| OriginPattern::parse(text).unwrap())
+            .collect();
+        let mut table = OriginTable::default();
+        // Another key's patterns are in the table, too, and must not count.
+        table.add(&[OriginPattern::parse("https://other.example").unwrap()], true);
+        table.add(&[OriginPattern::parse("https://*.other.example").unwrap()], true);
+        let list = table.add(&patterns, true);
+        let found = table.match_list(&list, origin);
+        assert_eq!(
+            table.match_union(&list, origin).is_some(),
+            found.is_some() || origin.ends_with(b"other.example")
+        );
+        found
+    }
+
+    #[test]
+    fn origins_against_patterns() {
+        use OriginMatch::*;
+        let exact: &[&str] = &["https://yourapp.com"];
+        let wildcard: &[&str] = &["https://*.yourapp.com"];
+        let port: &[&str] = &[
+            "http://localhost:*",
+            "https://*.yourapp.com:8443",
+            "https://*.any.example:*",
+        ];
+        let star: &[&str] = &["*"];
+        let mixed: &[&str] = &["*", "null", "https://yourapp.com"];
+        for (patterns, origin, expected) in [
+            (exact, "https://yourapp.com", Some(Listed)),
+            (exact, "http://yourapp.com", None),
+            (exact, "https://yourapp.com:443", None),
+            (exact, "https://yourapp.com:8443", None),
+            (exact, "https://www.yourapp.com", None),
+            (exact, "https://evil-yourapp.com", None),
+            (exact, "https://yourapp.com.evil.com", None),
+            (exact, "https://yourapp.co", None),
+            (exact, "https://yourapp.com.", None),
+            (exact, "https://yourapp.com/", None),
+            (exact, "https://yourapp.com#", None),
+            (exact, "https://yourapp.com\\", None),
+            (exact, "https://yourapp.com@evil.com", None),
+            (exact, "https://evil.com@yourapp.com", None),
+            (exact, "HTTPS://yourapp.com", None),
+            (exact, "https://YourApp.com", None),
+            (exact, " https://yourapp.com", None),
+            (exact, "https://yourapp.com ", None),
+            (exact, "https://yourapp.com,https://yourapp.com", None),
+            (exact, "https://other.example", None),
+            (exact, "yourapp.com", None),
+            (exact, "//yourapp.com", None),
+            (exact, "", None),
+            (exact, "null", None),
+            (wildcard, "https://a.yourapp.com", Some(Listed)),
+            (wildcard, "https://a.b.yourapp.com", Some(Listed)),
+            (wildcard, "https://a_b-1.yourapp.com", Some(Listed)),
+            (wildcard, "https://yourapp.com", None),
+            (wildcard, "https://.yourapp.com", None),
+            (wildcard, "https://a..yourapp.com", None),
+            (wildcard, "https://ayourapp.com", None),
+            (wildcard, "https://evil-yourapp.com", None),
+            (wildcard, "https://a.yourapp.com.evil.com", None),
+            (wildcard, "https://a.yourapp.com:8443", None),
+            (wildcard, "http://a.yourapp.com", None),
+            (wildcard, "https://A.yourapp.com", None),
+            (wildcard, "https://a$.yourapp.com", None),
+            (wildcard, "https://a~.yourapp.com", None),
+            (wildcard, "https://a%60.yourapp.com", None),
+            (wildcard, "https://a\0.yourapp.com", None),
+            (wildcard, "https://a b.yourapp.com", None),
+            (wildcard, "https://evil.com/.yourapp.com", None),
+            (wildcard, "https://evil.com?.yourapp.com", None),
+            (wildcard, "https://evil.com#.yourapp.com", None),
+            (wildcard, "https://evil.com\\.yourapp.com", None),
+            (wildcard, "https://evil.com:80.yourapp.com", None),
+            (wildcard, "https://http://a.yourapp.com", None),
+            (wildcard, "https://evil.com,https://a.yourapp.com", None),
+            (port, "http://localhost", Some(Listed)),
+            (port, "http://localhost:3000", Some(Listed)),
+            (port, "http://localhost:65535", Some(Listed)),
+            (port, "http://localhost:65536", None),
+            (port, "http://localhost:0", None),
+            (port, "http://localhost:03000", None),
+            (port, "http://localhost:", None),
+            (port, "http://localhost:+1", None),
+            (port, "http://localhost:3000:1", None),
+            (port, "https://localhost:3000", None),
+            (port, "https://a.yourapp.com:8443", Some(Listed)),
+            (port, "https://a.yourapp.com", None),
+            (port, "https://a.any.example", Some(Listed)),
+            (port, "https://a.any.example:1", Some(Listed)),
+            (port, "https://any.example:1", None),
+            (&["http://[::1]:3000"], "http://[::1]:3000", Some(Listed)),
+            (&["http://[::1]"], "http://[::1]", Some(Listed)),
+            (&["http://[::1]"], "http://[::1]:3000", None),
+            (&["http://[::1]:*"], "http://[::1]:3000", Some(Listed)),
+            (&["http://127.0.0.1:*"], "http://127.0.0.1:3000", Some(Listed)),
+            (&["capacitor://localhost"], "capacitor://localhost", Some(Listed)),
+            (star, "https://anything.example", Some(Any)),
+            (star, "null", Some(Any)),
+            (star, "", None),
+            (star, "https://a.example,https://b.example", None),
+            (star, "https://a.example, https://b.example", None),
+            (star, "https://\u{e9}.example", None),
+            (star, "nonsense", None),
+            (mixed, "https://yourapp.com", Some(Listed)),
+            (mixed, "null", Some(Null)),
+            (mixed, "Null", None),
+            (mixed, "https://anything.example", Some(Any)),
+            (&["null"], "https://yourapp.com", None),
+            (&[], "https://yourapp.com", None),
+        ] {
+            assert_eq!(
+                match_of(patterns, origin.as_bytes()),
+                expected,
+                "{origin:?} against {patterns:?}"
+            );
+        }
+        assert_eq!(match_of(star, b"https://\xff.example"), None);
+        let long = format!("https://{}.yourapp.com", "a.".repeat(250));
+        assert_eq!(match_of(wildcard, long.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_disabled_keys_list_is_no_part_of_the_union() {
+        let pattern = [OriginPattern::parse("https://yourapp.com").unwrap()];
+        let mut table = OriginTable::default();
+        let disabled = table.add(&pattern, false);
+        let union = OriginList::default();
+        assert_eq!(table.match_union(&union, b"https://yourapp.com"), None);
+        assert_eq!(
+            table.match_list(&disabled, b"https://yourapp.com"),
+            Some(OriginMatch::Listed)
+        );
+        table.add(&pattern, true);
+        assert_eq!(
+            table.match_union(&union, b"https://yourapp.com"),
+            Some(OriginMatch::Listed)
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! Values of response headers that do not depend on the request, put together once.
+
+use crate::config::cors::Cors;
+use crate::config::key_source::KeySource;
+use crate::config::security_headers::{SecurityHeaders, SetMode};
+use crate::config::token::HeaderName;
+
+/// What CORS headers say, each value ready to send. An empty list has no header.
+#[derive(Debug)]
+pub struct CorsValues {
+    /// `Access-Control-Allow-Methods`.
+    pub allow_methods: Option<Box<str>>,
+    /// `Access-Control-Allow-Headers`, those that carry keys included.
+    pub allow_headers: Option<Box<str>>,
+    /// `Access-Control-Expose-Headers`.
+    pub expose_headers: Option<Box<str>>,
+    /// `Access-Control-Allow-Credentials: true` is sent.
+    pub allow_credentials: bool,
+    /// `Access-Control-Max-Age`.
+    pub max_age: Box<str>,
+}
+
+fn joined<'n>(names: impl Iterator<Item = &'n str>) -> Option<Box<str>> {
+    let value = names.collect::<Vec<_>>().join(", ");
+    (!value.is_empty()).then(|| value.into())
+}
+
+impl CorsValues {
+    /// Of `cors` and the headers of the key sources, which are added where they are not listed.
+    pub fn new(cors: &Cors, sources: &[KeySource]) -> CorsValues {
+        let mut headers: Vec<&HeaderName> = cors.allow_headers.iter().collect();
+        for source in sources.iter().filter_map(KeySource::header) {
+            if !headers.iter().any(|listed| listed.is(&source.0)) {
+                headers.push(source);
+            }
+        }
+        CorsValues {
+            allow_methods: joined(cors.allow_methods.iter().map(|method| method.0.as_str())),
+            allow_headers: joined(headers.iter().map(|name| name.0.as_str())),
+            expose_headers: joined(cors.expose_headers.iter().map(|name| name.0.as_str())),
+            allow_credentials: cors.allow_credentials,
+            max_age: cors.max_age.to_string().into(),
+        }
+    }
+}
+
+/// What responses differ by (RFC 9110, section 12.5.5).
+#[derive(Debug)]
+pub struct Vary {
+    /// Names in the order in which they are added; none twice.
+    pub names: Vec<Box<str>>,
+    /// The whole value for a response that has none.
+    pub value: Box<str>,
+}
+
+impl Vary {
+    /// `Origin` where a list names an origin, and every header that carries keys. `Authorization` is left out: caches never
+    /// share a response to a request with it (RFC 9111, section 3.5).
+    pub fn new(names_origins: bool, sources: &[KeySource]) -> Vary {
+        let mut names: Vec<Box<str>> = Vec::new();
+        names.extend(names_origins.then(|| "Origin".into()));
+        for header in sources.iter().filter_map(KeySource::header) {
+            let known = |name: &str| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+            if !header.is("authorization") && !known(&header.0) {
+                names.push(header.0.as_str().into());
+            }
+        }
+        let value = names.join(", ").into();
+        Vary { names, value }
+    }
+}
+
+/// One header that every response carries.
+#[derive(Debug)]
+pub struct StandingHeader {
+    /// Lower case.
+    pub name: Box<str>,
+    /// Ready to send.
+    pub value: Box<str>,
+    /// What becomes of the upstream's own.
+    pub mode: SetMode,
+}
+
+/// What is done to every response.
+#[derive(Debug)]
+pub struct StandingHeaders {
+    /// To set, each name once.
+    pub set: Box<[StandingHeader]>,
+    /// To take away, in lower case.
+    pub remove: Box<[Box<str>]>,
+}
+
+impl StandingHeaders {
+    /// Of `security_headers`.
+    pub fn new(headers: &SecurityHeaders) -> StandingHeaders {
+        StandingHeaders {
+            set: headers
+                .set
+                .iter()
+                .map(|header| StandingHeader {
+                    name: header.name.lower().into(),
+                    value: header.value.as_str().into(),
+                    mode: header.mode,
+                })
+                .collect(),
+            remove: headers.remove.iter().map(|name| name.lower().into()).collect(),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The rules of a set of scopes, compiled so that a request costs one walk over its path whatever their number.
+//!
+//! A trie of patterns with `*` in it has several ways to go at a segment. Here the ways are followed together while compiling (the
+//! subset construction), so that a request has one way to go: by its segment where a rule names it, else by "any other".
+
+use std::collections::BTreeMap;
+
+use crate::config::index::IndexPattern;
+use crate::config::scope::{PathPattern, Rule, Segment};
+
+/// The compiled rules of one set of scopes. Keys with the same scopes share it.
+#[derive(Debug, Default)]
+pub struct ScopeRules {
+    states: Vec<State>,
+    names_methods: bool,
+}
+
+/// Where a walk can be. State 0 is before the first segment.
+#[derive(Debug, Default)]
+struct State {
+    /// Sorted by segment.
+    literals: Vec<(Box<str>, usize)>,
+    /// For a segment that is not empty and that no literal names.
+    other: Option<usize>,
+    /// Rules that fit if the path ends here.
+    ends: Vec<Fit>,
+    /// Rules ending in `**` that fit if one segment or more follow.
+    open: Vec<Fit>,
+}
+
+/// What a rule that fits the path asks and gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fit {
+    methods: Methods,
+    /// Which segment is the index, from 0.
+    index_at: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Methods {
+    Any,
+    Only(Vec<Box<str>>),
+}
+
+impl Methods {
+    fn include(&self, method: &[u8]) -> bool {
+        match self {
+            Methods::Any => true,
+            Methods::Only(names) => names.iter().any(|name| name.as_bytes() == method),
+        }
+    }
+}
+
+/// What the rules say of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeAnswer {
+    /// No rule fits method and path.
+    NoRule,
+    /// A rule fits, but none that fits names an index of the list.
+    NoIndex,
+    /// A rule fits, and so does the index where there is a list.
+    Fits,
+}
+
+/// One pattern on the way through the subset construction: which rule, and how many of its segments are behind.
+type Position = (usize, usize);
+
+impl ScopeRules {
+    /// Compiles `rules`. More than [`ScopeRules::MAX_STATES`] states are refused: `None`.
+    pub fn new(rules: &[&Rule]) -> Option<ScopeRules> {
+        let start: Vec<Position> = (0..rules.len()).map(|rule| (rule, 0)).collect();
+        let mut numbers = BTreeMap::from([(start.clone(), 0)]);
+        let mut pending = vec![start];
+        let mut states = Vec::new();
+        while let Some(positions) = pending.get(states.len()).cloned() {
+            if states.len() == Self::MAX_STATES {
+                return None;
+            }
+            let mut number_of = |positions: Vec<Position>| -> Option<usize> {
+                if positions.is_empty() {
+                    return None;
+                }
+                let next = pending.len();
+                Some(*numbers.entry(positions).or_insert_with_key(|positions| {
+                    pending.push(positions.clone());
+                    next
+                }))
+            };
+            let literals: BTreeMap<&str, Vec<Position>> = literal_steps(rules, &positions);
+            let other = wildcard_steps(rules, &positions);
+            states.push(State {
+                literals: literals
+                    .into_iter()
+                    .filter_map(|(segment, mut next)| {
+                        // A segment that a literal names fits the wildcards as well; an empty one fits none.
+                        if !segment.is_empty() {
+                            next.extend(&other);
+                            next.sort_unstable();
+                        }
+                        Some((segment.into(), number_of(next)?))
+                    })
+                    .collect(),
+                other: number_of(other.clone()),
+                ends: fits(rules, &positions, false),
+                open: fits(rules, &positions, true),
+            });
+        }
+        let names_methods = rules.iter().any(|rule| methods_of(rule) != Methods::Any);
+        Some(ScopeRules { states, names_methods })
+    }
+
+    /// Far over what people write; patterns with `*` in many places could make the number grow with the power of their length.
+    pub const MAX_STATES: usize = 10_000;
+
+    /// Whether a rule tells methods apart, so that a header which overrides the method would get around it.
+    pub fn names_methods(&self) -> bool {
+        self.names_methods
+    }
+
+    /// What the rules say of `method` on `path`, which has no query and is not [ambiguous](is_ambiguous). With `indexes` a rule
+    /// that fits must name one of them. Where several rules fit, one that allows is enough.
+    pub fn answer(&self, method: &[u8], path: &[u8], indexes: Option<&IndexList>) -> ScopeAnswer {
+        let Some(path) = path.strip_prefix(b"/") else {
+            return ScopeAnswer::NoRule;
+        };
+        let mut answer = ScopeAnswer::NoRule;
+        let mut consider = |fits: &[Fit]| {
+            for fit in fits.iter().filter(|fit| fit.methods.include(method)) {
+                let segment = fit.index_at.and_then(|at| path.split(is_slash).nth(at));
+                let allowed = match (indexes, segment) {
+                    (None, _) => true,
+                    (Some(indexes), Some(index)) => indexes.contains(index),
+                    (Some(_), None) => false,
+                };
+                match (allowed, answer) {
+                    (true, _) => answer = ScopeAnswer::Fits,
+                    (false, ScopeAnswer::NoRule) => answer = ScopeAnswer::NoIndex,
+                    _ => {}
+                }
+            }
+        };
+        let mut state = self.states.first();
+        for segment in path.split(is_slash) {
+            let Some(here) = state else { break };
+            consider(&here.open);
+            state = here.next(segment).and_then(|number| self.states.get(number));
+        }
+        if let Some(end) = state {
+            consider(&end.ends);
+        }
+        answer
+    }
+}
+
+fn is_slash(byte: &u8) -> bool {
+    *byte == b'/'
+}
+
+impl State {
+    fn next(&self, segment: &[u8]) -> Option<usize> {
+        let literal = self.literals.binary_search_by(|(name, _)| name.as_bytes().cmp(segment));
+        match literal.ok().and_then(|index| self.literals.get(index)) {
+            Some((_, number)) => Some(*number),
+            None => self.other.filter(|_| !segment.is_empty()),
+        }
+    }
+}
+
+fn segment_at<'r>(rules: &[&'r Rule], (rule, at): Position) -> Option<&'r Segment> {
+    rules.get(rule)?.path.segments.get(at)
+}
+
+fn literal_steps<'r>(rules: &[&'r Rule], positions: &[Position]) -> BTreeMap<&'r str, Vec<Position>> {
+    let mut steps: BTreeMap<&str, Vec<Position>> = BTreeMap::new();
+    for &(rule, at) in positions {
+        if let Some(Segment::Literal(text)) = segment_at(rules, (rule, at)) {
+            steps.entry(text).or_default().push((rule, at + 1));
+        }
+    }
+    steps
+}
+
+fn wildcard_steps(rules: &[&Rule], positions: &[Position]) -> Vec<Position> {
+    let is_wildcard =
+        |position: &&Position| matches!(segment_at(rules, **position), Some(Segment::Any | Segment::Index));
+    positions
+        .iter()
+        .filter(is_wildcard)
+        .map(|&(rule, at)| (rule, at + 1))
+        .collect()
+}
+
+/// The rules whose segments are all behind, those with the same index put together.
+fn fits(rules: &[&Rule], positions: &[Position], open_ended: bool) -> Vec<Fit> {
+    let mut by_index: BTreeMap<Option<usize>, Vec<Methods>> = BTreeMap::new();
+    for &(rule, at) in positions {
+        if let Some(rule) = rules.get(rule)
+            && rule.path.segments.len() == at
+            && rule.path.open_ended == open_ended
+        {
+            by_index.entry(index_of(&rule.path)).or_default().push(methods_of(rule));
+        }
+    }
+    by_index
+        .into_iter()
+        .map(|(index_at, methods)| Fit {
+            methods: union(methods),
+            index_at,
+        })
+        .collect()
+}
+
+fn index_of(path: &PathPattern) -> Option<usize> {
+    path.segments.iter().position(|segment| *segment == Segment::Index)
+}
+
+fn methods_of(rule: &Rule) -> Methods {
+    if rule.methods.iter().any(|method| method.0 == "*") {
+        return Methods::Any;
+    }
+    Methods::Only(rule.methods.iter().map(|method| method.0.as_str().into()).collect())
+}
+
+fn union(methods: Vec<Methods>) -> Methods {
+    let mut names: Vec<Box<str>> = Vec::new();
+    for methods in methods {
+        match methods {
+            Methods::Any => return Methods::Any,
+            Methods::Only(more) => names.extend(more),
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    Methods::Only(names)
+}
+
+/// The indexes that a key may use.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct IndexList {
+    /// Sorted.
+    names: Box<[Box<str>]>,
+    prefixes: Box<[Box<str>]>,
+}
+
+impl IndexList {
+    /// Of the entries of a key's `indexes`.
+    pub fn new(entries: &[IndexPattern<'_>]) -> IndexList {
+        let (prefixes, names): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_prefix);
+        let texts = |entries: Vec<&IndexPattern<'_>>| {
+            let mut texts: Vec<Box<str>> = entries.iter().map(|entry| entry.name.as_ref().into()).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts.into_boxed_slice()
+        };
+        IndexList {
+            names: texts(names),
+            prefixes: texts(prefixes),
+        }
+    }
+
+    /// Whether `index`, a segment of a request's path, is in the list. One with `%` in it is not: upstreams read it differently.
+    pub fn contains(&self, index: &[u8]) -> bool {
+        !index.contains(&b'%')
+            && (self.names.binary_search_by(|name| name.as_bytes().cmp(index)).is_ok()
+                || self.prefixes.iter().any(|prefix| index.starts_with(prefix.as_bytes())))
+    }
+}
+
+/// Whether upstreams may read `path`, without its query, in more than one way.
+pub fn is_ambiguous(path: &[u8]) -> bool {
+    let mut segment_start = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        match byte {
+            b'\\' | b';' | b'#' => return true,
+            _ if !byte.is_ascii_graphic() => return true,
+            b'%' if path.get(at + 1..).is_some_and(is_ambiguous_escape) => return true,
+            b'/' => {
+                if at > 0 && is_odd_segment(path.get(segment_start..at)) {
+                    return true;
+                }
+                segment_start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    matches!(path.get(segment_start..), Some(b"." | b".."))
+}
+
+/// A segment that is followed by another: empty, or one that a client or proxy takes out of the path.
+fn is_odd_segment(segment: Option<&[u8]>) -> bool {
+    matches!(segment, Some(b"" | b"." | b".."))
+}
+
+/// An encoded slash, backslash, dot or NUL after a percent sign, however often the percent sign itself was encoded.
+fn is_ambiguous_escape(mut digits: &[u8]) -> bool {
+    while let Some(decoded) = digits.strip_prefix(b"25") {
+        digits = decoded;
+    }
+    let Some([high, low]) = digits.first_chunk() else {
+        return false;
+    };
+    matches!(
+        [*high, low.to_ascii_lowercase()],
+        [b'2', b'f'] | [b'5', b'c'] | [b'2', b'e'] | [b'0', b'0']
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::token::Method;
+
+    fn rule(text: &str) -> Rule {
+        let (methods, path) = text.split_once(' ').unwrap();
+        Rule {
+            methods: methods.split(',').map(|name| Method(name.into())).collect(),
+            path: PathPattern::parse(path).unwrap(),
+        }
+    }
+
+    #[test]
+    fn requests_against_rules() {
+        use ScopeAnswer::*;
+        let search: &[&str] = &[
+            "GET,POST /v1/indexes/{index}/search",
+            "GET /v1/stats",
+            "* /health/*",
+            "PUT /files/**",
+        ];
+        let overlap: &[&str] = &[
+            "GET /a/{index}/c",
+            "GET /a/b/*",
+            "POST /a/b/c",
+            "GET /{index}/x/y",
+            "DELETE /a/b/**",
+        ];
+        let products: Option<&[&str]> = Some(&["products", "articles-*"]);
+        for (rules, indexes, request, expected) in [
+            (search, None, "GET /v1/indexes/products/search", Fits),
+            (search, None, "POST /v1/indexes/products/search", Fits),
+            (search, None, "DELETE /v1/indexes/products/search", NoRule),
+            (search, None, "get /v1/indexes/products/search", NoRule),
+            (search, None, "GET /v1/indexes//search", NoRule),
+            (search, None, "GET /v1/indexes/products/search/", NoRule),
+            (search, None, "GET /v1/indexes/products", NoRule),
+            (search, None, "GET /V1/stats", NoRule),
+            (search, None, "GET /v1/stats", Fits),
+            (search, None, "BREW /health/x", Fits),
+            (search, None, "GET /health/", NoRule),
+            (search, None, "PUT /files/a/b", Fits),
+            (search, None, "PUT /files/", Fits),
+            (search, None, "PUT /files", NoRule),
+            (search, None, "GET /", NoRule),
+            (search, None, "GET *", NoRule),
+            (search, None, "GET ", NoRule),
+            (search, products, "GET /v1/indexes/products/search", Fits),
+            (search, products, "GET /v1/indexes/product/search", NoIndex),
+            (search, products, "GET /v1/indexes/products2/search", NoIndex),
+            (search, products, "GET /v1/indexes/articles-2026/search", Fits),
+            (search, products, "GET /v1/indexes/articles-/search", Fits),
+            (search, products, "GET /v1/indexes/articles/search", NoIndex),
+            (search, products, "GET /v1/indexes/articles-%61/search", NoIndex),
+            (search, products, "GET /v1/indexes/p%72oducts/search", NoIndex),
+            (search, products, "GET /v1/stats", NoIndex),
+            (search, products, "PUT /v1/stats", NoRule),
+            (search, Some(&[]), "GET /v1/indexes/products/search", NoIndex),
+            (overlap, None, "GET /a/b/c", Fits),
+            (overlap, None, "POST /a/b/c", Fits),
+            (overlap, None, "POST /a/x/c", NoRule),
+            (overlap, None, "GET /a/b/d", Fits),
+            (overlap, None, "GET /a/x/d", NoRule),
+            (overlap, None, "GET /a/x/y", Fits),
+            (overlap, None, "DELETE /a/b/c/d", Fits),
+            (overlap, Some(&["a"]), "GET /a/x/y", Fits),
+            (overlap, Some(&["x"]), "GET /a/x/y", NoIndex),
+            (overlap, Some(&["b"]), "GET /a/b/c", Fits),
+            (overlap, Some(&["b"]), "GET /a/b/d", NoIndex),
+            (&["GET /**"], None, "GET /", Fits),
+            (&["GET /"], None, "GET /", Fits),
+            (&["GET /v1/"], None, "GET /v1/", Fits),
+            (&["GET /v1/"], None, "GET /v1", NoRule),
+            (&[], None, "GET /", NoRule),
+        ] {
+            let rules: Vec<Rule> = rules.iter().map(|text| rule(text)).collect();
+            let compiled = ScopeRules::new(&rules.iter().collect::<Vec<_>>()).unwrap();
+            let indexes = indexes.map(|entries| {
+                let entries = entries
+                    .iter()
+                    .map(|entry| IndexPattern::parse((*entry).into()).unwrap());
+                IndexList::new(&entries.collect::<Vec<_>>())
+            });
+            let (method, path) = request.split_once(' ').unwrap();
+            let answer = compiled.answer(method.as_bytes(), path.as_bytes(), indexes.as_ref());
+            assert_eq!(answer, expected, "{request} with {indexes:?}");
+        }
+    }
+
+    #[test]
+    fn rules_that_explode_are_refused() {
+        let rules: Vec<Rule> = (0..16)
+            .map(|at| rule(&format!("GET /{}x{}", "*/".repeat(at), "/*".repeat(16 - at))))
+            .collect();
+        assert!(ScopeRules::new(&rules.iter().collect::<Vec<_>>()).is_none());
+    }
+
+    #[test]
+    fn paths_that_upstreams_read_differently() {
+        for (path, ambiguous) in [
+            ("/", false),
+            ("/v1/a-b_c.d~e/", false),
+            ("/v1/...", false),
+            ("/a.b/c", false),
+            ("/a%20b", false),
+            ("/a%25b", false),
+            ("/a%", false),
+            ("/a%2", false),
+            ("*", false),
+            ("//", true),
+            ("//admin", true),
+            ("/a//b", true),
+            ("/a//", true),
+            ("/.", true),
+            ("/..", true),
+            ("/./a", true),
+            ("/a/../b", true),
+            ("/a/..", true),
+            ("/a/.", true),
+            ("/a%2Fb", true),
+            ("/a%2fb", true),
+            ("/a%5Cb", true),
+            ("/a%5cb", true),
+            ("/%2E%2e/", true),
+            ("/a%00", true),
+            ("/a%252Fb", true),
+            ("/a%25252eb", true),
+            ("/a\\b", true),
+            ("/a;b=c", true),
+            ("/..;a=b/c", true),
+            ("/a#b", true),
+            ("/a b", true),
+            ("/\u{e9}", true),
+        ] {
+            assert_eq!(is_ambiguous(path.as_bytes()), ambiguous, "{path}");
+        }
+        assert!(is_ambiguous(b"/\xff"));
+    }
+}
