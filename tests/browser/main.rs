@@ -67,6 +67,10 @@ fn main() -> ExitCode {
         let sites = Arc::clone(&sites);
         trials.push(Trial::test(format!("playground: {}", scene.name), move || Ok(scene.check(&sites)?)));
     }
+    for (name, check) in playground::WHOLE {
+        let sites = Arc::clone(&sites);
+        trials.push(Trial::test(format!("playground: {name}"), move || Ok(check(&sites)?)));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(sites);
     conclusion.exit_code()
@@ -81,7 +85,7 @@ fn both(sites: &Sites, number: usize, case: &Case) -> Result<(), String> {
     }
 }
 
-fn policies() -> [(&'static str, Value); 5] {
+fn policies() -> [(&'static str, Value); 6] {
     let key_sources = json!([{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]);
     let web = |origins: &[&str]| json!({"id": "web", "api_key": "ak_web", "allowed_origins": origins});
     let documents = json!({"id": "documents", "api_key": "ak_documents"});
@@ -109,13 +113,23 @@ fn policies() -> [(&'static str, Value); 5] {
         "keys": [{"id": "star", "api_key": "ak_star", "allowed_origins": ["*"]}, documents],
     });
     let forgotten_origin = json!({"key_sources": key_sources, "keys": [web(&["https://www.yourapp.com"])]});
-    let no_credentials = json!({"key_sources": key_sources, "keys": [web(&["https://yourapp.com"])], "cors": {"allow_credentials": false}});
+    let no_credentials = json!({
+        "key_sources": key_sources,
+        "keys": [web(&["https://yourapp.com", "http://localhost:10002"])],
+        "cors": {"allow_credentials": false},
+    });
+    let anonymous = json!({
+        "key_sources": key_sources,
+        "keys": [web(&["http://localhost:10002"])],
+        "anonymous": {"allowed_origins": ["https://other.example"]},
+    });
     let demo = std::fs::read_to_string(harness::gateway::repository().join("envoy/policy.json")).unwrap();
     [
         ("main", main),
         ("star", star),
         ("forgotten-origin", forgotten_origin),
         ("no-credentials", no_credentials),
+        ("anonymous", anonymous),
         ("demo", serde_json::from_str(&demo).unwrap()),
     ]
 }

@@ -100,6 +100,7 @@ fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &
                 manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
                 let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
                 routes.insert(0, json!({"match": {"path": "/websocket"}, "route": {"cluster": "websocket"}}));
+                routes.insert(0, json!({"match": {"path": "/leads-away"}, "redirect": {"host_redirect": "yourapp.com"}}));
             }
             let mut with_tls = listeners.clone();
             for listener in &mut with_tls {
@@ -207,7 +208,7 @@ fn asks_preflights_for_a_key() -> Value {
         "name": "asks-preflights-for-a-key",
         "domains": ["asks-preflights-for-a-key.changed.test"],
         "response_headers_to_add": [
-            overwrite("Access-Control-Allow-Origin", "https://yourapp.com"),
+            overwrite("Access-Control-Allow-Origin", "%REQ(Origin)%"),
             overwrite("Access-Control-Allow-Headers", "Authorization"),
         ],
         "routes": [

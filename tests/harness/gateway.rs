@@ -38,6 +38,7 @@ pub struct Setup {
     workers: u32,
     wasm: Option<PathBuf>,
     amend: Vec<Amendment>,
+    bootstrap: Option<String>,
     crash_expected: bool,
 }
 
@@ -52,6 +53,7 @@ impl Gateway {
             workers: 1,
             wasm: None,
             amend: Vec::new(),
+            bootstrap: None,
             crash_expected: false,
         }
     }
@@ -182,6 +184,12 @@ impl Setup {
         self
     }
 
+    /// This configuration, in YAML, instead of one made of listeners. It has an admin interface.
+    pub fn bootstrap(mut self, yaml: String) -> Self {
+        self.bootstrap = Some(yaml);
+        self
+    }
+
     /// The log will show a panic, and may.
     pub fn crash_expected(mut self) -> Self {
         self.crash_expected = true;
@@ -215,8 +223,9 @@ impl Setup {
         for amend in self.amend {
             amend(&mut bootstrap);
         }
-        let bootstrap_path = directory.path().join("envoy.json");
-        fs::write(&bootstrap_path, bootstrap.to_string()).unwrap();
+        let bootstrap_path = directory.path().join("envoy.yaml");
+        let bootstrap = self.bootstrap.unwrap_or_else(|| bootstrap.to_string());
+        fs::write(&bootstrap_path, bootstrap).unwrap();
         let admin_path = directory.path().join("admin-address");
         let log_path = directory.path().join("envoy.log");
         let log = File::create(&log_path).unwrap();
@@ -258,10 +267,10 @@ impl Setup {
 }
 
 /// Ends with its owner, and on Linux also with this process should that be killed.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
-    fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         #[cfg(target_os = "linux")]
         {
             use std::os::unix::process::CommandExt;
