@@ -2,16 +2,16 @@
 //! of page.
 
 use crate::case::{Case, Change, Scheme};
-use crate::page::{Expect, case, from};
+use crate::page::{Expect, case, from, origin_of};
 
 const ALLOW: &str = "Access-Control-Allow-Origin";
 const CREDENTIALS: &str = "Access-Control-Allow-Credentials";
 
 #[rustfmt::skip]
 const PAGES: &[(&str, &str, bool)] = &[
-    // The page, the origin of its requests, allowed.
+    // The pattern, the page, whether it is allowed.
     ("exact", "https://yourapp.com", true),
-    ("exact, another scheme", "http://yourapp.com", false),
+    ("exact, another scheme", "http://exact.example", false),
     ("exact, another port", "https://yourapp.com:8443", false),
     ("exact, with a prefix", "https://evil-yourapp.com", false),
     ("exact, with a suffix", "https://yourapp.com.evil.com", false),
@@ -43,7 +43,7 @@ pub const PATTERNS: &[&str] = &[
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for &(name, page, allowed) in PAGES {
-        let origin = if page.contains('ü') { "https://xn--bcher-kva.example" } else { page };
+        let origin = origin_of(page);
         // A page that came by https asks no gateway by http.
         let schemes: &[Scheme] = if page.starts_with("http:") { &[Scheme::Https, Scheme::Http] } else { &[Scheme::Https] };
         for &scheme in schemes {

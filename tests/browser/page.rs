@@ -9,7 +9,7 @@ use crate::sites::Sites;
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub from: &'static str,
-    path: &'static str,
+    path: String,
     method: &'static str,
     key: Option<(Place, &'static str)>,
     headers: Vec<(&'static str, &'static str)>,
@@ -24,12 +24,28 @@ enum Place {
 
 /// From a page of this origin; `null` is a sandboxed frame in one.
 pub fn from(origin: &'static str) -> Ask {
-    Ask { from: origin, path: "/", method: "GET", key: None, headers: Vec::new(), credentials: "omit" }
+    Ask { from: origin, path: "/".to_owned(), method: "GET", key: None, headers: Vec::new(), credentials: "omit" }
+}
+
+/// What a page there sends as its `Origin`.
+pub fn origin_of(page: &'static str) -> &'static str {
+    match page {
+        "https://bücher.example" => "https://xn--bcher-kva.example",
+        page => page,
+    }
 }
 
 impl Ask {
-    pub fn path(mut self, path: &'static str) -> Self {
-        self.path = path;
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = path.to_owned();
+        self
+    }
+
+    /// A path of its own: preflights are remembered by URL.
+    pub fn path_for(mut self, name: &str) -> Self {
+        if self.path == "/" {
+            self.path.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }));
+        }
         self
     }
 
@@ -111,7 +127,12 @@ impl Ask {
     /// Opens a page and has it ask.
     pub fn send(&self, sites: &Sites, gateway: &str) -> Result<Seen, String> {
         let sandboxed = self.from == "null";
-        sites.browser.open(if sandboxed { "https://frames.example/" } else { self.from })?;
+        let page = if sandboxed { "https://frames.example" } else { self.from };
+        sites.browser.open(page)?;
+        let origin = sites.browser.run("return origin", &[])?;
+        if origin != origin_of(page) {
+            return Err(format!("the browser went from {page} to {origin}"));
+        }
         self.send_again(sites, gateway)
     }
 
@@ -145,7 +166,7 @@ impl Ask {
             withheld: withheld.to_owned(),
             preflights: events
                 .iter()
-                .filter(|event| event["method"] == "Network.requestWillBeSent" && event["params"]["request"]["method"] == "OPTIONS" && event["params"]["type"] == "Preflight")
+                .filter(|event| event["method"] == "Network.requestWillBeSent" && event["params"]["request"]["method"] == "OPTIONS" && event["params"]["type"] != "Fetch")
                 .count(),
             console,
         })
@@ -178,5 +199,7 @@ impl Expect {
 
 /// A case of one request.
 pub fn case(name: impl Into<String>, ask: Ask, expect: Expect, changes: &[Change]) -> Case {
+    let name = name.into();
+    let ask = ask.path_for(&name);
     Case::new(name, changes, move |sites, gateway| expect.check(&ask.send(sites, gateway)?))
 }

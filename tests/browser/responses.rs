@@ -37,7 +37,7 @@ pub fn cases() -> Vec<Case> {
             let seen = page.send_again(sites, gateway)?;
             Expect::Problem(429, "rate_limit_exceeded").check(&seen)?;
             let after = seen.read.as_ref().and_then(|read| read.headers["retry-after"].as_str()).and_then(|value| value.parse().ok());
-            if matches!(after, Some(1..=60)) { Ok(()) } else { Err(format!("no Retry-After of 1 to 60: {seen:#?}")) }
+            if matches!(after, Some(1..=61)) { Ok(()) } else { Err(format!("no Retry-After of 1 to 61: {seen:#?}")) }
         }),
         Case::new("error: rate limit, Retry-After exposed", &[Change::Remove(EXPOSE)], |sites, gateway| {
             let page = from(SITE).key("ak_slow");
