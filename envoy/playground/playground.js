@@ -559,7 +559,7 @@ function serveAsPage() {
         Object.assign(outputOf(radios.find((radio) => radio.value === origin)), { value: verdict.badge, className: verdict.tone });
       }));
       if (run === running) showChosen();
-      document.getElementById("answer").scrollIntoView({ block: "nearest" });
+      document.getElementById("verdict").scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (run !== running) return;
       document.getElementById("details").replaceChildren();

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Chromium {
     address: SocketAddr,
     session: String,
+    network_changed: AtomicBool,
     _driver: Process,
 }
 
@@ -35,29 +37,32 @@ pub fn find_driver() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// The driver and where it listens; none where it ends at once, as when its port was just taken.
+fn start_driver(driver: &Path) -> Option<(Process, SocketAddr)> {
+    let mut command = Command::new(driver);
+    command
+        .arg("--port=0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut process = Process::spawn(command);
+    let mut output = BufReader::new(process.0.stdout.take()?).lines();
+    let address = output.by_ref().map_while(Result::ok).find_map(|line| {
+        let port = line.split("started successfully on port ").nth(1)?;
+        let port: u16 = port.trim_end_matches('.').parse().ok()?;
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    })?;
+    thread::spawn(move || output.for_each(drop));
+    Some((process, address))
+}
+
 impl Chromium {
     /// `host_rules` say where host names lead; certificates of `public_key` (the base64 of its
     /// SHA-256) are trusted.
     pub fn start(driver: &Path, host_rules: &str, public_key: &str) -> Self {
-        let mut command = Command::new(driver);
-        command
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut process = Process::spawn(command);
-        let mut output = BufReader::new(process.0.stdout.take().unwrap()).lines();
-        let address = output
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let port = line.split("started successfully on port ").nth(1)?;
-                let port = port.trim_end_matches('.').parse().ok()?;
-                Some(SocketAddr::from(([127, 0, 0, 1], port)))
-            })
+        let (process, address) = (0..3)
+            .find_map(|_| start_driver(driver))
             .expect("chromedriver names its port");
-        thread::spawn(move || output.for_each(drop));
-
         let mut arguments = vec![
             "--headless".to_owned(),
             "--disable-gpu".to_owned(),
@@ -76,21 +81,26 @@ impl Chromium {
         let mut browser = Self {
             address,
             session: String::new(),
+            network_changed: AtomicBool::new(false),
             _driver: process,
         };
-        let session = browser.command("POST", "", &json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome",
-            "goog:chromeOptions": {"args": arguments},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "timeouts": {"script": 20_000, "pageLoad": 20_000},
-        }}}));
+        let session = browser.command(
+            "POST",
+            "",
+            &json!({"capabilities": {"alwaysMatch": {
+                "browserName": "chrome",
+                "goog:chromeOptions": {"args": arguments},
+                "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+                "timeouts": {"script": 20_000, "pageLoad": 20_000},
+            }}}),
+        );
         browser.session = format!("/{}", session.unwrap()["sessionId"].as_str().unwrap());
         browser
     }
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
-        let mut request = Request::new(method, format!("/session{}{path}", self.session))
-            .header("Host", self.address.to_string());
+        let mut request =
+            Request::new(method, format!("/session{}{path}", self.session)).header("Host", self.address.to_string());
         if method == "POST" {
             request = request
                 .header("Content-Type", "application/json")
@@ -104,10 +114,27 @@ impl Chromium {
         };
         let response = exchange().map_err(|error| format!("{method} {path}: {error}"))?;
         let value = response.json()["value"].take();
+        if value.to_string().contains("ERR_NETWORK_CHANGED") {
+            self.network_changed.store(true, Ordering::Relaxed);
+        }
         match response.status {
             200 => Ok(value),
             _ => Err(format!("{}: {}", value["error"], value["message"])),
         }
+    }
+
+    /// What `test` says, though not while a network interface came or went on this machine: Chromium
+    /// then cancels requests.
+    pub fn undisturbed<T>(&self, test: impl Fn() -> T) -> T {
+        for _ in 0..5 {
+            self.network_changed.store(false, Ordering::Relaxed);
+            let result = test();
+            self.network();
+            if !self.network_changed.load(Ordering::Relaxed) {
+                return result;
+            }
+        }
+        test()
     }
 
     pub fn open(&self, url: &str) -> Result<(), String> {
@@ -136,7 +163,11 @@ impl Chromium {
                 let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
                 event["message"].clone()
             })
-            .filter(|event| event["method"].as_str().is_some_and(|method| method.starts_with("Network.")))
+            .filter(|event| {
+                event["method"]
+                    .as_str()
+                    .is_some_and(|method| method.starts_with("Network."))
+            })
             .collect()
     }
 
@@ -154,8 +185,14 @@ impl Chromium {
     /// A PNG of what a window of this size shows, in light or dark.
     pub fn screenshot(&self, width: u32, height: u32, dark: bool) -> Result<Vec<u8>, String> {
         let scheme = if dark { "dark" } else { "light" };
-        self.devtools("Emulation.setEmulatedMedia", &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}))?;
-        self.devtools("Emulation.setDeviceMetricsOverride", &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}))?;
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
+        )?;
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
+        )?;
         let picture = self.devtools("Page.captureScreenshot", &json!({}))?;
         self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}))?;
         Ok(BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap())

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     // There is one browser, and it shows one page at a time.
     arguments.test_threads = Some(1);
     let Some(driver) = chromium::find_driver() else {
-        println!("The browser tests are skipped: they take Chromium and its driver (Debian: apt-get install chromium chromium-driver).");
+        println!(
+            "The browser tests are skipped: they take Chromium and its driver (Debian: apt-get install chromium chromium-driver)."
+        );
         return ExitCode::SUCCESS;
     };
     let cases: Vec<Case> = [
@@ -54,22 +56,27 @@ fn main() -> ExitCode {
     .flatten()
     .collect();
     let sites = Arc::new(Sites::start(&driver, &policies(), &cases));
+    let trial = |name: String, check: Box<dyn Fn(&Sites) -> Result<(), String> + Send>| {
+        let sites = Arc::clone(&sites);
+        Trial::test(name, move || Ok(sites.browser.undisturbed(|| check(&sites))?))
+    };
     let mut trials = Vec::new();
     for (number, case) in cases.into_iter().enumerate() {
-        let sites = Arc::clone(&sites);
-        trials.push(Trial::test(case.name.clone(), move || Ok(both(&sites, number, &case)?)));
+        trials.push(trial(
+            case.name.clone(),
+            Box::new(move |sites| both(sites, number, &case)),
+        ));
     }
     for mistake in mistakes::MISTAKES {
-        let sites = Arc::clone(&sites);
-        trials.push(Trial::test(format!("mistake: {}", mistake.name), move || Ok(mistake.check(&sites)?)));
+        let name = format!("mistake: {}", mistake.name);
+        trials.push(trial(name, Box::new(|sites| mistake.check(sites))));
     }
     for scene in playground::SCENES {
-        let sites = Arc::clone(&sites);
-        trials.push(Trial::test(format!("playground: {}", scene.name), move || Ok(scene.check(&sites)?)));
+        let name = format!("playground: {}", scene.name);
+        trials.push(trial(name, Box::new(|sites| scene.check(sites))));
     }
     for (name, check) in playground::WHOLE {
-        let sites = Arc::clone(&sites);
-        trials.push(Trial::test(format!("playground: {name}"), move || Ok(check(&sites)?)));
+        trials.push(trial(format!("playground: {name}"), Box::new(check)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(sites);
@@ -86,7 +93,8 @@ fn both(sites: &Sites, number: usize, case: &Case) -> Result<(), String> {
 }
 
 fn policies() -> [(&'static str, Value); 6] {
-    let key_sources = json!([{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]);
+    let key_sources =
+        json!([{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]);
     let web = |origins: &[&str]| json!({"id": "web", "api_key": "ak_web", "allowed_origins": origins});
     let documents = json!({"id": "documents", "api_key": "ak_documents"});
     let site = json!(["https://yourapp.com"]);

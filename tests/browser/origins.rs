@@ -45,14 +45,22 @@ pub fn cases() -> Vec<Case> {
     for &(name, page, allowed) in PAGES {
         let origin = origin_of(page);
         // A page that came by https asks no gateway by http.
-        let schemes: &[Scheme] = if page.starts_with("http:") { &[Scheme::Https, Scheme::Http] } else { &[Scheme::Https] };
+        let schemes: &[Scheme] = if page.starts_with("http:") {
+            &[Scheme::Https, Scheme::Http]
+        } else {
+            &[Scheme::Https]
+        };
         for &scheme in schemes {
             let name = |what: &str| format!("origin: {name} ({what}, {scheme:?})");
             let open = [Change::Set(ALLOW, origin), Change::Set(CREDENTIALS, "true")];
             let (simple, asked, changes): (_, _, &[Change]) = if allowed {
                 (Expect::Reads(200), Expect::Reads(200), &[Change::Remove(ALLOW)])
             } else {
-                (Expect::Withheld("MissingAllowOriginHeader"), Expect::Withheld("PreflightMissingAllowOriginHeader"), &open)
+                (
+                    Expect::Withheld("MissingAllowOriginHeader"),
+                    Expect::Withheld("PreflightMissingAllowOriginHeader"),
+                    &open,
+                )
             };
             cases.push(case(name("simple"), from(page).query_key("ak_web"), simple, changes).over(scheme));
             cases.push(case(name("preflight"), from(page).key("ak_web"), asked, changes).over(scheme));
@@ -72,8 +80,22 @@ pub fn cases() -> Vec<Case> {
         &[Change::Set(ALLOW, "https://forbidden.example")],
     ));
     cases.push(
-        case("origin: any", from("https://anywhere.example").key("ak_star"), Expect::Reads(200), &[Change::Remove(ALLOW)]).at("star"),
+        case(
+            "origin: any",
+            from("https://anywhere.example").key("ak_star"),
+            Expect::Reads(200),
+            &[Change::Remove(ALLOW)],
+        )
+        .at("star"),
     );
-    cases.push(case("origin: any, null", from("null").key("ak_star"), Expect::Reads(200), &[Change::Remove(ALLOW)]).at("star"));
+    cases.push(
+        case(
+            "origin: any, null",
+            from("null").key("ak_star"),
+            Expect::Reads(200),
+            &[Change::Remove(ALLOW)],
+        )
+        .at("star"),
+    );
     cases
 }

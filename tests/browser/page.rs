@@ -24,7 +24,14 @@ enum Place {
 
 /// From a page of this origin; `null` is a sandboxed frame in one.
 pub fn from(origin: &'static str) -> Ask {
-    Ask { from: origin, path: "/".to_owned(), method: "GET", key: None, headers: Vec::new(), credentials: "omit" }
+    Ask {
+        from: origin,
+        path: "/".to_owned(),
+        method: "GET",
+        key: None,
+        headers: Vec::new(),
+        credentials: "omit",
+    }
 }
 
 /// What a page there sends as its `Origin`.
@@ -44,7 +51,8 @@ impl Ask {
     /// A path of its own: preflights are remembered by URL.
     pub fn path_for(mut self, name: &str) -> Self {
         if self.path == "/" {
-            self.path.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }));
+            self.path
+                .extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }));
         }
         self
     }
@@ -139,7 +147,11 @@ impl Ask {
     /// Has the page that is open ask.
     pub fn send_again(&self, sites: &Sites, gateway: &str) -> Result<Seen, String> {
         let mut url = format!("{gateway}{}", self.path);
-        let mut headers: Vec<(&str, String)> = self.headers.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+        let mut headers: Vec<(&str, String)> = self
+            .headers
+            .iter()
+            .map(|&(name, value)| (name, value.to_owned()))
+            .collect();
         match self.key {
             Some((Place::Authorization, key)) => headers.push(("Authorization", format!("Bearer {key}"))),
             Some((Place::Query, key)) => url.push_str(&format!("?api_key={key}")),
@@ -149,7 +161,9 @@ impl Ask {
         let init = json!({"method": self.method, "headers": headers, "credentials": self.credentials, "body": body});
         sites.browser.network();
         sites.browser.console();
-        let read = sites.browser.run(FETCH, &[json!(url), init, json!(self.from == "null")])?;
+        let read = sites
+            .browser
+            .run(FETCH, &[json!(url), init, json!(self.from == "null")])?;
         let events = sites.browser.network();
         let console = sites.browser.console();
         let withheld = events
@@ -166,7 +180,11 @@ impl Ask {
             withheld: withheld.to_owned(),
             preflights: events
                 .iter()
-                .filter(|event| event["method"] == "Network.requestWillBeSent" && event["params"]["request"]["method"] == "OPTIONS" && event["params"]["type"] != "Fetch")
+                .filter(|event| {
+                    event["method"] == "Network.requestWillBeSent"
+                        && event["params"]["request"]["method"] == "OPTIONS"
+                        && event["params"]["type"] != "Fetch"
+                })
                 .count(),
             console,
         })
@@ -193,7 +211,11 @@ impl Expect {
             (Self::Withheld(reason), None) => seen.withheld == reason || seen.withheld.is_empty(),
             _ => false,
         };
-        if holds { Ok(()) } else { Err(format!("expected {self:?}, but {seen:#?}")) }
+        if holds {
+            Ok(())
+        } else {
+            Err(format!("expected {self:?}, but {seen:#?}"))
+        }
     }
 }
 
@@ -201,5 +223,7 @@ impl Expect {
 pub fn case(name: impl Into<String>, ask: Ask, expect: Expect, changes: &[Change]) -> Case {
     let name = name.into();
     let ask = ask.path_for(&name);
-    Case::new(name, changes, move |sites, gateway| expect.check(&ask.send(sites, gateway)?))
+    Case::new(name, changes, move |sites, gateway| {
+        expect.check(&ask.send(sites, gateway)?)
+    })
 }

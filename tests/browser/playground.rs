@@ -53,7 +53,12 @@ pub const SCENES: &[Scene] = &[
 ];
 
 const fn scene(name: &'static str, enter: Enter, verdict: &'static [&'static str]) -> Scene {
-    Scene { name, enter, verdict, picture: None }
+    Scene {
+        name,
+        enter,
+        verdict,
+        picture: None,
+    }
 }
 
 const SEND: &str = r#"
@@ -91,7 +96,9 @@ impl Scene {
         let verdict = shown["verdict"].as_str().unwrap();
         let mut rest = verdict;
         for text in self.verdict {
-            let at = rest.find(text).ok_or_else(|| format!("no {text:?} in:\n{verdict}\n{}", shown["details"]))?;
+            let at = rest
+                .find(text)
+                .ok_or_else(|| format!("no {text:?} in:\n{verdict}\n{}", shown["details"]))?;
             rest = &rest[at + text.len()..];
         }
         if let Some(name) = self.picture {
@@ -110,25 +117,42 @@ fn from_every_page(sites: &Sites) -> Result<(), String> {
     sites.browser.open(PAGE)?;
     let shown: Value = sites.browser.run(SEND, &[json!("Send from every page"), json!({})])?;
     let expected = json!(["200", "200", "withheld", "withheld", "withheld", "withheld"]);
-    if shown["outcomes"] == expected { Ok(()) } else { Err(format!("{shown:#}")) }
+    if shown["outcomes"] == expected {
+        Ok(())
+    } else {
+        Err(format!("{shown:#}"))
+    }
 }
 
 /// Nothing is cut off or scrolls sideways on a phone.
 fn fits_a_phone(sites: &Sites) -> Result<(), String> {
     sites.browser.open(PAGE)?;
     sites.browser.screenshot(320, 640, false)?;
-    sites.browser.devtools("Emulation.setDeviceMetricsOverride", &json!({"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": false}))?;
+    sites.browser.devtools(
+        "Emulation.setDeviceMetricsOverride",
+        &json!({"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": false}),
+    )?;
     sites.browser.run(SEND, &[json!("a page not in the list"), json!({})])?;
     let width = sites.browser.run("return document.documentElement.scrollWidth", &[])?;
-    sites.browser.devtools("Emulation.clearDeviceMetricsOverride", &json!({}))?;
-    if width.as_u64() <= Some(320) { Ok(()) } else { Err(format!("the page is {width} wide on a screen of 320")) }
+    sites
+        .browser
+        .devtools("Emulation.clearDeviceMetricsOverride", &json!({}))?;
+    if width.as_u64() <= Some(320) {
+        Ok(())
+    } else {
+        Err(format!("the page is {width} wide on a screen of 320"))
+    }
 }
 
 /// For people to look at: `target/playground/<name>-<variant>.png`.
 fn take_pictures(sites: &Sites, name: &str) -> Result<(), String> {
     let directory = repository().join("target/playground");
     fs::create_dir_all(&directory).unwrap();
-    for (variant, width, height, dark) in [("light", 1200, 800, false), ("dark", 1200, 800, true), ("phone", 390, 844, false)] {
+    for (variant, width, height, dark) in [
+        ("light", 1200, 800, false),
+        ("dark", 1200, 800, true),
+        ("phone", 390, 844, false),
+    ] {
         let picture = sites.browser.screenshot(width, height, dark)?;
         fs::write(directory.join(format!("{name}-{variant}.png")), picture).unwrap();
     }

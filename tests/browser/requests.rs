@@ -50,7 +50,12 @@ pub fn cases() -> Vec<Case> {
         asked("credentials: included, * and preflight", star().method("PUT").with_credentials(), 1, withheld("PreflightWildcardOriginNotAllowed"), &[Change::Set(ORIGIN, "https://anywhere.example"), Change::Set(CREDENTIALS, "true")]).at("star"),
         asked("credentials: not allowed by the policy", simple().with_credentials(), 0, withheld("InvalidAllowCredentials"), &[Change::Set(CREDENTIALS, "true")]).at("no-credentials"),
     ];
-    cases.push(case("credentials: included, null", nullable().with_credentials(), withheld("InvalidAllowCredentials"), &[Change::Set(CREDENTIALS, "true")]));
+    cases.push(case(
+        "credentials: included, null",
+        nullable().with_credentials(),
+        withheld("InvalidAllowCredentials"),
+        &[Change::Set(CREDENTIALS, "true")],
+    ));
     cases
 }
 
@@ -64,6 +69,10 @@ fn asked(name: &str, ask: Ask, preflights: usize, expect: Expect, changes: &[Cha
     Case::new(name, changes, move |sites, gateway| {
         let seen = ask.send(sites, gateway)?;
         expect.check(&seen)?;
-        if seen.preflights == preflights { Ok(()) } else { Err(format!("expected {preflights} preflights, but {seen:#?}")) }
+        if seen.preflights == preflights {
+            Ok(())
+        } else {
+            Err(format!("expected {preflights} preflights, but {seen:#?}"))
+        }
     })
 }

@@ -50,11 +50,28 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The upstream answers `/headers` with more than a page may read.
-fn reads_header(name: &str, ask: Ask, header: &'static str, expected: Option<&'static str>, changes: &[Change]) -> Case {
+fn reads_header(
+    name: &str,
+    ask: Ask,
+    header: &'static str,
+    expected: Option<&'static str>,
+    changes: &[Change],
+) -> Case {
     Case::new(name, changes, move |sites, gateway| {
-        sites.upstream.answer("/headers", &[("Content-Type", "text/plain"), ("X-Request-Id", "42"), ("X-Internal", "secret")]);
+        sites.upstream.answer(
+            "/headers",
+            &[
+                ("Content-Type", "text/plain"),
+                ("X-Request-Id", "42"),
+                ("X-Internal", "secret"),
+            ],
+        );
         let seen = ask.clone().path("/headers").send(sites, gateway)?;
         let read = seen.read.as_ref().ok_or_else(|| format!("withheld: {seen:#?}"))?;
-        if read.headers[header].as_str() == expected { Ok(()) } else { Err(format!("{header} is not {expected:?}: {seen:#?}")) }
+        if read.headers[header].as_str() == expected {
+            Ok(())
+        } else {
+            Err(format!("{header} is not {expected:?}: {seen:#?}"))
+        }
     })
 }

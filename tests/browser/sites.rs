@@ -34,13 +34,19 @@ impl Sites {
         let upstream = Upstream::start();
         let gateway = start_gateway(&upstream, policies, &certificate);
         let edge = start_edge(&upstream, &gateway, policies, cases, &certificate);
-        let playground = start_playground(&upstream, &gateway);
+        let playground = start_playground(&gateway);
         let browser = Chromium::start(
             driver,
             &host_rules(&gateway, &edge, &playground, policies),
             &BASE64_STANDARD.encode(public_key),
         );
-        Self { browser, upstream, _gateway: gateway, _edge: edge, _playground: playground }
+        Self {
+            browser,
+            upstream,
+            _gateway: gateway,
+            _edge: edge,
+            _playground: playground,
+        }
     }
 }
 
@@ -65,7 +71,10 @@ fn host_rules(gateway: &Gateway, edge: &Gateway, playground: &Gateway, policies:
     let (plain, tls) = (edge.address("pages"), edge.address("pages-tls"));
     let mut rules = Vec::new();
     for (name, _) in policies {
-        rules.push(format!("MAP {name}.gate.test:443 {}", gateway.address(&format!("{name}-tls"))));
+        rules.push(format!(
+            "MAP {name}.gate.test:443 {}",
+            gateway.address(&format!("{name}-tls"))
+        ));
         rules.push(format!("MAP {name}.plain.test:80 {}", gateway.address(name)));
     }
     rules.extend([
@@ -98,9 +107,17 @@ fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &
             for listener in listeners.iter_mut() {
                 let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
                 manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
-                let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
-                routes.insert(0, json!({"match": {"path": "/websocket"}, "route": {"cluster": "websocket"}}));
-                routes.insert(0, json!({"match": {"path": "/leads-away"}, "redirect": {"host_redirect": "yourapp.com"}}));
+                let routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+                    .as_array_mut()
+                    .unwrap();
+                routes.insert(
+                    0,
+                    json!({"match": {"path": "/websocket"}, "route": {"cluster": "websocket"}}),
+                );
+                routes.insert(
+                    0,
+                    json!({"match": {"path": "/leads-away"}, "redirect": {"host_redirect": "yourapp.com"}}),
+                );
             }
             let mut with_tls = listeners.clone();
             for listener in &mut with_tls {
@@ -114,9 +131,18 @@ fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &
 }
 
 /// An Envoy for what is not the gateway: the pages, and the changes on the way to it.
-fn start_edge(upstream: &Upstream, gateway: &Gateway, policies: &[(&str, Value)], cases: &[Case], certificate: &Certificate) -> Gateway {
+fn start_edge(
+    upstream: &Upstream,
+    gateway: &Gateway,
+    policies: &[(&str, Value)],
+    cases: &[Case],
+    certificate: &Certificate,
+) -> Gateway {
     let tls = tls(certificate);
-    let gateways: Vec<(String, SocketAddr)> = policies.iter().map(|(name, _)| ((*name).to_owned(), gateway.address(name))).collect();
+    let gateways: Vec<(String, SocketAddr)> = policies
+        .iter()
+        .map(|(name, _)| ((*name).to_owned(), gateway.address(name)))
+        .collect();
     let mut changed: Vec<Value> = cases
         .iter()
         .enumerate()
@@ -149,9 +175,10 @@ fn start_edge(upstream: &Upstream, gateway: &Gateway, policies: &[(&str, Value)]
 }
 
 /// The demo's own configuration, on free ports.
-fn start_playground(upstream: &Upstream, gateway: &Gateway) -> Gateway {
+fn start_playground(gateway: &Gateway) -> Gateway {
     let path = crate::harness::gateway::repository().join("envoy/playground.yaml");
-    let mut text = std::fs::read_to_string(path).unwrap();
+    let mut text = "static_resources:\n  listeners:\n".to_owned();
+    text.push_str(&std::fs::read_to_string(path).unwrap());
     let demo = gateway.address("demo").port().to_string();
     for (from, to) in [("10000", demo.as_str()), ("10002", "0"), ("10003", "0")] {
         let (from, to) = (format!("port_value: {from} "), format!("port_value: {to} "));
@@ -159,7 +186,7 @@ fn start_playground(upstream: &Upstream, gateway: &Gateway) -> Gateway {
         text = text.replace(&from, &to);
     }
     text.push_str("\nadmin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n");
-    Gateway::in_front_of(upstream).bootstrap(text).start()
+    Gateway::from_yaml(&text)
 }
 
 fn listener(name: &str, hosts: &[Value]) -> Value {
@@ -276,7 +303,9 @@ fn greet(mut connection: &TcpStream) -> Option<()> {
     // RFC 6455, section 4.2.2.
     let accept = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
     let accept = BASE64_STANDARD.encode(accept);
-    let head = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
     connection.write_all(head.as_bytes()).ok()?;
     connection.write_all(b"\x81\x05hello").ok()?;
     // Until the browser closes.

@@ -21,7 +21,11 @@ pub fn cases() -> Vec<Case> {
             sites.browser.open(page)?;
             let url = format!("{}/websocket?api_key=ak_web", gateway.replacen("http", "ws", 1));
             let answer = sites.browser.run(CONNECT, &[json!(url)])?;
-            if answer == expected { Ok(()) } else { Err(format!("expected {expected}, but {answer}")) }
+            if answer == expected {
+                Ok(())
+            } else {
+                Err(format!("expected {expected}, but {answer}"))
+            }
         })
     };
     vec![

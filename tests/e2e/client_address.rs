@@ -91,10 +91,7 @@ fn the_log_says_once_what_to_set() {
     gateway.send("careless", &request);
     assert_eq!(advice(&gateway), 0, "{}", gateway.log());
     for _ in 0..5 {
-        gateway.send(
-            "careless",
-            &request.clone().header("X-Forwarded-For", "10.1.2.3"),
-        );
+        gateway.send("careless", &request.clone().header("X-Forwarded-For", "10.1.2.3"));
     }
     assert_eq!(advice(&gateway), 1, "{}", gateway.log());
     assert!(gateway.log().contains("client_ip"), "{}", gateway.log());

@@ -10,10 +10,7 @@ use crate::harness::{Gateway, Listener, Request, Upstream};
 /// The log of an Envoy that was started with this policy, and had to refuse it.
 fn refusal(listener: Listener) -> String {
     let upstream = Upstream::start();
-    match Gateway::in_front_of(&upstream)
-        .listener(listener)
-        .try_start()
-    {
+    match Gateway::in_front_of(&upstream).listener(listener).try_start() {
         Ok(_) => panic!("Envoy started with a wrong policy"),
         Err(log) => log,
     }
@@ -21,9 +18,7 @@ fn refusal(listener: Listener) -> String {
 
 fn with_key(more: Value) -> Value {
     let mut key = json!({"id": "one", "api_key": "key-number-one-00"});
-    key.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"keys": [key]})
 }
 
@@ -102,10 +97,7 @@ fn an_update_with_a_wrong_policy_leaves_the_old_one_in_force() {
     let with_one = Request::get("/").bearer("key-number-one-00");
     let with_two = Request::get("/").bearer("key-number-two-00");
     assert_eq!(gateway.send("main", &with_one).status, 200);
-    gateway.update(
-        "main",
-        &with_key(json!({"allowed_origins": ["https://yourapp.com/"]})),
-    );
+    gateway.update("main", &with_key(json!({"allowed_origins": ["https://yourapp.com/"]})));
     gateway.wait_for("the complaint", |gateway| {
         gateway.log().contains("keys[0].allowed_origins[0]")
     });
@@ -129,9 +121,6 @@ fn the_sample_policy_loads() {
         .listener(Listener::with_text("struct", &text).struct_form())
         .start();
     for listener in ["string", "struct"] {
-        assert_eq!(
-            gateway.send(listener, &Request::get("/")).code(),
-            "missing_api_key"
-        );
+        assert_eq!(gateway.send(listener, &Request::get("/")).code(), "missing_api_key");
     }
 }

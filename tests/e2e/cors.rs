@@ -15,11 +15,7 @@ fn vary(response: &Response) -> BTreeSet<String> {
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
     let set: BTreeSet<String> = names.iter().cloned().collect();
-    assert_eq!(
-        set.len(),
-        names.len(),
-        "Vary names one header twice: {response:?}"
-    );
+    assert_eq!(set.len(), names.len(), "Vary names one header twice: {response:?}");
     set
 }
 
@@ -35,11 +31,7 @@ fn cors_headers(response: &Response) -> BTreeSet<String> {
 /// `Some((origin, with credentials))`, or no `Access-Control-*` at all.
 fn assert_cors(response: &Response, expected: Option<(&str, bool)>, name: &str) {
     let Some((origin, credentials)) = expected else {
-        assert_eq!(
-            cors_headers(response),
-            BTreeSet::new(),
-            "{name}: {response:?}"
-        );
+        assert_eq!(cors_headers(response), BTreeSet::new(), "{name}: {response:?}");
         return;
     };
     let got = |name| response.header(name);
@@ -50,20 +42,13 @@ fn assert_cors(response: &Response, expected: Option<(&str, bool)>, name: &str) 
         "{name}"
     );
     let exposed = "X-Request-Id, X-RateLimit-Remaining, X-RateLimit-Reset";
-    assert_eq!(
-        got("access-control-expose-headers"),
-        Some(exposed),
-        "{name}"
-    );
+    assert_eq!(got("access-control-expose-headers"), Some(exposed), "{name}");
     let others = [
         "access-control-allow-methods",
         "access-control-allow-headers",
         "access-control-max-age",
     ];
-    assert!(
-        !others.iter().any(|other| got(other).is_some()),
-        "{name}: {response:?}"
-    );
+    assert!(!others.iter().any(|other| got(other).is_some()), "{name}: {response:?}");
 }
 
 #[test]

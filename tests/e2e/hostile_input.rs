@@ -110,8 +110,7 @@ fn every_byte_in_path_and_method() {
             b"T / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         ]
         .concat();
-        let answer =
-            exchange_raw(gateway.address("main"), &method, Duration::from_secs(2)).unwrap();
+        let answer = exchange_raw(gateway.address("main"), &method, Duration::from_secs(2)).unwrap();
         assert!(
             !answer.starts_with(b"HTTP/1.1 5"),
             "{}",
@@ -159,21 +158,12 @@ fn pipelined_requests_are_decided_one_by_one() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);
     let good = Request::get("/good").bearer(KEY).header("Origin", SITE);
-    let bad = Request::get("/bad")
-        .bearer(KEY)
-        .header("Origin", "https://evil.com");
-    let bytes = [&good, &bad, &good, &bad, &bad, &good]
-        .map(Request::to_bytes)
-        .concat();
+    let bad = Request::get("/bad").bearer(KEY).header("Origin", "https://evil.com");
+    let bytes = [&good, &bad, &good, &bad, &bad, &good].map(Request::to_bytes).concat();
     let mut connection = connect(gateway.address("main"), None).unwrap();
     connection.write_all(&bytes).unwrap();
     let mut reader = BufReader::new(connection);
     let statuses = [(); 6].map(|()| read_response(&mut reader, "GET").unwrap().status);
     assert_eq!(statuses, [200, 403, 200, 403, 403, 200]);
-    assert!(
-        upstream
-            .take()
-            .iter()
-            .all(|received| received.path() == "/good")
-    );
+    assert!(upstream.take().iter().all(|received| received.path() == "/good"));
 }

@@ -116,21 +116,13 @@ fn the_access_log_has_key_and_decision() {
         .start();
     let with_origin = |origin| Request::get("/").bearer(KEY).header("Origin", origin);
     let cases = [
-        (
-            with_origin("https://yourapp.com"),
-            json!("site"),
-            Value::Null,
-        ),
+        (with_origin("https://yourapp.com"), json!("site"), Value::Null),
         (
             with_origin("https://evil.com"),
             json!("site"),
             json!("deny:origin_not_allowed"),
         ),
-        (
-            Request::get("/"),
-            Value::Null,
-            json!("deny:missing_api_key"),
-        ),
+        (Request::get("/"), Value::Null, json!("deny:missing_api_key")),
         (
             Request::preflight("/", "https://yourapp.com", "GET", ""),
             Value::Null,
@@ -140,9 +132,7 @@ fn the_access_log_has_key_and_decision() {
     for (request, _, _) in &cases {
         gateway.send("main", request);
     }
-    gateway.wait_for("the access log", |gateway| {
-        gateway.access_log().len() == cases.len()
-    });
+    gateway.wait_for("the access log", |gateway| gateway.access_log().len() == cases.len());
     for ((request, key_id, decision), line) in cases.iter().zip(gateway.access_log()) {
         assert_eq!(
             (&line["key_id"], &line["decision"]),

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     reason = "a test that meets what it did not expect has failed"
 )]
+#![allow(clippy::type_complexity, reason = "the type of a table is its columns")]
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -16,6 +17,7 @@ mod client_address;
 mod configuration;
 mod cors;
 mod decision;
+mod demo;
 mod errors;
 mod hostile_input;
 mod identity;

@@ -38,22 +38,14 @@ fn the_documented_exchange_holds_to_the_letter() {
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("main", &policy))
         .start();
-    let preflight = Request::preflight(
-        "/",
-        "https://yourapp.com",
-        "POST",
-        "Authorization, Content-Type",
-    );
+    let preflight = Request::preflight("/", "https://yourapp.com", "POST", "Authorization, Content-Type");
     for version in Version::BOTH {
         let response = gateway.send_over(version, "main", &preflight);
         assert_eq!(response.status, 204);
         assert_eq!(response.body, b"");
         let expected = [
             ("access-control-allow-origin", "https://yourapp.com"),
-            (
-                "access-control-allow-methods",
-                "GET, POST, PUT, DELETE, OPTIONS",
-            ),
+            ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
             (
                 "access-control-allow-headers",
                 "Authorization, Content-Type, X-Request-Id, X-Idempotency-Key",
@@ -177,10 +169,7 @@ fn the_configured_lists_stand_whole_and_in_order() {
         .listener(Listener::new("struct", &policy).struct_form())
         .start();
     for listener in ["string", "struct"] {
-        let response = gateway.send(
-            listener,
-            &Request::preflight("/", "https://one.com", "GET", ""),
-        );
+        let response = gateway.send(listener, &Request::preflight("/", "https://one.com", "GET", ""));
         let got = |name| response.header(name);
         assert_eq!(got("access-control-allow-methods"), Some("PATCH, GET"));
         assert_eq!(

@@ -39,11 +39,7 @@ fn envoy_answers_by_itself() {
         .listener(Listener::without_filter("plain"))
         .start();
     for (path, status) in [("/redirect", 301), ("/direct", 200), ("/dead", 503)] {
-        assert_eq!(
-            gateway.send("plain", &Request::get(path)).status,
-            status,
-            "{path}"
-        );
+        assert_eq!(gateway.send("plain", &Request::get(path)).status, status, "{path}");
     }
     assert_eq!(upstream.take().len(), 0);
 }

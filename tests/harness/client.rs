@@ -67,8 +67,7 @@ impl Request {
 
     /// One more header line.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
         self
     }
 
@@ -104,11 +103,7 @@ impl Request {
     /// The request as HTTP/1.1 with a `Host`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = [self.method.as_bytes(), b" ", &self.path, b" HTTP/1.1\r\n"].concat();
-        if !self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case(b"host"))
-        {
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"host")) {
             bytes.extend_from_slice(b"Host: api.test\r\n");
         }
         for (name, value) in &self.headers {
@@ -134,15 +129,11 @@ impl Request {
         }
         let request = request.body(()).map_err(io::Error::other)?;
         let body = Bytes::copy_from_slice(&self.body);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let connection = tokio::net::TcpStream::from_std(connection)?;
             let exchange = exchange_http2(connection, request, body);
-            tokio::time::timeout(TIMEOUT, exchange)
-                .await?
-                .map_err(io::Error::other)
+            tokio::time::timeout(TIMEOUT, exchange).await?.map_err(io::Error::other)
         })
     }
 }
@@ -169,12 +160,7 @@ async fn exchange_http2(
     let headers = head
         .headers
         .iter()
-        .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     Ok(Response {
         status: head.status.as_u16(),
@@ -206,8 +192,7 @@ impl Response {
 
     /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the body of {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in the body of {self:?}"))
     }
 
     /// The `code` of an error of the filter's own; empty for any other response.
@@ -251,12 +236,7 @@ pub fn exchange_raw(to: SocketAddr, bytes: &[u8], patience: Duration) -> io::Res
 
 /// Reads one HTTP/1.1 response to a request with this method.
 pub fn read_response(reader: &mut impl BufRead, method: &str) -> io::Result<Response> {
-    let malformed = |what: &str| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("malformed response: {what}"),
-        )
-    };
+    let malformed = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("malformed response: {what}"));
     let mut line = read_line(reader)?;
     let status = line
         .split(' ')

@@ -25,11 +25,7 @@
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
 //! log is then searched for panics, and shown where the test failed.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses its own part of this"
-)]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -100,10 +100,7 @@ impl Received {
             .filter_map(|line| {
                 let line = line.strip_suffix(b"\r")?;
                 let colon = line.iter().position(|&byte| byte == b':')?;
-                Some((
-                    line[..colon].to_vec(),
-                    line[colon + 1..].trim_ascii().to_vec(),
-                ))
+                Some((line[..colon].to_vec(), line[colon + 1..].trim_ascii().to_vec()))
             })
             .collect()
     }
@@ -119,9 +116,7 @@ impl Received {
 }
 
 fn serve(connection: TcpStream, state: &Mutex<State>) -> Option<()> {
-    connection
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     connection.set_nodelay(true).ok()?;
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut writer = connection;
@@ -132,10 +127,7 @@ fn serve(connection: TcpStream, state: &Mutex<State>) -> Option<()> {
                 return None;
             }
         }
-        let mut received = Received {
-            head,
-            body: Vec::new(),
-        };
+        let mut received = Received { head, body: Vec::new() };
         if let Some(length) = received.all("content-length").first() {
             received.body.resize(length.parse().ok()?, 0);
             reader.read_exact(&mut received.body).ok()?;
