@@ -470,7 +470,7 @@ function securitySection(answered, result) {
     .map(([name, value]) => [code(name), value, MEANINGS[name], result.outcome === "readable" && readable.has(name) ? "yes" : "no"]);
   return section("Security headers",
     el("p", {}, "On every answer of the gateway, refusals too. Browsers act on them whether or not the page may read them; a page of another origin reads only what is exposed. These were read through the demo’s own origin."),
-    table("Security headers of the gateway", ["Header", "Value", "What it does", "Page reads it"], rows));
+    table("Security headers of the gateway", ["Header", "Value", "What it does", "Readable"], rows));
 }
 
 /** The demo's Envoy passes this page's questions on to its gateway from the page's own origin, where all headers can be read. */

@@ -176,26 +176,24 @@ impl Chromium {
         log.as_array().unwrap().clone()
     }
 
-    /// A command of the DevTools protocol.
-    pub fn devtools(&self, command: &str, parameters: &Value) -> Result<Value, String> {
-        let body = json!({"cmd": command, "params": parameters});
-        self.command("POST", "/goog/cdp/execute", &body)
+    /// A window of this size, in light or dark.
+    pub fn resize(&self, width: u32, height: u32, dark: bool) -> Result<(), String> {
+        let scheme = json!([{"name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" }}]);
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": scheme}))?;
+        self.devtools("Emulation.setDeviceMetricsOverride", &size)
     }
 
-    /// A PNG of what a window of this size shows, in light or dark.
-    pub fn screenshot(&self, width: u32, height: u32, dark: bool) -> Result<Vec<u8>, String> {
-        let scheme = if dark { "dark" } else { "light" };
-        self.devtools(
-            "Emulation.setEmulatedMedia",
-            &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
-        )?;
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride",
-            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
-        )?;
-        let picture = self.devtools("Page.captureScreenshot", &json!({}))?;
-        self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}))?;
-        Ok(BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap())
+    /// A PNG of what the window shows.
+    pub fn screenshot(&self) -> Result<Vec<u8>, String> {
+        let picture = self.command("GET", "/screenshot", &Value::Null)?;
+        Ok(BASE64_STANDARD.decode(picture.as_str().unwrap()).unwrap())
+    }
+
+    /// A command of the DevTools protocol.
+    fn devtools(&self, command: &str, parameters: &Value) -> Result<(), String> {
+        let body = json!({"cmd": command, "params": parameters});
+        self.command("POST", "/goog/cdp/execute", &body).map(drop)
     }
 }
 
