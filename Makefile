@@ -22,7 +22,8 @@ wasm:
 .PHONY: reload
 reload:
 	@mkdir -p target/gateway
-	@sed -e '/^POLICY$$/{r $(POLICY)' -e 'd;}' envoy/filter.json >target/gateway/filter.json.new
+	@python3 -c 'import json, sys; print(open("envoy/filter.json").read().replace("POLICY", json.dumps(open(sys.argv[1]).read())))' \
+		$(POLICY) >target/gateway/filter.json.new
 	@mv target/gateway/filter.json.new target/gateway/filter.json
 
 # Downloads the pinned Envoy, unless there is one; prints where it is.

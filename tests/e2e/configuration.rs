@@ -29,7 +29,7 @@ fn a_wrong_policy_is_refused_with_place_value_and_mend() {
     let cases: [(&str, Value, &[&str]); 10] = [
         ("unknown field", with_key(json!({"allowed_origin": ["https://yourapp.com"]})), &["keys[0].allowed_origin", "allowed_origins"]),
         ("wrong type", with_key(json!({"enabled": "yes"})), &["keys[0].enabled"]),
-        ("missing id", json!({"keys": [{"api_key": "key-number-one-00"}]}), &["keys[0].id"]),
+        ("missing id", json!({"keys": [{"api_key": "key-number-one-00"}]}), &["keys[0]", "id is missing"]),
         ("trailing slash", with_key(json!({"allowed_origins": ["https://a.com", "https://yourapp.com/"]})), &["keys[0].allowed_origins[1]", "\"https://yourapp.com/\"", "https://yourapp.com"]),
         ("no scheme", with_key(json!({"allowed_origins": ["yourapp.com"]})), &["keys[0].allowed_origins[0]", "\"yourapp.com\"", "https://yourapp.com"]),
         ("host bits", with_key(json!({"allowed_ips": ["10.0.0.5/8"]})), &["keys[0].allowed_ips[0]", "\"10.0.0.5/8\"", "10.0.0.0/8"]),

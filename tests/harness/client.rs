@@ -1,5 +1,6 @@
 //! Clients: a request over HTTP/1.1 or HTTP/2, or bytes as they stand.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -11,13 +12,19 @@ use socket2::{Domain, Socket, Type};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request; header names, values and the path may be any bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub method: String,
     pub path: Vec<u8>,
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub body: Vec<u8>,
     pub from: Option<IpAddr>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}", self.to_bytes().escape_ascii())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

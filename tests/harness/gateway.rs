@@ -72,12 +72,12 @@ impl Gateway {
         let log = File::create(&log_path).unwrap();
         let mut command = Command::new(envoy_binary());
         command
+            .args(["--disable-hot-restart", "--file-flush-interval-msec", "100"])
             .args([
-                "--disable-hot-restart",
                 "--log-level",
                 "info",
-                "--file-flush-interval-msec",
-                "100",
+                "--component-log-level",
+                "main:warning,config:warning",
             ])
             .args(["--concurrency", &workers.to_string()])
             .arg("--config-path")
