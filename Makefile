@@ -41,10 +41,10 @@ envoy:
 .PHONY: run
 run: build
 	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" --disable-hot-restart --log-level warning \
-		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml)"
+		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"
 
 .PHONY: test
-test: build
+test: build chromium
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
@@ -71,6 +71,12 @@ test-monitoring: build
 .PHONY: image
 image: wasm
 	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
+
+# For the browser tests, which are skipped where there is none: installs it where it may.
+.PHONY: chromium
+chromium:
+	@if ! command -v chromedriver >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null || true; fi
 
 # An image of Envoy, where none can be pulled: ENVOY_IMAGE=keyfence-envoy:local
 .PHONY: envoy-image

@@ -267,7 +267,7 @@ impl Setup {
 }
 
 /// Ends with its owner, and on Linux also with this process should that be killed.
-pub struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
     pub fn spawn(mut command: Command) -> Self {
