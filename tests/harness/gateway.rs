@@ -267,10 +267,10 @@ impl Setup {
 }
 
 /// Ends with its owner, and on Linux also with this process should that be killed.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
-    fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         #[cfg(target_os = "linux")]
         {
             use std::os::unix::process::CommandExt;
