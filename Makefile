@@ -88,8 +88,9 @@ envoy-image:
 test-compose: build
 	@if docker info >/dev/null 2>&1; \
 	then \
-		export ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)}; \
+		export ENVOY_IMAGE PROMETHEUS_IMAGE; \
+		ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)} || exit 1; \
 		if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
-		then export PROMETHEUS_IMAGE=$$(envoy/image prometheus); fi; \
+		then PROMETHEUS_IMAGE=$$(envoy/image prometheus) || exit 1; fi; \
 		cargo test --test compose -- --ignored; \
 	else echo "test-compose: skipped, for no Docker engine answers."; fi
