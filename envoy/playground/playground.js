@@ -258,7 +258,7 @@ function conclude(request, evidence) {
 /** The demo's own pages only: a frame that obeyed any page would lend it an origin that is in the list. */
 function isDemoPage(origin) {
   const host = URL.canParse(origin) ? new URL(origin).hostname : "";
-  return host === "localhost" || host.endsWith(".localhost");
+  return host === "127.0.0.1" || host === "localhost" || host.endsWith(".localhost");
 }
 
 function serveAsSender() {
