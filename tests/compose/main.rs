@@ -12,25 +12,43 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod image;
+mod operation;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::gateway::repository;
 use harness::{Request, Version};
 
+/// The networks have addresses of their own, so there can be one project at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A project of docker compose, which is taken down in the end.
 struct Compose {
     name: String,
+    /// What the gateway reads as `target/gateway`: the policy, for one.
+    gateway_files: PathBuf,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Compose {
     fn up() -> Self {
+        Self::start(repository().join("target/gateway"), &[])
+    }
+
+    /// `up` with more arguments, such as the services meant.
+    fn start(gateway_files: PathBuf, arguments: &[&str]) -> Self {
         let compose = Self {
             name: format!("keyfence-test-{}", std::process::id()),
+            gateway_files,
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        compose.run(&["up", "--detach"]);
+        compose.run(&[&["up", "--detach"], arguments].concat());
         compose
     }
 
@@ -52,6 +70,8 @@ impl Compose {
         command
             .current_dir(repository())
             .env("GATEWAY_PORT", "0")
+            .env("PROMETHEUS_PORT", "0")
+            .env("GATEWAY_FILES", &self.gateway_files)
             .args(["--project-name", &self.name, "--file", "envoy/docker-compose.yaml"])
             .args(["--file", "tests/compose/clients.yaml"]);
         command
