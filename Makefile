@@ -40,7 +40,8 @@ envoy:
 
 .PHONY: run
 run: build
-	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" --disable-hot-restart --log-level warning \
+	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" \
+		--disable-hot-restart --log-level warning --file-flush-interval-msec 200 \
 		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"
 
 .PHONY: test

@@ -124,3 +124,19 @@ fn the_sample_policy_loads() {
         assert_eq!(gateway.send(listener, &Request::get("/")).code(), "missing_api_key");
     }
 }
+
+/// A block of the README that is fenced as `json` is a policy.
+#[test]
+fn the_policies_in_the_readme_load() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap_or_default();
+    let policies = readme
+        .split("\n```json\n")
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap());
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::in_front_of(&upstream).listener(Listener::new("empty", &json!({})));
+    for (number, policy) in policies.enumerate() {
+        gateway = gateway.listener(Listener::with_text(&number.to_string(), policy));
+    }
+    drop(gateway.start());
+}
