@@ -1,6 +1,7 @@
 //! The one place that knows the host: Envoy, through proxy-wasm.
 
 pub mod pairs;
+pub mod plugin_configuration;
 
 #[cfg(target_family = "wasm")]
 mod host;

@@ -151,7 +151,7 @@ fn explain_unknown_address(policy: &Policy) {
     let is_forwarded = matches!(Envoy.source_address(), SourceAddress::Forwarded(_));
     if is_forwarded && policy.client_ip == ClientIp::Peer && say_once(b"keyfence/said/client_ip", b"forwarded") {
         log::warn!(
-            "keyfence: Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
+            "Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
              use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\""
         );
     }

@@ -135,6 +135,9 @@ impl Policy {
         if findings.error_count() > 0 {
             return Err(findings);
         }
+        if compiler.keys.is_empty() && anonymous.is_none() {
+            findings.add_bare(&Place::ROOT, Problem::NothingAllowed);
+        }
         let policy = compiler.finish(anonymous);
         Ok(Loaded { policy, findings })
     }
