@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::credentials::{From, cut, parameters};
-use crate::model::{Decision, Headers, Request};
+use super::credentials::{From, cut, parameters};
+use super::decision::{Decision, Headers, Request};
 
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
@@ -13,17 +13,36 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         Value::Null if policy.get("identity_header").is_some() => None,
         _ => Some("x-key-id".to_owned()),
     };
+    if decision.reports {
+        // Report mode changes nothing but this: a claim of the client's is never believed.
+        let is_claim = |name: &[u8]| {
+            identity
+                .as_ref()
+                .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
+        };
+        return request
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_claim(name))
+            .cloned()
+            .collect();
+    }
     let drops_key = policy["forward_api_key"] == json!(false);
     let mut sent: Headers = Vec::new();
     for (at, (name, value)) in request.headers.iter().enumerate() {
-        let folded = String::from_utf8_lossy(name).to_ascii_lowercase().replace('_', "-");
-        if identity.as_ref().is_some_and(|identity| identity.replace('_', "-") == folded) {
+        if identity
+            .as_ref()
+            .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
+        {
             continue;
         }
-        if decision.has_scopes && METHOD_OVERRIDES.contains(&&folded[..]) {
+        if decision.names_methods && METHOD_OVERRIDES.contains(&&folded(name)[..]) {
             continue;
         }
-        let is_key = decision.carried.iter().any(|key| matches!(key.from, From::Header(_, line) if line == at));
+        let is_key = decision
+            .carried
+            .iter()
+            .any(|key| matches!(key.from, From::Header(_, line) if line == at));
         if drops_key && is_key {
             continue;
         }
@@ -39,13 +58,24 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
     sent
 }
 
+fn folded(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).to_ascii_lowercase().replace('_', "-")
+}
+
 fn without_keys(decision: &Decision, path: &[u8], request: &Request) -> Vec<u8> {
     let all = parameters(&request.headers);
     let is_key = |at: usize| decision.carried.iter().any(|key| key.from == From::Parameter(at));
-    let kept: Vec<Vec<u8>> = (0..all.len()).filter(|at| !is_key(*at)).map(|at| all[at].clone()).collect();
+    let kept: Vec<Vec<u8>> = (0..all.len())
+        .filter(|at| !is_key(*at))
+        .map(|at| all[at].clone())
+        .collect();
     if kept.len() == all.len() {
         return path.to_vec();
     }
     let bare = cut(path, b'?').0;
-    if kept.is_empty() { bare } else { [bare, kept.join(&b"&"[..])].join(&b'?') }
+    if kept.is_empty() {
+        bare
+    } else {
+        [bare, kept.join(&b"&"[..])].join(&b'?')
+    }
 }

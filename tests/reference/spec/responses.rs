@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use crate::credentials;
-use crate::model::{Decision, Headers, Ruling, any_list_names_an_origin, strings};
-use crate::origins::{Match, Sent};
+use super::credentials;
+use super::decision::{Decision, Headers, Ruling, any_list_names_an_origin, strings};
+use super::origins::{Match, Sent};
 
 const DEFAULT: &[(&str, &str)] = &[
-    ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+    (
+        "strict-transport-security",
+        "max-age=31536000; includeSubDomains; preload",
+    ),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("x-xss-protection", "1; mode=block"),
@@ -36,8 +39,14 @@ const OWASP: &[(&str, &str)] = &[
 
 const API: &[(&str, &str)] = &[
     ("cache-control", "no-store"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
-    ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (
+        "strict-transport-security",
+        "max-age=31536000; includeSubDomains; preload",
+    ),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
@@ -84,13 +93,13 @@ pub fn finish(policy: &Value, decision: &Decision, mut headers: Headers) -> Head
         cors(policy, decision, &mut headers);
         vary(policy, decision.is_preflight && is_own, &mut headers);
     }
-    if decision.limit.is_some() && !decision.is_preflight {
+    if decision.limit.is_some() && !decision.is_preflight && !decision.reports {
         for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
             take(&mut headers, name);
             put(&mut headers, name, "");
         }
     }
-    security(policy, &mut headers);
+    security(policy, is_own, &mut headers);
     headers
 }
 
@@ -121,12 +130,20 @@ fn cors(policy: &Value, decision: &Decision, headers: &mut Headers) {
     };
     put_list(
         "access-control-expose-headers",
-        &or_default("expose_headers", &["X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"]),
+        &or_default(
+            "expose_headers",
+            &["X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
+        ),
     );
     if decision.is_preflight {
-        put_list("access-control-allow-methods", &or_default("allow_methods", &["GET", "POST", "PUT", "DELETE", "OPTIONS"]));
-        let mut allowed =
-            or_default("allow_headers", &["Authorization", "Content-Type", "X-Request-Id", "X-Idempotency-Key"]);
+        put_list(
+            "access-control-allow-methods",
+            &or_default("allow_methods", &["GET", "POST", "PUT", "DELETE", "OPTIONS"]),
+        );
+        let mut allowed = or_default(
+            "allow_headers",
+            &["Authorization", "Content-Type", "X-Request-Id", "X-Idempotency-Key"],
+        );
         for name in key_headers(policy) {
             if !allowed.iter().any(|one| one.eq_ignore_ascii_case(&name)) {
                 allowed.push(name);
@@ -139,18 +156,32 @@ fn cors(policy: &Value, decision: &Decision, headers: &mut Headers) {
 }
 
 fn key_headers(policy: &Value) -> Vec<String> {
-    credentials::sources(policy).iter().filter_map(|source| source["header"].as_str().map(str::to_owned)).collect()
+    credentials::sources(policy)
+        .iter()
+        .filter_map(|source| source["header"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn vary(policy: &Value, answers_preflight: bool, headers: &mut Headers) {
     let mut wanted: Vec<String> = Vec::new();
     if answers_preflight {
-        wanted.extend(["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"].map(str::to_owned));
+        wanted.extend(
+            [
+                "Origin",
+                "Access-Control-Request-Method",
+                "Access-Control-Request-Headers",
+            ]
+            .map(str::to_owned),
+        );
     } else {
         if any_list_names_an_origin(policy) {
             wanted.push("Origin".to_owned());
         }
-        wanted.extend(key_headers(policy).into_iter().filter(|name| !name.eq_ignore_ascii_case("authorization")));
+        wanted.extend(
+            key_headers(policy)
+                .into_iter()
+                .filter(|name| !name.eq_ignore_ascii_case("authorization")),
+        );
     }
     let mut names = vary_names(headers);
     if names.iter().any(|name| name == "*") {
@@ -171,16 +202,17 @@ pub fn vary_names(headers: &Headers) -> Vec<String> {
         .filter(|(name, _)| name.eq_ignore_ascii_case(b"vary"))
         .flat_map(|(_, value)| {
             let text = String::from_utf8_lossy(value).into_owned();
-            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect::<Vec<_>>()
+            text.split(',')
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+                .collect::<Vec<_>>()
         })
         .collect()
 }
 
-fn security(policy: &Value, headers: &mut Headers) {
+/// What an answer of the filter's own says of itself stands: an error is never cached.
+fn security(policy: &Value, is_own: bool, headers: &mut Headers) {
     let security = &policy["security_headers"];
-    for name in strings(&security["remove"]) {
-        take(headers, name);
-    }
     let preset = match security["preset"].as_str().unwrap_or("default") {
         "default" => DEFAULT,
         "owasp" => OWASP,
@@ -188,8 +220,10 @@ fn security(policy: &Value, headers: &mut Headers) {
         _ => &[],
     };
     // Name, value, whether the upstream's stays.
-    let mut wanted: Vec<(String, String, bool)> =
-        preset.iter().map(|(name, value)| (name.to_string(), value.to_string(), false)).collect();
+    let mut wanted: Vec<(String, String, bool)> = preset
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string(), false))
+        .collect();
     if let Some(directives) = security["content_security_policy"].as_object() {
         let text: Vec<String> = directives
             .iter()
@@ -208,11 +242,25 @@ fn security(policy: &Value, headers: &mut Headers) {
         match value {
             Value::Null => {}
             Value::String(text) => wanted.push((name, text.clone(), false)),
-            value => wanted.push((name, value["value"].as_str().unwrap().to_owned(), value["mode"] == "if_absent")),
+            value => wanted.push((
+                name,
+                value["value"].as_str().unwrap().to_owned(),
+                value["mode"] == "if_absent",
+            )),
+        }
+    }
+    for name in strings(&security["remove"]) {
+        wanted.retain(|(other, ..)| !other.eq_ignore_ascii_case(name));
+        if !is_own {
+            take(headers, name);
         }
     }
     for (name, value, keeps) in wanted {
-        if keeps && headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())) {
+        if (keeps || is_own)
+            && headers
+                .iter()
+                .any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+        {
             continue;
         }
         take(headers, &name);

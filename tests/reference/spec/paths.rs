@@ -11,6 +11,17 @@ pub enum Reach {
     NoIndex,
 }
 
+/// Whether a rule of the key's scopes tells methods apart.
+pub fn names_methods(scopes: &Value, rules: &Value) -> bool {
+    let names = scopes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|scope| scope.as_str().unwrap());
+    let mut all = names.flat_map(|name| rules[name].as_array().unwrap());
+    all.any(|rule| !rule["methods"].as_array().unwrap().iter().any(|method| method == "*"))
+}
+
 pub fn without_query(path: &[u8]) -> &[u8] {
     path.split(|byte| *byte == b'?').next().unwrap()
 }
@@ -19,7 +30,12 @@ pub fn without_query(path: &[u8]) -> &[u8] {
 pub fn reach(scopes: &Value, indexes: &Value, rules: &Value, method: &[u8], path: &[u8]) -> Reach {
     let path = without_query(path);
     let Some(scopes) = scopes.as_array() else {
-        return if indexes.is_array() { Reach::NoIndex } else { Reach::Fits };
+        // Only a rule names an index.
+        return if indexes.is_array() {
+            Reach::NoIndex
+        } else {
+            Reach::Fits
+        };
     };
     if is_ambiguous(path) {
         return Reach::Ambiguous;
@@ -33,7 +49,10 @@ pub fn reach(scopes: &Value, indexes: &Value, rules: &Value, method: &[u8], path
     if fitting.is_empty() {
         return Reach::NoRule;
     }
-    let Some(indexes) = indexes.as_array() else { return Reach::Fits };
+    let Some(indexes) = indexes.as_array() else {
+        return Reach::Fits;
+    };
+    // Taken: where several rules fit, one that allows is enough.
     let named = fitting
         .iter()
         .flatten()
@@ -42,7 +61,11 @@ pub fn reach(scopes: &Value, indexes: &Value, rules: &Value, method: &[u8], path
 }
 
 fn method_fits(methods: &Value, method: &[u8]) -> bool {
-    methods.as_array().unwrap().iter().any(|one| one == "*" || one.as_str().unwrap().as_bytes() == method)
+    methods
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| one == "*" || one.as_str().unwrap().as_bytes() == method)
 }
 
 fn index_fits(entry: &str, name: &str) -> bool {
@@ -53,10 +76,20 @@ fn index_fits(entry: &str, name: &str) -> bool {
 }
 
 pub fn is_ambiguous(path: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(path) else { return true };
-    let lower = text.to_ascii_lowercase();
-    !text.is_ascii()
-        || ["//", "%2f", "%5c", "%2e", "%00", "\\", ";"].iter().any(|part| lower.contains(part))
+    let Ok(text) = std::str::from_utf8(path) else {
+        return true;
+    };
+    // However often the percent sign itself was encoded.
+    let mut lower = text.to_ascii_lowercase();
+    while lower.contains("%25") {
+        lower = lower.replace("%25", "%");
+    }
+    // Taken: a fragment, spaces and control characters have no place in a path either.
+    !text.bytes().all(|byte| byte.is_ascii_graphic())
+        || text.contains('#')
+        || ["//", "%2f", "%5c", "%2e", "%00", "\\", ";"]
+            .iter()
+            .any(|part| lower.contains(part))
         || text.split('/').any(|segment| segment == "." || segment == "..")
 }
 
@@ -67,6 +100,7 @@ fn capture(rule: &str, path: &[u8]) -> Option<Option<String>> {
     let path: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let mut index = None;
     for (at, wanted) in rule.iter().enumerate() {
+        // Taken: `**` is one segment or more, the last of which may be empty.
         if *wanted == "**" {
             return if path.len() > at { Some(index) } else { None };
         }

@@ -9,8 +9,10 @@ pub fn client(source: Option<&str>, trusts_forwarded: bool) -> Option<String> {
     if port == 0 && !trusts_forwarded {
         return None;
     }
-    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-    digits(host)
+    match host.strip_prefix('[') {
+        Some(inner) => digits(inner.strip_suffix(']').filter(|inner| inner.contains(':'))?),
+        None => digits(host).filter(|_| !host.contains(':')),
+    }
 }
 
 pub fn contains(network: &str, address: &str) -> bool {

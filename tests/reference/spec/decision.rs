@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::addresses;
-use crate::credentials::{self, Carried};
-use crate::origins::{self, Match, Sent};
-use crate::paths::{self, Reach};
-use crate::window::{Ledger, Room};
+use super::addresses;
+use super::credentials::{self, Carried};
+use super::origins::{self, Match, Sent};
+use super::paths::{self, Reach};
+use super::window::{Ledger, Room};
 
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -22,7 +22,10 @@ pub struct Request {
 
 impl Request {
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(line, _)| line.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| &value[..])
+        self.headers
+            .iter()
+            .find(|(line, _)| line.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| &value[..])
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -46,8 +49,8 @@ pub struct Decision {
     pub origin: Sent,
     pub match_: Match,
     pub carried: Vec<Carried>,
-    /// The methods that the key's scopes name; `None` without scopes.
-    pub has_scopes: bool,
+    /// A rule of the key's scopes tells methods apart.
+    pub names_methods: bool,
     /// The key's limit, and what was admitted before this request.
     pub limit: Option<(u64, Room)>,
 }
@@ -68,21 +71,28 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
     };
     let access = match (&carried[..], key) {
         (_, Some(key)) => Some(key),
-        ([], None) if !is_preflight => policy.get("anonymous").filter(|anonymous| anonymous.is_object()),
+        ([], None) if !is_preflight => anonymous(policy),
         _ => None,
     };
     let match_ = match access {
         Some(access) => origins::best(list(access), &origin),
         None => origins::best(union(policy), &origin),
     };
-    let enforcement = [access.map(|access| &access["enforcement"]), Some(&policy["enforcement"])];
+    let enforcement = [
+        access.map(|access| &access["enforcement"]),
+        Some(&policy["enforcement"]),
+    ];
     let reports = enforcement.into_iter().flatten().find_map(Value::as_str) == Some("report");
     let limit = access.and_then(|access| {
         let limit = access["rate_limit_per_minute"].as_f64()? as u64;
         Some((limit, ledger.room(key_id(access), request.now)))
     });
     let ruling = if is_preflight {
-        if match_ == Match::None { Ruling::Deny(403, "origin_not_allowed") } else { Ruling::Preflight }
+        if match_ == Match::None {
+            Ruling::Deny(403, "origin_not_allowed")
+        } else {
+            Ruling::Preflight
+        }
     } else {
         match denied(policy, request, &carried, key, access, &origin, match_, limit, refused) {
             Some((status, code)) => Ruling::Deny(status, code),
@@ -97,9 +107,16 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         origin,
         match_,
         carried,
-        has_scopes: access.is_some_and(|access| access["scopes"].is_array()),
+        names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
         limit,
     }
+}
+
+/// Taken: switched off, it is as if it were not there.
+fn anonymous(policy: &Value) -> Option<&Value> {
+    policy
+        .get("anonymous")
+        .filter(|anonymous| anonymous["enabled"] != json!(false))
 }
 
 /// The slot of a key's limit; the anonymous policy has one of its own.
@@ -133,10 +150,16 @@ fn denied(
     if access["enabled"] == json!(false) {
         return Some((401, "key_disabled"));
     }
-    if access["not_before"].as_str().is_some_and(|date| now < unix_seconds(date)) {
+    if access["not_before"]
+        .as_str()
+        .is_some_and(|date| now < unix_seconds(date))
+    {
         return Some((401, "key_not_yet_valid"));
     }
-    if access["expires_at"].as_str().is_some_and(|date| now >= unix_seconds(date)) {
+    if access["expires_at"]
+        .as_str()
+        .is_some_and(|date| now >= unix_seconds(date))
+    {
         return Some((401, "key_expired"));
     }
 
@@ -181,7 +204,9 @@ fn denied(
 }
 
 pub fn strings(list: &Value) -> Vec<&str> {
-    list.as_array().map(|list| list.iter().map(|one| one.as_str().unwrap()).collect()).unwrap_or_default()
+    list.as_array()
+        .map(|list| list.iter().map(|one| one.as_str().unwrap()).collect())
+        .unwrap_or_default()
 }
 
 pub fn list(access: &Value) -> Vec<&str> {
@@ -190,14 +215,20 @@ pub fn list(access: &Value) -> Vec<&str> {
 
 /// All enabled keys' lists and the anonymous one.
 fn union(policy: &Value) -> Vec<&str> {
-    let keys = policy["keys"].as_array().into_iter().flatten().filter(|key| key["enabled"] != json!(false));
-    keys.chain([&policy["anonymous"]]).flat_map(list).collect()
+    let keys = policy["keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|key| key["enabled"] != json!(false));
+    keys.chain(anonymous(policy)).flat_map(list).collect()
 }
 
 /// Any list at all, those of disabled keys too.
 pub fn any_list_names_an_origin(policy: &Value) -> bool {
     let keys = policy["keys"].as_array().into_iter().flatten();
-    keys.chain([&policy["anonymous"]]).flat_map(list).any(|origin| origin != "*")
+    keys.chain([&policy["anonymous"]])
+        .flat_map(list)
+        .any(|origin| origin != "*")
 }
 
 /// RFC 3339, counted day by day from 1970.

@@ -21,7 +21,10 @@ impl Ledger {
             Some(times) => times.iter().filter(|time| now.abs_diff(**time) < span).count() as u64,
             None => 0,
         };
-        Room { in_60: within(60_000), in_61: within(61_000) }
+        Room {
+            in_60: within(60_000),
+            in_61: within(61_000),
+        }
     }
 
     pub fn admit(&mut self, key: &str, now: u64) {
