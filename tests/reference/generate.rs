@@ -715,7 +715,6 @@ impl Generator {
             "X-Extra",
             "Server",
             "Content-Type",
-            "X-RateLimit-Limit",
         ];
         if !has_csp {
             free.push("Content-Security-Policy");
