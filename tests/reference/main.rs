@@ -4,6 +4,7 @@
 
 mod compare;
 mod generate;
+mod python;
 mod spec;
 mod subject;
 
@@ -102,4 +103,9 @@ fn both_readings_agree() {
         (30, 0),
         "of the rulings, some never or hardly ever came up: {all:#?}"
     );
+}
+
+#[test]
+fn addresses_are_what_python_takes_them_for() {
+    python::compare(number_from_env("KEYFENCE_CASES").unwrap_or(20_000).min(1_000_000) as usize);
 }
