@@ -36,7 +36,7 @@ fn check_policy(seed: u64, rulings: &mut BTreeMap<String, u64>) -> Result<(), St
         let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
         format!("refused: {}\npolicy: {policy:#}", lines.join("\n"))
     })?;
-    let mut pair = Pair::new(policy.clone(), loaded.policy);
+    let mut pair = Pair::new(policy, &loaded.policy);
     for now in generator.moments(REQUESTS) {
         let request = generator.request(&written, now);
         let answer = generator.answer();

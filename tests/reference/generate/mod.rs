@@ -6,6 +6,9 @@ mod addresses;
 mod policies;
 mod requests;
 
+#[allow(unused_imports, reason = "the fuzz targets make their own")]
+pub use policies::Written;
+
 /// A generator of one seed.
 pub struct Generator(Rng);
 

@@ -146,7 +146,7 @@ fn denied(
         return Some((401, "missing_api_key"));
     };
 
-    let now = request.now / 1000;
+    let now = (request.now / 1000) as i64;
     if access["enabled"] == json!(false) {
         return Some((401, "key_disabled"));
     }
@@ -231,30 +231,30 @@ pub fn any_list_names_an_origin(policy: &Value) -> bool {
         .any(|origin| origin != "*")
 }
 
-/// RFC 3339, counted day by day from 1970.
-pub fn unix_seconds(date: &str) -> u64 {
+/// RFC 3339, counted year by year. Fractions are cut off.
+pub fn unix_seconds(date: &str) -> i64 {
     let number = |from: usize, to: usize| date[from..to].parse::<i64>().unwrap();
     let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days_of = |year: i64| if leap(year) { 366 } else { 365 };
     let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
     let mut days = day - 1;
-    for year in 1970..year {
-        days += if leap(year) { 366 } else { 365 };
-    }
+    days += (1970..year).map(days_of).sum::<i64>();
+    days -= (year..1970).map(days_of).sum::<i64>();
     for month in 1..month {
         days += match month {
-            2 if leap(year) => 29,
-            2 => 28,
+            2 => days_of(year) - 337,
             4 | 6 | 9 | 11 => 30,
             _ => 31,
         };
     }
     let seconds = days * 86400 + number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19);
-    let offset = match &date[19..] {
-        "Z" => 0,
+    let zone = date[19..].trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone {
+        "Z" | "z" => 0,
         zone => {
             let minutes = zone[1..3].parse::<i64>().unwrap() * 60 + zone[4..6].parse::<i64>().unwrap();
             if zone.starts_with('-') { -minutes } else { minutes }
         }
     };
-    u64::try_from(seconds - offset * 60).unwrap()
+    seconds - offset * 60
 }

@@ -228,7 +228,8 @@ fn security(policy: &Value, is_own: bool, headers: &mut Headers) {
         let text: Vec<String> = directives
             .iter()
             .map(|(name, sources)| {
-                let mut words = vec![name.as_str()];
+                let name = name.to_ascii_lowercase();
+                let mut words = vec![&name[..]];
                 words.extend(strings(sources));
                 words.join(" ")
             })
