@@ -22,5 +22,6 @@ mod errors;
 mod hostile_input;
 mod identity;
 mod preflight;
+mod scopes;
 mod security_headers;
 mod without_filter;
