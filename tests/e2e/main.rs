@@ -22,6 +22,7 @@ mod errors;
 mod hostile_input;
 mod identity;
 mod preflight;
+mod rate_limit;
 mod scopes;
 mod security_headers;
 mod without_filter;
