@@ -155,42 +155,53 @@ fn connections_by_worker(gateway: &Gateway) -> Vec<u64> {
 #[test]
 #[rustfmt::skip]
 fn exactly_the_limit_passes_however_many_come_at_once() {
-    // Workers, version, limit, connections, requests on each, and with how many keys that nobody used before.
+    // Workers, version, path (Envoy answers /direct itself, so that its workers are at it the closer together), limit, connections, and
+    // on each of them requests with how many keys that nobody used before, and how many with each.
     let cases = [
-        (2, Version::Http1, 50, 40, 8, 5),
-        (2, Version::Http2, 50, 20, 16, 5),
-        // Here everything hangs on the first write of the key's slot.
-        (2, Version::Http1, 1, 40, 1, 20),
-        (2, Version::Http2, 1, 40, 2, 10),
-        (1, Version::Http1, 50, 20, 16, 2),
-        (1, Version::Http2, 50, 20, 16, 2),
+        (2, Version::Http1, "/v1", 50, 40, 1, 8),
+        (2, Version::Http2, "/v1", 50, 20, 1, 16),
+        (2, Version::Http1, "/v1", 50, 40, 5, 5),
+        (2, Version::Http2, "/v1", 50, 20, 5, 8),
+        // Thousands of writes to one slot.
+        (2, Version::Http1, "/direct", 1500, 40, 1, 50),
+        (2, Version::Http2, "/direct", 1500, 8, 1, 400),
+        // Everything hangs on the first write to each slot.
+        (2, Version::Http1, "/direct", 1, 8, 1000, 1),
+        (2, Version::Http2, "/direct", 1, 8, 500, 1),
+        (1, Version::Http1, "/v1", 50, 20, 2, 8),
+        (1, Version::Http2, "/v1", 50, 10, 2, 16),
     ];
-    for (workers, version, limit, connections, each, rounds) in cases {
-        let name = |round: u32| format!("round {round} of limit {limit} ({version:?}, {workers} workers)");
+    for (workers, version, path, limit, connections, keys, each) in cases {
+        let case = format!("{limit} of {connections} x {each} with {keys} keys ({version:?}, {workers} workers)");
         let upstream = Upstream::start();
-        let keys: Vec<Value> = (0..rounds).map(|round| key(&format!("fresh-{round}"), limit)).collect();
+        let ids: Vec<String> = (0..keys).map(|number| format!("fresh-{number}")).collect();
+        let policy: Vec<Value> = ids.iter().map(|id| key(id, limit)).collect();
         let gateway = Gateway::in_front_of(&upstream)
-            .listener(Listener::new("main", &json!({"keys": keys})))
+            .listener(Listener::new("main", &json!({"keys": policy})))
             .workers(workers)
             .start();
-        for round in 0..rounds {
-            let before = connections_by_worker(&gateway);
-            let request = get(&format!("fresh-{round}"));
-            let responses = burst(version, gateway.address("main"), &request, connections, each);
-            assert_eq!(responses.len(), connections * each, "{}", name(round));
-            let (admitted, refused): (Vec<_>, Vec<_>) = responses.iter().partition(|response| response.status == 200);
-            assert_eq!(admitted.len(), limit as usize, "{}", name(round));
-            assert_eq!(upstream.take().len(), limit as usize, "{}", name(round));
+        let requests: Vec<Request> = ids.iter().flat_map(|id| vec![Request { path: path.into(), ..get(id) }; each]).collect();
+        let responses = burst(version, gateway.address("main"), &requests, connections);
+        assert_eq!(responses.len(), connections * keys * each, "{case}");
+        let by_key = |number: usize| {
+            let of_connections = responses.chunks(requests.len());
+            of_connections.flat_map(move |responses| responses[number * each..][..each].iter())
+        };
+        for (number, id) in ids.iter().enumerate() {
+            let (admitted, refused): (Vec<_>, Vec<_>) = by_key(number).partition(|response| response.status == 200);
+            assert_eq!(admitted.len(), limit as usize, "{case}: {id}");
             for response in refused {
-                assert_eq!((response.status, remaining(response)), (429, Some(0)), "{}: {response:?}", name(round));
+                assert_eq!((response.status, remaining(response)), (429, Some(0)), "{case}: {response:?}");
             }
             // Each took its own place in the line.
             let places: BTreeSet<u64> = admitted.iter().filter_map(|response| remaining(response)).collect();
-            assert_eq!(places, (0..u64::from(limit)).collect(), "{}", name(round));
-            let after = connections_by_worker(&gateway);
-            assert_eq!(after.len(), workers as usize, "{after:?}");
-            assert!(before.iter().zip(&after).all(|(before, after)| before < after), "an idle worker: {before:?}, {after:?}");
+            assert_eq!(places, (0..u64::from(limit)).collect(), "{case}: {id}");
         }
+        if path == "/v1" {
+            assert_eq!(upstream.take().len(), keys * limit as usize, "{case}");
+        }
+        let connections = connections_by_worker(&gateway);
+        assert!(connections.len() == workers as usize && !connections.contains(&0), "an idle worker: {connections:?}");
     }
 }
 

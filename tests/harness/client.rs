@@ -92,7 +92,7 @@ impl Request {
         match version {
             Version::Http1 => self.send_http1(to),
             Version::Http2 => {
-                let mut responses = Http2Connection::open(to, self.from)?.send(self, 1)?;
+                let mut responses = Http2Connection::open(to, self.from)?.send(std::slice::from_ref(self))?;
                 responses.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
             }
         }

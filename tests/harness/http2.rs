@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::client::{Request, Response, TIMEOUT, connect};
@@ -31,18 +30,19 @@ impl Http2Connection {
         Ok(Self { runtime, client })
     }
 
-    /// Sends `request` this many times, each on a stream of its own, none waiting for another.
-    pub fn send(&self, request: &Request, times: usize) -> io::Result<Vec<Response>> {
-        let head = head(request)?;
-        let body = Bytes::copy_from_slice(&request.body);
+    /// Sends all of `requests`, each on a stream of its own, none waiting for another's answer.
+    pub fn send(&self, requests: &[Request]) -> io::Result<Vec<Response>> {
+        let heads: Vec<_> = requests.iter().map(head).collect::<io::Result<_>>()?;
         self.runtime.block_on(async {
-            let mut exchanges = JoinSet::new();
-            for _ in 0..times {
-                exchanges.spawn(exchange(self.client.clone(), head.clone(), body.clone()));
-            }
-            let mut responses = Vec::with_capacity(times);
-            while let Some(response) = timeout(TIMEOUT, exchanges.join_next()).await? {
-                responses.push(response?.map_err(io::Error::other)?);
+            let send = |(head, request): (_, &Request)| {
+                let body = Bytes::copy_from_slice(&request.body);
+                tokio::spawn(exchange(self.client.clone(), head, body))
+            };
+            let exchanges: Vec<_> = heads.into_iter().zip(requests).map(send).collect();
+            let mut responses = Vec::with_capacity(exchanges.len());
+            for exchange in exchanges {
+                let response = timeout(TIMEOUT, exchange).await??;
+                responses.push(response.map_err(io::Error::other)?);
             }
             Ok(responses)
         })
