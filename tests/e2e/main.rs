@@ -23,6 +23,7 @@ mod hostile_input;
 mod identity;
 mod preflight;
 mod rate_limit;
+mod report_mode;
 mod scopes;
 mod security_headers;
 mod without_filter;
