@@ -30,4 +30,5 @@ mod rate_limit;
 mod report_mode;
 mod scopes;
 mod security_headers;
+mod updates;
 mod without_filter;
