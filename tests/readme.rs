@@ -40,6 +40,9 @@ fn the_table_of_errors_is_the_enum() {
             Some((status, cells.next()?.trim_matches('`')))
         })
         .collect();
-    let reasons: Vec<(u16, &str)> = Reason::ALL.iter().map(|reason| (reason.status(), reason.code())).collect();
+    let reasons: Vec<(u16, &str)> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.status(), reason.code()))
+        .collect();
     assert_eq!(rows, reasons);
 }

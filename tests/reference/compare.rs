@@ -251,7 +251,9 @@ impl<'p> Pair<'p> {
 fn no_key_is_told(request: &Request, outcome: &Outcome) -> Result<(), String> {
     let tells = |text: &[u8]| text.windows(SECRET.len()).any(|part| part == SECRET);
     let is_clients = request.first("x-request-id").is_some_and(tells);
-    let Some(reply) = outcome.reply.as_ref().filter(|_| !is_clients) else { return Ok(()) };
+    let Some(reply) = outcome.reply.as_ref().filter(|_| !is_clients) else {
+        return Ok(());
+    };
     let told = tells(&reply.body) || reply.headers.iter().any(|(_, value)| tells(value));
     holds("no key is told", !told)
 }
