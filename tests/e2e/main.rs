@@ -26,5 +26,8 @@ mod manifests;
 mod monitoring;
 mod observability;
 mod preflight;
+mod rate_limit;
+mod report_mode;
+mod scopes;
 mod security_headers;
 mod without_filter;
