@@ -16,8 +16,9 @@ mod image;
 mod operation;
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ struct Compose {
     name: String,
     /// What the gateway reads as `target/gateway`: the policy, for one.
     gateway_files: PathBuf,
+    keeper: Option<Child>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -43,11 +45,13 @@ impl Compose {
 
     /// `up` with more arguments, such as the services meant.
     fn start(gateway_files: PathBuf, arguments: &[&str]) -> Self {
-        let compose = Self {
+        let mut compose = Self {
             name: format!("keyfence-test-{}", std::process::id()),
             gateway_files,
+            keeper: None,
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
+        compose.keeper = Some(compose.taken_down_later());
         compose.run(&[&["up", "--detach"], arguments].concat());
         compose
     }
@@ -77,6 +81,26 @@ impl Compose {
         command
     }
 
+    /// A process that takes the project down once its input ends: with this process at the latest,
+    /// should that be killed.
+    fn taken_down_later(&self) -> Child {
+        let mut down = self.command();
+        down.args(["down", "--timeout", "1", "--volumes"]);
+        Command::new("sh")
+            .args(["-c", "cat >/dev/null; exec \"$0\" \"$@\""])
+            .arg(down.get_program())
+            .args(down.get_args())
+            .envs(down.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(repository())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What interrupts the test must not interrupt this.
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    }
+
     fn run(&self, arguments: &[&str]) -> String {
         let output = self.command().args(arguments).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +119,10 @@ impl Drop for Compose {
         if thread::panicking() {
             let _ = self.command().args(["logs", "--tail", "40"]).status();
         }
-        let _ = self.command().args(["down", "--timeout", "1", "--volumes"]).output();
+        if let Some(mut keeper) = self.keeper.take() {
+            // Waiting closes its input first.
+            let _ = keeper.wait();
+        }
     }
 }
 

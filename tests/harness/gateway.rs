@@ -354,8 +354,9 @@ pub fn envoy_binary() -> &'static Path {
 pub fn built_filter() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--lib", "--target", "wasm32-wasip1"])
+        // By make, whose flags are part of what is shipped.
+        let status = Command::new("make")
+            .args(["--silent", "wasm"])
             .current_dir(repository())
             .status()
             .unwrap();
