@@ -184,10 +184,10 @@ impl OriginPattern {
         };
         let authority = without_tail(scheme, rest)?;
         if !text.is_ascii() {
-            let ascii =
-                punycode::host_to_ascii(authority).map(|host| format!("{}://{host}", scheme.to_ascii_lowercase()));
-            return Err(match ascii {
-                Some(pattern) => OriginFault::NonAscii.suggest(pattern),
+            // There is no ASCII form of a scheme.
+            let host = punycode::host_to_ascii(authority).filter(|_| scheme.is_ascii());
+            return Err(match host {
+                Some(host) => OriginFault::NonAscii.suggest(format!("{}://{host}", scheme.to_ascii_lowercase())),
                 None => OriginFault::NonAscii.into(),
             });
         }
@@ -306,7 +306,8 @@ fn host_pattern<'t>(scheme: &str, host: &'t str) -> Result<(bool, &'t str), Orig
     if host.is_empty() {
         return Err(OriginFault::NoHost.into());
     }
-    if let Some(bare) = host.strip_suffix('.') {
+    if host.ends_with('.') {
+        let bare = host.trim_end_matches('.');
         return Err(OriginFault::TrailingDot.suggest(format!("{scheme}://{bare}")));
     }
     let (subdomains, base) = match host.strip_prefix("*.") {
@@ -473,6 +474,8 @@ mod tests {
                 NonAscii,
                 Some("https://xn--bcher-kva.example:8443"),
             ),
+            ("ü://yourapp.com", NonAscii, None),
+            ("ü://bücher.example", NonAscii, None),
             ("HTTPS://yourapp.com", UpperCase, https),
             ("https://YourApp.com", UpperCase, https),
             ("https://yourapp.com:443", DefaultPort, https),
@@ -527,5 +530,9 @@ mod tests {
         }
         let long = format!("https://{}.com", "a".repeat(64));
         assert_eq!(OriginPattern::parse(&long), Err(TooLong.into()));
+        // Each mend is read again, and a stack has an end.
+        let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
+        let error = OriginPattern::parse(&dots).unwrap_err();
+        assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));
     }
 }

@@ -10,6 +10,8 @@ use crate::subject::{self, Outcome, Slots};
 
 /// A policy in both forms, with what each remembers of its requests.
 pub struct Pair<'p> {
+    /// [`SECRET`] is in its keys alone.
+    has_secret: bool,
     written: &'p Value,
     policy: &'p Policy,
     ledger: Ledger,
@@ -18,7 +20,17 @@ pub struct Pair<'p> {
 
 impl<'p> Pair<'p> {
     pub fn new(written: &'p Value, policy: &'p Policy) -> Pair<'p> {
+        let mut public = written.clone();
+        if let Some(keys) = public.get_mut("keys") {
+            keys.take();
+        }
+        let has_secret = !public
+            .to_string()
+            .as_bytes()
+            .windows(SECRET.len())
+            .any(|part| part == SECRET);
         Pair {
+            has_secret,
             written,
             policy,
             ledger: Ledger::default(),
@@ -102,8 +114,8 @@ impl<'p> Pair<'p> {
             "the detail is a sentence",
             detail.ends_with('.') && detail.contains(' '),
         )?;
-        // Taken: what is no text or over 128 bytes is not repeated.
-        let id = request.first("x-request-id").filter(|id| id.len() <= 128);
+        // Taken: of several the last, and what is no text or over 128 bytes is not repeated.
+        let id = request.last("x-request-id").filter(|id| id.len() <= 128);
         let id = id.and_then(|id| std::str::from_utf8(id).ok());
         same("request_id", &problem["request_id"].as_str(), &id)
     }
@@ -215,7 +227,11 @@ impl<'p> Pair<'p> {
             !(denied && outcome.forwarded.is_some()),
         )?;
         self.identity_is_the_policys(outcome)?;
-        no_key_is_told(request, outcome)
+        if self.has_secret {
+            no_key_is_told(request, outcome)
+        } else {
+            Ok(())
+        }
     }
 
     fn identity_is_the_policys(&self, outcome: &Outcome) -> Result<(), String> {
@@ -250,7 +266,7 @@ impl<'p> Pair<'p> {
 
 fn no_key_is_told(request: &Request, outcome: &Outcome) -> Result<(), String> {
     let tells = |text: &[u8]| text.windows(SECRET.len()).any(|part| part == SECRET);
-    let is_clients = request.first("x-request-id").is_some_and(tells);
+    let is_clients = request.last("x-request-id").is_some_and(tells);
     let Some(reply) = outcome.reply.as_ref().filter(|_| !is_clients) else {
         return Ok(());
     };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 /// The client's address in binary digits: 32 of them, or 128. `None`: not known.
 pub fn client(source: Option<&str>, trusts_forwarded: bool) -> Option<String> {
     let (host, port) = source?.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
+    let port: u16 = port.parse().ok().filter(|_| !port.starts_with('+'))?;
     if port == 0 && !trusts_forwarded {
         return None;
     }

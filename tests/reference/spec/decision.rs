@@ -28,6 +28,15 @@ impl Request {
             .map(|(_, value)| &value[..])
     }
 
+    pub fn last(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self
+            .headers
+            .iter()
+            .rev()
+            .filter(|(line, _)| line.eq_ignore_ascii_case(name.as_bytes()));
+        lines.next().map(|(_, value)| &value[..])
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.first(name).is_some()
     }
