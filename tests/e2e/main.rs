@@ -13,6 +13,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod anonymous;
 mod client_address;
 mod configuration;
 mod cors;
