@@ -20,6 +20,7 @@ mod cors;
 mod decision;
 mod demo;
 mod errors;
+mod fleet;
 mod hostile_input;
 mod identity;
 mod preflight;
