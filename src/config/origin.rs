@@ -153,19 +153,25 @@ impl OriginError {
 }
 
 impl OriginFault {
+    /// With a pattern that may be meant: whether it is one itself is for [`OriginPattern::parse`] to see.
     fn suggest(self, pattern: impl Into<String>) -> OriginError {
-        let pattern = pattern.into();
         OriginError {
             fault: self,
-            // A mend that is itself refused would send people in circles.
-            suggestion: OriginPattern::parse(&pattern).is_ok().then_some(pattern),
+            suggestion: Some(pattern.into()),
         }
     }
 }
 
 impl OriginPattern {
-    /// Reads one pattern.
+    /// Reads one pattern. A mend that is itself refused would send people in circles, and is left out.
     pub fn parse(text: &str) -> Result<OriginPattern, OriginError> {
+        Self::read_text(text).map_err(|mut error| {
+            error.suggestion = error.suggestion.filter(|mend| Self::read_text(mend).is_ok());
+            error
+        })
+    }
+
+    fn read_text(text: &str) -> Result<OriginPattern, OriginError> {
         match text {
             "" => return Err(OriginFault::Empty.into()),
             "*" => return Ok(OriginPattern::Any),
@@ -530,7 +536,6 @@ mod tests {
         }
         let long = format!("https://{}.com", "a".repeat(64));
         assert_eq!(OriginPattern::parse(&long), Err(TooLong.into()));
-        // Each mend is read again, and a stack has an end.
         let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
         let error = OriginPattern::parse(&dots).unwrap_err();
         assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));

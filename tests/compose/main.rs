@@ -56,23 +56,9 @@ impl Compose {
         compose
     }
 
-    /// `docker compose`, or the older docker-compose where there is only that.
     fn command(&self) -> Command {
-        let has_plugin = Command::new("docker")
-            .args(["compose", "version"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        let mut command = if has_plugin {
-            let mut docker = Command::new("docker");
-            docker.arg("compose");
-            docker
-        } else {
-            Command::new("docker-compose")
-        };
+        let mut command = compose();
         command
-            .current_dir(repository())
             .env("GATEWAY_PORT", "0")
             .env("PROMETHEUS_PORT", "0")
             .env("GATEWAY_FILES", &self.gateway_files)
@@ -112,6 +98,25 @@ impl Compose {
     fn address(&self, service: &str, port: u16) -> SocketAddr {
         self.run(&["port", service, &port.to_string()]).trim().parse().unwrap()
     }
+}
+
+/// `docker compose`, or the older docker-compose where there is only that.
+fn compose() -> Command {
+    let has_plugin = Command::new("docker")
+        .args(["compose", "version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = if has_plugin {
+        let mut docker = Command::new("docker");
+        docker.arg("compose");
+        docker
+    } else {
+        Command::new("docker-compose")
+    };
+    command.current_dir(repository());
+    command
 }
 
 impl Drop for Compose {
@@ -170,6 +175,23 @@ fn clients_on_the_compose_networks() {
             }
         }
     }
+}
+
+/// Its images cannot be had everywhere; that Envoy and the service understand each other is tested end to end.
+#[test]
+#[ignore = "takes docker compose: make test-compose"]
+fn the_fleet_example_is_in_order() {
+    let files = ["envoy/docker-compose.yaml", "envoy/ratelimit/docker-compose.yaml"];
+    let output = compose()
+        .args(files.iter().flat_map(|file| ["--file", file]))
+        .args(["config", "--services"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut services: Vec<&str> = text.lines().collect();
+    services.sort_unstable();
+    assert_eq!(services, ["gateway", "ratelimit", "redis", "upstream"]);
 }
 
 /// Until gateway and upstream answer.

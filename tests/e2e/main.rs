@@ -13,6 +13,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod anonymous;
 mod client_address;
 mod configuration;
 mod cors;
@@ -20,6 +21,7 @@ mod decision;
 mod demo;
 mod errors;
 mod failure;
+mod fleet;
 mod hostile_input;
 mod identity;
 mod manifests;

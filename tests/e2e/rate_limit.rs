@@ -2,11 +2,13 @@
 //! (That the window slides is tested natively, with a clock of the test's own.)
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::harness::burst::burst;
+use crate::harness::gateway::built_filter;
 use crate::harness::{Gateway, Listener, Request, Response, Upstream, Version};
 
 const SITE: &str = "https://yourapp.com";
@@ -267,4 +269,26 @@ fn an_update_of_the_policy_keeps_what_was_used() {
         gateway.wait_for("the limit again", |gateway| (0..20).all(|_| limit(&gateway.send("main", &ask("one"))) == Some(6)));
         assert_eq!(gateway.send("main", &get("one")).status, 429, "what passes without a limit frees nothing");
     }
+}
+
+#[test]
+fn an_update_of_the_filter_keeps_what_was_used() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("main", &json!({"keys": [key("one", 4)]})).updatable())
+        .workers(2)
+        .start();
+    for left in [3, 2] {
+        assert_eq!(remaining(&gateway.send("main", &get("one"))), Some(left));
+    }
+    // The same code, but to Envoy another file: with a section that says nothing (number, length, and a name of one letter).
+    let another_build = gateway.directory().join("another-build.wasm");
+    let mut bytes = fs::read(built_filter()).unwrap();
+    bytes.extend([0, 2, 1, b'x']);
+    fs::write(&another_build, bytes).unwrap();
+    gateway.update_filter("main", another_build, &json!({"keys": [key("one", 5)]}));
+    gateway.wait_for("the update", |gateway| {
+        (0..20).all(|_| limit(&gateway.send("main", &ask("one"))) == Some(5))
+    });
+    assert_eq!(remaining(&gateway.send("main", &get("one"))), Some(2));
 }

@@ -126,6 +126,12 @@ impl Gateway {
         self.listeners.insert(listener.to_owned(), updated);
     }
 
+    /// Replaces filter and policy of an updatable listener.
+    pub fn update_filter(&mut self, listener: &str, wasm: impl Into<PathBuf>, policy: &Value) {
+        self.wasm = wasm.into();
+        self.update(listener, policy);
+    }
+
     /// Asks again and again until `condition` holds; fails the test when it does not in 10 s.
     pub fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -20,6 +20,7 @@
 //! - [`listener`]: one HTTP listener with one policy; every listener also has the paths
 //!   `/redirect`, `/direct` and `/dead`, which Envoy answers itself.
 //! - [`upstream`]: records requests byte for byte; a test may set its answers.
+//! - [`rate_limit_service`]: what Envoy's rate limit filter asks.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
 //!
@@ -41,6 +42,7 @@ pub mod client;
 pub mod gateway;
 pub mod http2;
 pub mod listener;
+pub mod rate_limit_service;
 pub mod upstream;
 
 pub use client::{Request, Response, Version};
