@@ -153,6 +153,15 @@ function conclude(request, evidence) {
   const notSent = "The browser asked the gateway first, with the preflight, and was not given leave. The request itself never left the browser.";
   const sent = "The request did reach the gateway; a browser holds back the answer, not the request.";
 
+  if (evidence.some((probe) => probe.outcome === "timeout")) {
+    return [{
+      code: "unknown",
+      title: "The gateway answers too late to find out why",
+      why: `Some of the requests that were to be compared got no answer within ${TIMEOUT_MS / 1000} seconds.`,
+      mend: "Send again, once the gateway answers at its usual speed.",
+      sure: false,
+    }];
+  }
   if (!passes("simple") && !passes("key")) {
     if (seen("reach").outcome !== "opaque") {
       return [{
@@ -258,7 +267,7 @@ function conclude(request, evidence) {
 /** The demo's own pages only: a frame that obeyed any page would lend it an origin that is in the list. */
 function isDemoPage(origin) {
   const host = URL.canParse(origin) ? new URL(origin).hostname : "";
-  return host === "localhost" || host.endsWith(".localhost");
+  return host === "127.0.0.1" || host === "localhost" || host.endsWith(".localhost");
 }
 
 function serveAsSender() {
@@ -495,13 +504,20 @@ async function replay(request) {
   return { preflightAnswer, plainAnswer };
 }
 
-function showAnswer(request, answer, replayed) {
-  showVerdict(verdictOf(answer));
-  document.getElementById("details").replaceChildren(
+function sectionsOf(request, answer, replayed) {
+  return [
     ...(answer.evidence ? [evidenceSection(answer)] : []),
     readableSection(request, answer),
     preflightSection(request, replayed.preflightAnswer),
-    securitySection(replayed.plainAnswer, answer.result));
+    securitySection(replayed.plainAnswer, answer.result),
+  ];
+}
+
+const notSent = (error) => ({ tone: "bad", badge: "not sent", title: "Not sent", text: [error.message] });
+
+function show({ verdict, sections }) {
+  showVerdict(verdict);
+  document.getElementById("details").replaceChildren(...sections);
 }
 
 function requestIn(form) {
@@ -552,18 +568,19 @@ function serveAsPage() {
       showVerdict({ title: "Sending…", text: [] });
       await Promise.all(origins.map(async (origin) => {
         const request = { ...template, origin };
-        const [answer, replayed] = await Promise.all([sendFrom(request), replay(request)]);
+        const shown = await Promise.all([sendFrom(request), replay(request)]).then(
+          ([answer, replayed]) => ({ verdict: verdictOf(answer), sections: sectionsOf(request, answer, replayed) }),
+          (error) => ({ verdict: notSent(error), sections: [] }));
         if (run !== running) return;
-        answers.set(origin, { request, answer, replayed });
-        const verdict = verdictOf(answer);
-        Object.assign(outputOf(radios.find((radio) => radio.value === origin)), { value: verdict.badge, className: verdict.tone });
+        answers.set(origin, shown);
+        const output = outputOf(radios.find((radio) => radio.value === origin));
+        Object.assign(output, { value: shown.verdict.badge, className: shown.verdict.tone });
       }));
-      if (run === running) showChosen();
+      if (run !== running) return;
+      showChosen();
       document.getElementById("verdict").scrollIntoView({ block: "nearest" });
     } catch (error) {
-      if (run !== running) return;
-      document.getElementById("details").replaceChildren();
-      showVerdict({ tone: "bad", title: "Not sent", text: [error.message] });
+      if (run === running) show({ verdict: notSent(error), sections: [] });
     } finally {
       if (run === running) form.removeAttribute("aria-busy");
     }
@@ -571,7 +588,7 @@ function serveAsPage() {
 
   function showChosen() {
     const chosen = answers.get(elements.origin.value);
-    if (chosen) showAnswer(chosen.request, chosen.answer, chosen.replayed);
+    if (chosen) show(chosen);
   }
 
   form.addEventListener("submit", (event) => {

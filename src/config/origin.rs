@@ -153,19 +153,25 @@ impl OriginError {
 }
 
 impl OriginFault {
+    /// With a pattern that may be meant: whether it is one itself is for [`OriginPattern::parse`] to see.
     fn suggest(self, pattern: impl Into<String>) -> OriginError {
-        let pattern = pattern.into();
         OriginError {
             fault: self,
-            // A mend that is itself refused would send people in circles.
-            suggestion: OriginPattern::parse(&pattern).is_ok().then_some(pattern),
+            suggestion: Some(pattern.into()),
         }
     }
 }
 
 impl OriginPattern {
-    /// Reads one pattern.
+    /// Reads one pattern. A mend that is itself refused would send people in circles, and is left out.
     pub fn parse(text: &str) -> Result<OriginPattern, OriginError> {
+        Self::read_text(text).map_err(|mut error| {
+            error.suggestion = error.suggestion.filter(|mend| Self::read_text(mend).is_ok());
+            error
+        })
+    }
+
+    fn read_text(text: &str) -> Result<OriginPattern, OriginError> {
         match text {
             "" => return Err(OriginFault::Empty.into()),
             "*" => return Ok(OriginPattern::Any),
@@ -184,10 +190,10 @@ impl OriginPattern {
         };
         let authority = without_tail(scheme, rest)?;
         if !text.is_ascii() {
-            let ascii =
-                punycode::host_to_ascii(authority).map(|host| format!("{}://{host}", scheme.to_ascii_lowercase()));
-            return Err(match ascii {
-                Some(pattern) => OriginFault::NonAscii.suggest(pattern),
+            // There is no ASCII form of a scheme.
+            let host = punycode::host_to_ascii(authority).filter(|_| scheme.is_ascii());
+            return Err(match host {
+                Some(host) => OriginFault::NonAscii.suggest(format!("{}://{host}", scheme.to_ascii_lowercase())),
                 None => OriginFault::NonAscii.into(),
             });
         }
@@ -306,7 +312,8 @@ fn host_pattern<'t>(scheme: &str, host: &'t str) -> Result<(bool, &'t str), Orig
     if host.is_empty() {
         return Err(OriginFault::NoHost.into());
     }
-    if let Some(bare) = host.strip_suffix('.') {
+    if host.ends_with('.') {
+        let bare = host.trim_end_matches('.');
         return Err(OriginFault::TrailingDot.suggest(format!("{scheme}://{bare}")));
     }
     let (subdomains, base) = match host.strip_prefix("*.") {
@@ -473,6 +480,8 @@ mod tests {
                 NonAscii,
                 Some("https://xn--bcher-kva.example:8443"),
             ),
+            ("ü://yourapp.com", NonAscii, None),
+            ("ü://bücher.example", NonAscii, None),
             ("HTTPS://yourapp.com", UpperCase, https),
             ("https://YourApp.com", UpperCase, https),
             ("https://yourapp.com:443", DefaultPort, https),
@@ -527,5 +536,8 @@ mod tests {
         }
         let long = format!("https://{}.com", "a".repeat(64));
         assert_eq!(OriginPattern::parse(&long), Err(TooLong.into()));
+        let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
+        let error = OriginPattern::parse(&dots).unwrap_err();
+        assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));
     }
 }

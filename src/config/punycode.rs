@@ -12,7 +12,11 @@ fn label_to_ascii(label: &str) -> Option<String> {
     if label.is_ascii() {
         return Some(label.to_owned());
     }
-    Some(format!("xn--{}", encode(label)?))
+    // No label is longer, and encoding takes the square of the length.
+    let fits = label.chars().count() <= 63;
+    fits.then(|| encode(label))
+        .flatten()
+        .map(|encoded| format!("xn--{encoded}"))
 }
 
 const BASE: u32 = 36;

@@ -92,8 +92,12 @@ fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, &'static str> {
         return Err("requests send a path in printable ASCII");
     }
     let folded = segment.to_ascii_lowercase();
-    let ambiguous = ["%2f", "%5c", "%2e", "%00", "\\", ";"];
-    if ambiguous.iter().any(|text| folded.contains(text)) {
+    let is_ambiguous_escape = |digits: &str| {
+        // However often the percent sign itself was encoded.
+        let digits = digits.trim_start_matches("25");
+        ["2f", "5c", "2e", "00"].iter().any(|escape| digits.starts_with(escape))
+    };
+    if folded.contains(['\\', ';']) || folded.split('%').skip(1).any(is_ambiguous_escape) {
         return Err("requests with %2F, %5C, %2E, %00, \\ or ; in their path are refused, so it would never match");
     }
     Ok(Segment::Literal(segment.to_owned()))
@@ -173,6 +177,7 @@ mod tests {
             ("/**", vec![], true),
             ("/v1/**", vec![literal("v1")], true),
             ("/a%20b", vec![literal("a%20b")], false),
+            ("/100%25", vec![literal("100%25")], false),
         ] {
             assert_eq!(
                 PathPattern::parse(text),
@@ -200,6 +205,8 @@ mod tests {
             "/a\\b",
             "/%2Fa",
             "/%2ea",
+            "/%252Fa",
+            "/%25252e",
             "/é",
             "/a b",
             "//**",

@@ -117,7 +117,7 @@ fn is_owned(name: &HeaderName) -> bool {
         "te",
     ];
     let name = name.lower();
-    OWNED.contains(&&*name) || name.starts_with("access-control-")
+    OWNED.contains(&&*name) || name.starts_with("access-control-") || name.starts_with("x-ratelimit-")
 }
 
 /// A field value (RFC 9110, section 5.5), without the bytes over 0x7F that it still tolerates.
@@ -261,5 +261,26 @@ impl<'a> Read<'a> for SecurityHeaders {
         // A removed header is one of the preset's that the operator does not want.
         headers.retain(|header| !remove.iter().any(|name| name.is(&header.name.0)));
         Some(SecurityHeaders { set: headers, remove })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_another_part_writes() {
+        for (name, owned) in [
+            ("Vary", true),
+            ("Content-Length", true),
+            ("Access-Control-Allow-Origin", true),
+            ("X-RateLimit-Limit", true),
+            ("x-ratelimit-reset", true),
+            ("X-Rate", false),
+            ("Cache-Control", false),
+            ("Server", false),
+        ] {
+            assert_eq!(is_owned(&HeaderName(name.into())), owned, "{name}");
+        }
     }
 }

@@ -56,7 +56,9 @@ impl<'r> Head<'r> {
                 _ => head.note_dangerous(policy, name),
             }
         }
-        head.credential = Credential::find(&policy.key_sources, headers, head.path);
+        // None of the page's headers come with a preflight (Fetch), so a key is in its URL or nowhere.
+        let is_preflight = head.is_preflight();
+        head.credential = Credential::find(&policy.key_sources, headers.filter(|_| !is_preflight), head.path);
         head
     }
 

@@ -339,6 +339,7 @@ mod tests {
             (search, None, "POST /v1/indexes/products/search", Fits),
             (search, None, "DELETE /v1/indexes/products/search", NoRule),
             (search, None, "get /v1/indexes/products/search", NoRule),
+            (search, None, "HEAD /v1/indexes/products/search", NoRule),
             (search, None, "GET /v1/indexes//search", NoRule),
             (search, None, "GET /v1/indexes/products/search/", NoRule),
             (search, None, "GET /v1/indexes/products", NoRule),

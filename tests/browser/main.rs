@@ -34,6 +34,8 @@ use serde_json::{Value, json};
 use case::Case;
 use sites::{Sites, changed_url, gateway_url};
 
+type Check = Box<dyn Fn(&Sites) -> Result<(), String> + Send>;
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // There is one browser, and it shows one page at a time.
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
     .flatten()
     .collect();
     let sites = Arc::new(Sites::start(&driver, &policies(), &cases));
-    let trial = |name: String, check: Box<dyn Fn(&Sites) -> Result<(), String> + Send>| {
+    let trial = |name: String, check: Check| {
         let sites = Arc::clone(&sites);
         Trial::test(name, move || Ok(sites.browser.undisturbed(|| check(&sites))?))
     };

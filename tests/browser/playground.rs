@@ -49,6 +49,7 @@ pub const SCENES: &[Scene] = &[
     scene("no key where anonymous is for others", Form(r#"{"gateway": "https://anonymous.gate.test", "key": ""}"#), &["This origin is not in the list for requests without a key"]),
     scene("a redirect to elsewhere", Form(r#"{"gateway": "https://anonymous.gate.test", "key": "other", "otherKey": "ak_web", "path": "/leads-away"}"#), &["The answer is a redirect to where this origin may not read"]),
     scene("no gateway", Form(r#"{"gateway": "https://nowhere.test:4444"}"#), &["No answer from https://nowhere.test:4444", "A page cannot be sure"]),
+    scene("a path elsewhere", Form(r#"{"origin": "http://localhost:10003", "path": "http://elsewhere.test/"}"#), &["Not sent", "The path leads away from the gateway"]),
     scene("not a header", Form(r#"{"headers": "what is this"}"#), &["Not sent", "is not a header"]),
 ];
 

@@ -13,6 +13,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod anonymous;
 mod client_address;
 mod configuration;
 mod cors;
@@ -20,11 +21,16 @@ mod decision;
 mod demo;
 mod errors;
 mod failure;
+mod fleet;
 mod hostile_input;
 mod identity;
 mod manifests;
 mod monitoring;
 mod observability;
 mod preflight;
+mod rate_limit;
+mod report_mode;
+mod scopes;
 mod security_headers;
+mod updates;
 mod without_filter;

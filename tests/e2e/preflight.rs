@@ -116,6 +116,8 @@ fn which_preflights_are_allowed() {
         Case { name: "a path that Envoy answers", request: ask("/direct", "https://one.com"), allowed: Some("https://one.com") },
         Case { name: "the key in the query", request: ask("/?api_key=key-of-site-one-", "https://one.com"), allowed: Some("https://one.com") },
         Case { name: "the key in the query, another key's origin", request: ask("/?api_key=key-of-site-one-", "https://two.com"), allowed: None },
+        Case { name: "a key in a header is not looked at", request: ask("/", "https://two.com").header("Authorization", "Bearer key-of-site-one-"), allowed: Some("https://two.com") },
+        Case { name: "nor beside the one in the query", request: ask("/?api_key=key-of-site-one-", "https://two.com").header("Authorization", "Bearer key-of-site-two-"), allowed: None },
         Case { name: "an unknown key in the query", request: ask("/?api_key=key-of-nobody-00", "https://two.com"), allowed: Some("https://two.com") },
         Case { name: "a disabled key's origin", request: ask("/", "https://off.com"), allowed: None },
         Case { name: "nobody's origin", request: ask("/", "https://evil.com"), allowed: None },

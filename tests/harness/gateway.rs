@@ -126,6 +126,12 @@ impl Gateway {
         self.listeners.insert(listener.to_owned(), updated);
     }
 
+    /// Replaces filter and policy of an updatable listener.
+    pub fn update_filter(&mut self, listener: &str, wasm: impl Into<PathBuf>, policy: &Value) {
+        self.wasm = wasm.into();
+        self.update(listener, policy);
+    }
+
     /// Asks again and again until `condition` holds; fails the test when it does not in 10 s.
     pub fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -354,8 +360,9 @@ pub fn envoy_binary() -> &'static Path {
 pub fn built_filter() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--lib", "--target", "wasm32-wasip1"])
+        // By make, whose flags are part of what is shipped.
+        let status = Command::new("make")
+            .args(["--silent", "wasm"])
             .current_dir(repository())
             .status()
             .unwrap();

@@ -1,0 +1,146 @@
+//! The example of one limit for a whole fleet: Envoy's rate limit filter behind keyfence, and a stand-in for the service.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::gateway::{built_filter, repository};
+use crate::harness::rate_limit_service::{Question, RateLimitService};
+use crate::harness::{Gateway, Request, Upstream, Version};
+
+const SITE: &str = "https://shop.example.com";
+
+fn shipped(file: &str) -> String {
+    fs::read_to_string(repository().join("envoy").join(file)).unwrap()
+}
+
+/// The text with `from` in it, once at least, replaced.
+fn replace(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "the example has no {from:?}");
+    text.replace(from, to)
+}
+
+/// The example as it is shipped, with addresses of the test's own; the sample policy, with anonymous requests.
+fn gateway(upstream: &Upstream, service: &RateLimitService, rendered: &TempDir) -> Gateway {
+    built_filter();
+    let mut policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
+    policy["anonymous"] = json!({});
+    let filter = replace(&shipped("filter.json"), "\nPOLICY\n", &policy.to_string());
+    fs::write(rendered.path().join("filter.json"), filter).unwrap();
+    let mut configuration = shipped("ratelimit/envoy.yaml");
+    for (from, to) in [
+        (
+            "\"::\", ipv4_compat: true, port_value: 10000",
+            "127.0.0.1, port_value: 0".to_owned(),
+        ),
+        ("port_value: 9901", "port_value: 0".to_owned()),
+        (
+            "upstream, port_value: 10001",
+            format!("127.0.0.1, port_value: {}", upstream.address().port()),
+        ),
+        (
+            "ratelimit, port_value: 8081",
+            format!("127.0.0.1, port_value: {}", service.address().port()),
+        ),
+        ("path: target/gateway", format!("path: {}", rendered.path().display())),
+        // However busy the machine is.
+        ("timeout: 0.25s", "timeout: 10s".to_owned()),
+    ] {
+        configuration = replace(&configuration, from, &to);
+    }
+    Gateway::from_yaml(&configuration)
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_service_is_asked_by_the_key_that_keyfence_found() {
+    let upstream = Upstream::start();
+    let service = RateLimitService::start();
+    let rendered = TempDir::new().unwrap();
+    let gateway = gateway(&upstream, &service, &rendered);
+    let search = || Request::get("/v1").bearer("demo_search_0123456789").header("Origin", SITE);
+    let server = || Request::get("/v1").header("X-API-Key", "demo_server_0123456789");
+    // Request, then status, and the key id that the service is asked for.
+    let cases = [
+        ("a key", search(), 200, Some("demo-search")),
+        ("another key", server(), 200, Some("demo-server")),
+        ("a key that says it is another", search().header("X-Key-Id", "demo-server"), 200, Some("demo-search")),
+        ("with underscores", search().header("X_Key_Id", "demo-server"), 200, Some("demo-search")),
+        ("anonymous", Request::get("/v1"), 200, None),
+        ("anonymous that says it is a key", Request::get("/v1").header("X-Key-Id", "demo-server"), 200, None),
+        ("denied", Request::get("/v1").bearer("demo_search_0123456789"), 403, None),
+        ("unknown", Request::get("/v1").bearer("demo_unknown_0123456789"), 401, None),
+        ("a preflight", Request::preflight("/v1", SITE, "GET", "authorization"), 204, None),
+    ];
+    for version in Version::BOTH {
+        for (name, request, status, key_id) in &cases {
+            let response = gateway.send_over(version, "gateway", request);
+            assert_eq!(response.status, *status, "{name} ({version:?}): {response:?}");
+            let question = key_id.map(|id| Question {
+                domain: "keyfence".to_owned(),
+                descriptors: vec![vec![("key_id".to_owned(), id.to_owned())]],
+            });
+            assert_eq!(service.take(), Vec::from_iter(question), "{name} ({version:?})");
+            assert_eq!(upstream.take().len(), usize::from(*status == 200), "{name} ({version:?})");
+        }
+    }
+}
+
+#[test]
+fn what_the_service_refuses_a_page_can_read() {
+    let upstream = Upstream::start();
+    let service = RateLimitService::start();
+    let rendered = TempDir::new().unwrap();
+    let gateway = gateway(&upstream, &service, &rendered);
+    let search = Request::get("/v1")
+        .bearer("demo_search_0123456789")
+        .header("Origin", SITE);
+    service.refuse("demo-search");
+    for version in Version::BOTH {
+        let response = gateway.send_over(version, "gateway", &search);
+        assert_eq!(response.status, 429, "{version:?}: {response:?}");
+        for (name, value) in [
+            ("x-envoy-ratelimited", "true"),
+            ("access-control-allow-origin", SITE),
+            ("access-control-allow-credentials", "true"),
+            (
+                "access-control-expose-headers",
+                "X-Request-Id, X-RateLimit-Remaining, X-RateLimit-Reset",
+            ),
+            ("vary", "Origin, X-API-Key"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(response.header(name), Some(value), "{version:?}: {response:?}");
+        }
+        assert_eq!(upstream.take().len(), 0, "{version:?}");
+        let server = Request::get("/v1").bearer("demo_server_0123456789");
+        assert_eq!(
+            gateway.send_over(version, "gateway", &server).status,
+            200,
+            "another key: {version:?}"
+        );
+        assert_eq!(upstream.take().len(), 1, "{version:?}");
+    }
+}
+
+#[test]
+fn the_limits_of_the_service_are_for_what_it_is_asked() {
+    let limits = shipped("ratelimit/limits.yaml");
+    assert!(limits.contains("\ndomain: keyfence\n"), "{limits}");
+    let policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
+    let ids: Vec<&str> = policy["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|key| key["id"].as_str())
+        .collect();
+    for line in limits.lines() {
+        if let Some(key) = line.strip_prefix("- key: ") {
+            assert_eq!(key, "key_id");
+        }
+        if let Some(value) = line.strip_prefix("  value: ") {
+            assert!(ids.contains(&value), "no key {value} in the sample policy");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Any bytes as the plugin configuration: refused with reasons, or a policy that means what the specification says it means.
+
+#![no_main]
+
+use keyfence::config::timestamp::Timestamp;
+use keyfence::policy::Policy;
+use libfuzzer_sys::fuzz_target;
+use reference::compare::Pair;
+use reference::generate::{Generator, Written};
+use serde_json::Value;
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+
+fuzz_target!(|data: &[u8]| {
+    let loaded = Policy::load(data, NOW);
+    let (Ok(findings) | Err(findings)) = loaded.as_ref().map(|loaded| &loaded.findings);
+    assert_eq!(loaded.is_ok(), findings.error_count() == 0);
+    for (_, line) in findings.lines() {
+        assert!(!line.chars().any(char::is_control), "a finding is one line: {line:?}");
+        assert!(line.contains("; ") || line.starts_with("and "), "a finding has a reason and a mend: {line:?}");
+    }
+    let Ok(loaded) = loaded else { return };
+    // Envoy's main thread and each worker load the same.
+    assert_eq!(Policy::load(data, NOW).unwrap().findings, loaded.findings);
+    let mut written: Value = serde_json::from_slice(data).expect("only JSON is loaded");
+    to_doubles(&mut written);
+    let text = serde_json::to_vec(&written).unwrap();
+    let again = Policy::load(&text, NOW).expect("a Struct means the same");
+    assert_eq!(again.findings.warning_count(), loaded.findings.warning_count());
+
+    let raw = raw_keys(&written);
+    let written = Written { policy: written, raw };
+    let mut pair = Pair::new(&written.policy, &again.policy);
+    let mut generator = Generator::of_seed(data.iter().fold(0, |seed, byte| seed * 31 % 1_000_003 + u64::from(*byte)));
+    for now in generator.moments(6) {
+        let request = generator.request(&written, now);
+        let answer = generator.answer();
+        if let Err(wrong) = pair.check(&request, &answer) {
+            panic!("{wrong}\n{request:?}\n{:#}", written.policy);
+        }
+    }
+});
+
+/// As a `Struct` has it: every number is a double.
+fn to_doubles(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.as_f64().unwrap().into(),
+        Value::Array(items) => items.iter_mut().for_each(to_doubles),
+        Value::Object(members) => members.values_mut().for_each(to_doubles),
+        _ => {}
+    }
+}
+
+fn raw_keys(policy: &Value) -> Vec<(usize, String)> {
+    let keys = policy["keys"].as_array().into_iter().flatten().enumerate();
+    keys.flat_map(|(number, key)| {
+        let written = key["api_key"].as_array().cloned().unwrap_or_else(|| vec![key["api_key"].clone()]);
+        let raw = written.into_iter().map(|key| key.as_str().unwrap().to_owned());
+        raw.filter(|key| !key.to_ascii_lowercase().starts_with("sha256:")).map(move |key| (number, key)).collect::<Vec<_>>()
+    })
+    .collect()
+}

@@ -1,0 +1,344 @@
+//! Requests that a key of the policy was meant for, more or less, and what the upstream answers.
+
+use serde_json::Value;
+
+use super::Generator;
+use super::policies::{METHODS, PORTS, RAW_KEYS, Written};
+use crate::spec::credentials;
+use crate::spec::decision::{Headers, Request, strings};
+
+/// Every date of the policies lies within an hour of it.
+const START: u64 = 1_800_000_000_000;
+const LABELS: [&str; 8] = ["b", "c.b", "x_1", "-", "0", "b-", "a.test", "xn--nxa"];
+const ODD_PORTS: [&str; 9] = [
+    ":0",
+    ":80",
+    ":443",
+    ":08443",
+    ":65536",
+    ":65535",
+    ":",
+    ":*",
+    ":8443:3000",
+];
+const ODD_ORIGINS: [&[u8]; 14] = [
+    b"",
+    b"*",
+    b"null",
+    b"NULL",
+    b"null, null",
+    b"https://",
+    b"://a.test",
+    b"a.test",
+    b"https:a.test",
+    b"https://a.test/",
+    b"https://*.a.test",
+    b"https://a.test\xff",
+    b"file://",
+    b"https://[::1",
+];
+const FILLERS: [&str; 8] = ["v1", "a", "b", "p", "p-1", "products", "p%2d1", ""];
+const ODD_SEGMENTS: [&str; 14] = [
+    ".", "..", "%2F", "%2e%2E", "%252f", "%25255C", "%00", "a;b", "a\\b", "a b", "%", "%2", "a#b", "*",
+];
+
+impl Generator {
+    /// A request that a key of the policy was meant for, more or less.
+    pub fn request(&mut self, written: &Written, now: u64) -> Request {
+        let policy = &written.policy;
+        let meant = match written.raw.len() {
+            0 => None,
+            count => Some(&written.raw[self.0.usize(..count)]).filter(|_| !self.one_in(6)),
+        };
+        let access = written.access(meant.map(|(number, _)| *number));
+
+        let mut headers: Headers = Vec::new();
+        let mut parameters = vec![
+            b"x=1".to_vec(),
+            b"".to_vec(),
+            b"api_key2=kEy-0".to_vec(),
+            b"a=b=c&%".to_vec(),
+        ];
+        self.0.shuffle(&mut parameters);
+        let count = self.0.usize(..8).saturating_sub(5);
+        parameters.truncate(count);
+        let sources = credentials::sources(policy);
+        if let Some((_, raw)) = meant {
+            let mut key = raw.as_bytes().to_vec();
+            if self.one_in(16) {
+                self.spoil(&mut key);
+            }
+            let source = &sources[self.0.usize(..sources.len())];
+            self.carry(source, &key, &mut headers, &mut parameters);
+        }
+        while self.one_in(8) {
+            self.stray_key(&mut headers, &mut parameters);
+        }
+
+        let is_preflight = self.one_in(8);
+        let (mut method, mut path) = self.target(policy, access);
+        if is_preflight {
+            method = "OPTIONS".to_owned();
+        }
+        if !parameters.is_empty() || self.one_in(8) {
+            path.push(b'?');
+            path.extend(parameters.join(&b'&'));
+        }
+        if is_preflight || self.one_in(12) {
+            headers.push((b"access-control-request-method".into(), b"PUT".into()));
+        }
+        let is_secret = access["kind"] == "secret" && !self.one_in(4);
+        let origins = if is_secret {
+            0
+        } else {
+            [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2][self.0.usize(..16)]
+        };
+        for _ in 0..origins {
+            headers.push((b"origin".into(), self.origin(access)));
+        }
+        if !is_secret && self.one_in(4) {
+            headers.push((b"sec-fetch-mode".into(), b"cors".into()));
+        }
+        if self.0.bool() {
+            headers.push((b"x-request-id".into(), self.odd_value()));
+        }
+        for name in [
+            "x-key-id",
+            "x_key_id",
+            "x-key_id",
+            "x-key-ids",
+            "x-caller",
+            "x-odd-id",
+            "x_odd_id",
+            "x-http-method-override",
+            "x_http_method",
+            "x-method-override",
+            "x-http-method-overrides",
+            "x-forwarded-for",
+        ] {
+            while self.one_in(10) {
+                headers.push((name.into(), self.odd_value()));
+            }
+        }
+        self.0.shuffle(&mut headers);
+        headers.splice(0..0, [(b":method".into(), method.into()), (b":path".into(), path)]);
+        Request {
+            headers,
+            source: self.source(access),
+            now,
+        }
+    }
+
+    fn origin(&mut self, access: &Value) -> Vec<u8> {
+        if self.one_in(12) {
+            return self.pick(&ODD_ORIGINS).to_vec();
+        }
+        let listed = strings(&access["allowed_origins"]);
+        let pattern = if listed.is_empty() || self.one_in(6) {
+            self.pattern()
+        } else {
+            self.pick(&listed).to_owned()
+        };
+        let labels = self.pick(&LABELS);
+        let port = if self.one_in(6) {
+            self.pick(&ODD_PORTS)
+        } else {
+            self.pick(&PORTS)
+        };
+        let mut origin = pattern
+            .replace(":*", port)
+            .replace("*.", &format!("{labels}."))
+            .into_bytes();
+        if self.one_in(6) {
+            self.spoil(&mut origin);
+        }
+        origin
+    }
+
+    /// Method and path, near a rule of the key's scopes if it has any.
+    fn target(&mut self, policy: &Value, access: &Value) -> (String, Vec<u8>) {
+        let rules: Vec<&Value> = strings(&access["scopes"])
+            .into_iter()
+            .flat_map(|name| policy["scopes"][name].as_array().unwrap())
+            .collect();
+        let mut method = self.pick(&METHODS);
+        let mut indexes: Vec<&str> = strings(&access["indexes"])
+            .iter()
+            .map(|index| index.trim_end_matches('*'))
+            .collect();
+        indexes.extend(FILLERS);
+        let mut segments: Vec<String> = Vec::new();
+        if rules.is_empty() || self.one_in(8) {
+            segments = self.some(4, |g| g.pick(&FILLERS).to_owned());
+        } else {
+            let rule = rules[self.0.usize(..rules.len())];
+            let methods = strings(&rule["methods"]);
+            if methods != ["*"] && !self.one_in(8) {
+                method = self.pick(&methods);
+            }
+            for segment in rule["path"].as_str().unwrap().split('/').skip(1) {
+                match segment {
+                    "{index}" if self.0.bool() => segments.push(indexes[0].to_owned()),
+                    "*" | "{index}" => segments.push(self.pick(&indexes).to_owned()),
+                    "**" => segments.extend(self.some(2, |g| g.pick(&FILLERS).to_owned())),
+                    literal => segments.push(literal.to_owned()),
+                }
+            }
+        }
+        if self.one_in(8) {
+            let at = self.0.usize(..=segments.len());
+            segments.insert(at, self.pick(&ODD_SEGMENTS).to_owned());
+        }
+        let mut path = format!("/{}", segments.join("/")).into_bytes();
+        if self.one_in(16) {
+            self.spoil(&mut path);
+        }
+        (method.to_owned(), path)
+    }
+
+    fn raw_key(&mut self) -> Vec<u8> {
+        match self.0.u32(..24) {
+            0 => Vec::new(),
+            1 => b"\xff\xfe".to_vec(),
+            2 => "kEy".repeat(512 / 3).into_bytes(),
+            3 => ("kEy".repeat(512 / 3) + "yy").into_bytes(),
+            4 => ("kEy".repeat(512 / 3) + "yyy").into_bytes(),
+            5 => b"kEy-0,kEy-1".to_vec(),
+            6 => {
+                let mut key = self.pick(&RAW_KEYS).as_bytes().to_vec();
+                self.spoil(&mut key);
+                key
+            }
+            _ => self.pick(&RAW_KEYS).as_bytes().to_vec(),
+        }
+    }
+
+    /// For a query: some bytes as escapes, the rest as they are.
+    fn encoded(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        for byte in bytes {
+            match byte {
+                b' ' if self.0.bool() => encoded.push(b'+'),
+                b'&' | b'+' | b'%' | b'#' | b' ' => encoded.extend(format!("%{byte:02x}").bytes()),
+                _ if self.one_in(12) => encoded.extend(format!("%{byte:02X}").bytes()),
+                _ => encoded.push(*byte),
+            }
+        }
+        encoded
+    }
+
+    fn parameter(&mut self, name: &str, key: &[u8]) -> Vec<u8> {
+        let mut parameter = self.encoded(name.as_bytes());
+        if !self.one_in(32) {
+            parameter.push(b'=');
+            let value = self.encoded(key);
+            parameter.extend(value);
+        }
+        parameter
+    }
+
+    /// Puts `key` where `source` looks for it.
+    fn carry(&mut self, source: &Value, key: &[u8], headers: &mut Headers, parameters: &mut Vec<Vec<u8>>) {
+        if let Some(name) = source["query"].as_str() {
+            let parameter = self.parameter(name, key);
+            let at = self.0.usize(..=parameters.len());
+            return parameters.insert(at, parameter);
+        }
+        let mut value = Vec::new();
+        if let Some(scheme) = source["scheme"].as_str() {
+            value.extend(scheme.bytes());
+            if self.one_in(4) {
+                value.make_ascii_uppercase();
+            }
+            value.extend(self.pick(&[b" " as &[u8], b" ", b" ", b"  ", b"\t", b""]));
+        }
+        value.extend(key);
+        let name = source["header"].as_str().unwrap().to_ascii_lowercase();
+        headers.push((name.into(), value));
+    }
+
+    /// Anything that looks like a key, anywhere.
+    fn stray_key(&mut self, headers: &mut Headers, parameters: &mut Vec<Vec<u8>>) {
+        let key = self.raw_key();
+        match self.0.u32(..3) {
+            0 => {
+                let value: &[u8] = self.pick(&[
+                    b"" as &[u8],
+                    b"Basic ",
+                    b"Bearer",
+                    b"BearerX ",
+                    b"Basic x, Bearer ",
+                    b"Bearer ",
+                ]);
+                headers.push((b"authorization".into(), [value, &key].concat()));
+            }
+            1 => {
+                let name = self.pick(&["x-api-key", "x-token", "x_api_key", "authorization"]);
+                headers.push((name.into(), key));
+            }
+            _ => {
+                let name = self.pick(&["api_key", "k y", "api-key", "API_KEY"]);
+                let parameter = self.parameter(name, &key);
+                parameters.push(parameter);
+            }
+        }
+    }
+
+    fn odd_value(&mut self) -> Vec<u8> {
+        self.pick(&[
+            b"key.0" as &[u8],
+            b"10.0.0.1",
+            b"",
+            b"\xc3\xa4 \"\\",
+            b"\xff",
+            &[b'a'; 129],
+        ])
+        .to_vec()
+    }
+
+    /// Moments of one policy's requests, in their order.
+    pub fn moments(&mut self, count: usize) -> Vec<u64> {
+        let step = [10, 2_000, 30_000][self.0.usize(..3)];
+        let mut now = START + self.0.u64(..60_000);
+        (0..count)
+            .map(|_| {
+                now += self.0.u64(..step);
+                now
+            })
+            .collect()
+    }
+
+    /// What an upstream answers.
+    pub fn answer(&mut self) -> Headers {
+        let mut headers: Headers = vec![
+            (b":status".into(), b"200".into()),
+            (b"content-type".into(), b"application/json".into()),
+        ];
+        for (name, value) in [
+            ("vary", "Accept"),
+            ("vary", "accept, Origin"),
+            ("vary", "x-api-key,, Accept-Encoding "),
+            ("vary", "*"),
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-origin", "https://a.test"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-methods", "GET"),
+            ("access-control-expose-headers", "ETag"),
+            ("access-control-private-network", "true"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("referrer-policy", "origin"),
+            ("x-extra", "own"),
+            ("server", "own"),
+            ("cache-control", "max-age=60"),
+            ("x-ratelimit-limit", "7"),
+            ("x-ratelimit-reset", "7"),
+            ("set-cookie", "a=b"),
+            ("set-cookie", "c=d"),
+        ] {
+            if self.one_in(6) {
+                headers.push((name.into(), value.into()));
+            }
+        }
+        headers
+    }
+}

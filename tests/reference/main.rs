@@ -1,0 +1,111 @@
+//! The filter's core against a [second reading of the specification](spec), over generated policies and requests.
+//!
+//! `KEYFENCE_CASES=5000000 cargo test --release --test reference` for more than the default, `KEYFENCE_SEED=…` for the case that failed.
+
+mod compare;
+mod generate;
+mod python;
+mod spec;
+mod subject;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use keyfence::config::timestamp::Timestamp;
+use keyfence::policy::Policy;
+
+use compare::Pair;
+use generate::Generator;
+
+/// Requests to one policy.
+const REQUESTS: usize = 50;
+
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Everything about one policy; the error says what went wrong with what.
+fn check_policy(seed: u64, rulings: &mut BTreeMap<String, u64>) -> Result<(), String> {
+    let mut generator = Generator::of_seed(seed);
+    let written = generator.policy();
+    let policy = &written.policy;
+    let text = serde_json::to_vec(policy).unwrap();
+    let loaded = Policy::load(&text, Timestamp(0)).map_err(|findings| {
+        let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+        format!("refused: {}\npolicy: {policy:#}", lines.join("\n"))
+    })?;
+    let mut pair = Pair::new(policy, &loaded.policy);
+    for now in generator.moments(REQUESTS) {
+        let request = generator.request(&written, now);
+        let answer = generator.answer();
+        let outcome = pair.check(&request, &answer).map_err(|wrong| {
+            let lines: Vec<String> = request
+                .headers
+                .iter()
+                .map(|(name, value)| format!("  {}: {}", name.escape_ascii(), value.escape_ascii()))
+                .collect();
+            format!(
+                "{wrong}\nfrom {:?} at {}:\n{}\npolicy: {policy:#}",
+                request.source,
+                request.now,
+                lines.join("\n")
+            )
+        })?;
+        let mode = if outcome.reports { "report" } else { "enforce" };
+        *rulings.entry(format!("{mode} {:?}", outcome.ruling)).or_default() += 1;
+    }
+    Ok(())
+}
+
+#[test]
+fn both_readings_agree() {
+    if let Some(seed) = number_from_env("KEYFENCE_SEED") {
+        return check_policy(seed, &mut BTreeMap::new()).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
+    let policies = number_from_env("KEYFENCE_CASES")
+        .unwrap_or(200_000)
+        .div_ceil(REQUESTS as u64);
+    let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let all = thread::scope(|scope| {
+        let run = |worker: u64| {
+            move || {
+                let mut rulings = BTreeMap::new();
+                for seed in (worker..policies).step_by(workers as usize) {
+                    check_policy(seed, &mut rulings).unwrap_or_else(|wrong| panic!("KEYFENCE_SEED={seed}: {wrong}"));
+                }
+                rulings
+            }
+        };
+        let started: Vec<_> = (0..workers).map(|worker| scope.spawn(run(worker))).collect();
+        let mut all: BTreeMap<String, u64> = BTreeMap::new();
+        for worker in started {
+            for (ruling, count) in worker
+                .join()
+                .unwrap_or_else(|_| panic!("the readings differ, see above"))
+            {
+                *all.entry(ruling).or_default() += count;
+            }
+        }
+        all
+    });
+    for (ruling, count) in &all {
+        println!("{count:>9} {ruling}");
+    }
+    // Alphabets that no longer meet would compare nothing: every ruling has its share.
+    let rare = all
+        .values()
+        .filter(|count| **count * 20_000 < policies * REQUESTS as u64)
+        .count();
+    assert_eq!(
+        (all.len(), rare),
+        (30, 0),
+        "of the rulings, some never or hardly ever came up: {all:#?}"
+    );
+}
+
+#[test]
+fn addresses_are_what_python_takes_them_for() {
+    python::compare(number_from_env("KEYFENCE_CASES").unwrap_or(20_000).min(1_000_000) as usize);
+}

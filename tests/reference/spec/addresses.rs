@@ -1,0 +1,35 @@
+//! Client addresses and networks (spec, section 7): both as strings of binary digits, compared by prefix.
+
+use std::net::IpAddr;
+
+/// The client's address in binary digits: 32 of them, or 128. `None`: not known.
+pub fn client(source: Option<&str>, trusts_forwarded: bool) -> Option<String> {
+    let (host, port) = source?.rsplit_once(':')?;
+    let port: u16 = port.parse().ok().filter(|_| !port.starts_with('+'))?;
+    if port == 0 && !trusts_forwarded {
+        return None;
+    }
+    match host.strip_prefix('[') {
+        Some(inner) => digits(inner.strip_suffix(']').filter(|inner| inner.contains(':'))?),
+        None => digits(host).filter(|_| !host.contains(':')),
+    }
+}
+
+pub fn contains(network: &str, address: &str) -> bool {
+    let (base, length) = match network.split_once('/') {
+        Some((base, length)) => (base, length.parse().unwrap()),
+        None => (network, usize::MAX),
+    };
+    let base = digits(base).expect("a network that loads is an address");
+    let length = length.min(base.len());
+    address.len() == base.len() && address[..length] == base[..length]
+}
+
+pub fn digits(text: &str) -> Option<String> {
+    let bits = match text.parse::<IpAddr>().ok()? {
+        IpAddr::V4(address) => format!("{:032b}", u32::from(address)),
+        IpAddr::V6(address) => format!("{:0128b}", u128::from(address)),
+    };
+    let mapped = format!("{}{}", "0".repeat(80), "1".repeat(16));
+    Some(bits.strip_prefix(&mapped).map(str::to_owned).unwrap_or(bits))
+}

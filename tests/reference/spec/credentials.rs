@@ -1,0 +1,152 @@
+//! Which key a request carries, and which of the policy's it is (spec, section 2, "key").
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Where a key was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The header's name, in lower case, and the number of its line among all headers.
+    Header(String, usize),
+    /// The number of the parameter in the query.
+    Parameter(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub from: From,
+    pub bytes: Vec<u8>,
+}
+
+pub fn sources(policy: &Value) -> Vec<Value> {
+    match policy["key_sources"].as_array() {
+        Some(list) => list.clone(),
+        None => vec![serde_json::json!({"header": "Authorization", "scheme": "Bearer"})],
+    }
+}
+
+pub fn carried(policy: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
+    sources(policy)
+        .iter()
+        .flat_map(|source| from_source(source, headers))
+        .collect()
+}
+
+/// The keys in the query alone: all that a preflight can carry.
+pub fn in_query(policy: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
+    carried(policy, headers)
+        .into_iter()
+        .filter(|key| matches!(key.from, From::Parameter(_)))
+        .collect()
+}
+
+fn from_source(source: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
+    if let Some(name) = source["header"].as_str() {
+        let name = name.to_ascii_lowercase();
+        // Envoy joins the lines of some headers with a comma, so each part may have been a line.
+        let lines = headers
+            .iter()
+            .enumerate()
+            .filter(|(_, (line, _))| line.eq_ignore_ascii_case(name.as_bytes()));
+        let parts: Vec<(usize, &[u8])> = lines
+            .flat_map(|(at, (_, value))| value.split(|byte| *byte == b',').map(move |part| (at, part)))
+            .collect();
+        let key = |part: &[u8]| match source["scheme"].as_str() {
+            None => Some(part.to_vec()),
+            Some(scheme) => after_scheme(scheme, part),
+        };
+        // A line that is repeated is ambiguous once any of its lines carries a key. Taken: an empty key is a key, an unknown one.
+        if !parts.iter().any(|(_, part)| key(part).is_some()) {
+            return Vec::new();
+        }
+        let carried = |(at, part): &(usize, &[u8])| Carried {
+            from: From::Header(name.clone(), *at),
+            bytes: key(part).unwrap_or_default(),
+        };
+        return parts.iter().map(carried).collect();
+    }
+    let wanted = source["query"].as_str().unwrap();
+    parameters(headers)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(at, parameter)| {
+            let (name, value) = cut(&parameter, b'=');
+            let bytes = percent_decoded(&value);
+            (percent_decoded(&name) == wanted.as_bytes()).then_some(Carried {
+                from: From::Parameter(at),
+                bytes,
+            })
+        })
+        .collect()
+}
+
+/// RFC 9110, section 11.4: a scheme in any case, spaces, the credentials.
+fn after_scheme(scheme: &str, value: &[u8]) -> Option<Vec<u8>> {
+    let value = value.trim_ascii();
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    let (sent, rest) = value.split_at(end);
+    sent.eq_ignore_ascii_case(scheme.as_bytes())
+        .then(|| rest.trim_ascii().to_vec())
+}
+
+pub fn parameters(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let path = headers
+        .iter()
+        .find(|(name, _)| name == b":path")
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default();
+    if !path.contains(&b'?') {
+        return Vec::new();
+    }
+    cut(&path, b'?')
+        .1
+        .split(|byte| *byte == b'&')
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+pub fn cut(bytes: &[u8], at: u8) -> (Vec<u8>, Vec<u8>) {
+    match bytes.iter().position(|byte| *byte == at) {
+        Some(place) => (bytes[..place].to_vec(), bytes[place + 1..].to_vec()),
+        None => (bytes.to_vec(), Vec::new()),
+    }
+}
+
+/// As forms write queries (URL standard): `+` is a space.
+fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .filter(|two| bytes[at] == b'%' && two.iter().all(u8::is_ascii_hexdigit));
+        match hex {
+            Some(two) => {
+                decoded.push(u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap());
+                at += 3;
+            }
+            None => {
+                decoded.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+/// The policy's key with these bytes.
+pub fn find<'p>(policy: &'p Value, bytes: &[u8]) -> Option<&'p Value> {
+    if bytes.len() > 512 || std::str::from_utf8(bytes).is_err() {
+        return None;
+    }
+    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    policy["keys"].as_array()?.iter().find(|key| {
+        let written = &key["api_key"];
+        let all = written.as_array().cloned().unwrap_or_else(|| vec![written.clone()]);
+        all.iter()
+            .any(|one| match one.as_str().unwrap().strip_prefix("sha256:") {
+                Some(hex) => hex.to_ascii_lowercase() == digest,
+                None => one.as_str().unwrap().as_bytes() == bytes,
+            })
+    })
+}

@@ -1,0 +1,269 @@
+//! The decision (spec, sections 2, 3, 8 and 11), step after step as the table has them.
+
+use serde_json::{Value, json};
+
+use super::addresses;
+use super::credentials::{self, Carried};
+use super::origins::{self, Match, Sent};
+use super::paths::{self, Reach};
+use super::window::{Ledger, Room};
+
+pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// With `:method` and `:path`.
+    pub headers: Headers,
+    /// Envoy's `source.address`.
+    pub source: Option<String>,
+    /// Unix time in milliseconds.
+    pub now: u64,
+}
+
+impl Request {
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|(line, _)| line.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| &value[..])
+    }
+
+    pub fn last(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self
+            .headers
+            .iter()
+            .rev()
+            .filter(|(line, _)| line.eq_ignore_ascii_case(name.as_bytes()));
+        lines.next().map(|(_, value)| &value[..])
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    Allow,
+    Preflight,
+    Deny(u16, &'static str),
+}
+
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub ruling: Ruling,
+    pub reports: bool,
+    pub key: Option<String>,
+    pub is_preflight: bool,
+    pub origin: Sent,
+    pub match_: Match,
+    pub carried: Vec<Carried>,
+    /// A rule of the key's scopes tells methods apart.
+    pub names_methods: bool,
+    /// The key's limit, and what was admitted before this request.
+    pub limit: Option<(u64, Room)>,
+}
+
+/// `refused`: whether the other implementation refused for the rate. It counts in the second that the spec leaves open, and nowhere else.
+pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool) -> Decision {
+    let origin = origins::sent(&request.headers);
+    let is_preflight = request.first(":method") == Some(b"OPTIONS")
+        && request.has("origin")
+        && request.has("access-control-request-method");
+    let carried = match is_preflight {
+        true => credentials::in_query(policy, &request.headers),
+        false => credentials::carried(policy, &request.headers),
+    };
+    let key = match &carried[..] {
+        [one] => credentials::find(policy, &one.bytes),
+        _ => None,
+    };
+    let access = match (&carried[..], key) {
+        (_, Some(key)) => Some(key),
+        ([], None) if !is_preflight => anonymous(policy),
+        _ => None,
+    };
+    let match_ = match access {
+        Some(access) => origins::best(list(access), &origin),
+        None => origins::best(union(policy), &origin),
+    };
+    let enforcement = [
+        access.map(|access| &access["enforcement"]),
+        Some(&policy["enforcement"]),
+    ];
+    let reports = enforcement.into_iter().flatten().find_map(Value::as_str) == Some("report");
+    let limit = access.and_then(|access| {
+        let limit = access["rate_limit_per_minute"].as_f64()? as u64;
+        Some((limit, ledger.room(key_id(access), request.now)))
+    });
+    let ruling = if is_preflight {
+        if match_ == Match::None {
+            Ruling::Deny(403, "origin_not_allowed")
+        } else {
+            Ruling::Preflight
+        }
+    } else {
+        match denied(policy, request, &carried, key, access, &origin, match_, limit, refused) {
+            Some((status, code)) => Ruling::Deny(status, code),
+            None => Ruling::Allow,
+        }
+    };
+    Decision {
+        ruling,
+        reports,
+        key: key.map(|key| key_id(key).to_owned()),
+        is_preflight,
+        origin,
+        match_,
+        carried,
+        names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
+        limit,
+    }
+}
+
+/// Taken: switched off, it is as if it were not there.
+fn anonymous(policy: &Value) -> Option<&Value> {
+    policy
+        .get("anonymous")
+        .filter(|anonymous| anonymous["enabled"] != json!(false))
+}
+
+/// The slot of a key's limit; the anonymous policy has one of its own.
+pub fn key_id(access: &Value) -> &str {
+    access["id"].as_str().unwrap_or("")
+}
+
+#[allow(clippy::too_many_arguments)]
+fn denied(
+    policy: &Value,
+    request: &Request,
+    carried: &[Carried],
+    key: Option<&Value>,
+    access: Option<&Value>,
+    origin: &Sent,
+    match_: Match,
+    limit: Option<(u64, Room)>,
+    refused: bool,
+) -> Option<(u16, &'static str)> {
+    if carried.len() > 1 {
+        return Some((401, "ambiguous_api_key"));
+    }
+    if carried.len() == 1 && key.is_none() {
+        return Some((401, "invalid_api_key"));
+    }
+    let Some(access) = access else {
+        return Some((401, "missing_api_key"));
+    };
+
+    let now = (request.now / 1000) as i64;
+    if access["enabled"] == json!(false) {
+        return Some((401, "key_disabled"));
+    }
+    if access["not_before"]
+        .as_str()
+        .is_some_and(|date| now < unix_seconds(date))
+    {
+        return Some((401, "key_not_yet_valid"));
+    }
+    if access["expires_at"]
+        .as_str()
+        .is_some_and(|date| now >= unix_seconds(date))
+    {
+        return Some((401, "key_expired"));
+    }
+
+    if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-mode")) {
+        return Some((403, "secret_key_in_browser"));
+    }
+
+    let networks: Vec<&str> = strings(&access["allowed_ips"]);
+    if !networks.is_empty() {
+        let client = addresses::client(request.source.as_deref(), policy["client_ip"] == "forwarded");
+        if !client.is_some_and(|client| networks.iter().any(|network| addresses::contains(network, &client))) {
+            return Some((403, "ip_not_allowed"));
+        }
+    }
+
+    if !list(access).is_empty() && match_ == Match::None {
+        let fails = match access["origin_check"].as_str().unwrap_or("required") {
+            "required" => true,
+            "if_present" => *origin != Sent::Nothing,
+            _ => false,
+        };
+        if fails {
+            return Some((403, "origin_not_allowed"));
+        }
+    }
+
+    let method = request.first(":method").unwrap_or_default();
+    let path = request.first(":path").unwrap_or_default();
+    match paths::reach(&access["scopes"], &access["indexes"], &policy["scopes"], method, path) {
+        Reach::Ambiguous => return Some((400, "ambiguous_path")),
+        Reach::NoRule => return Some((403, "scope_not_allowed")),
+        Reach::NoIndex => return Some((403, "index_not_allowed")),
+        Reach::Fits => {}
+    }
+
+    if let Some((limit, room)) = limit
+        && (room.in_60 >= limit || (room.in_61 >= limit && refused))
+    {
+        return Some((429, "rate_limit_exceeded"));
+    }
+    None
+}
+
+pub fn strings(list: &Value) -> Vec<&str> {
+    list.as_array()
+        .map(|list| list.iter().map(|one| one.as_str().unwrap()).collect())
+        .unwrap_or_default()
+}
+
+pub fn list(access: &Value) -> Vec<&str> {
+    strings(&access["allowed_origins"])
+}
+
+/// All enabled keys' lists and the anonymous one.
+fn union(policy: &Value) -> Vec<&str> {
+    let keys = policy["keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|key| key["enabled"] != json!(false));
+    keys.chain(anonymous(policy)).flat_map(list).collect()
+}
+
+/// Any list at all, those of disabled keys too.
+pub fn any_list_names_an_origin(policy: &Value) -> bool {
+    let keys = policy["keys"].as_array().into_iter().flatten();
+    keys.chain([&policy["anonymous"]])
+        .flat_map(list)
+        .any(|origin| origin != "*")
+}
+
+/// RFC 3339, counted year by year. Fractions are cut off.
+pub fn unix_seconds(date: &str) -> i64 {
+    let number = |from: usize, to: usize| date[from..to].parse::<i64>().unwrap();
+    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days_of = |year: i64| if leap(year) { 366 } else { 365 };
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let mut days = day - 1;
+    days += (1970..year).map(days_of).sum::<i64>();
+    days -= (year..1970).map(days_of).sum::<i64>();
+    for month in 1..month {
+        days += match month {
+            2 => days_of(year) - 337,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+    }
+    let seconds = days * 86400 + number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19);
+    let zone = date[19..].trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone {
+        "Z" | "z" => 0,
+        zone => {
+            let minutes = zone[1..3].parse::<i64>().unwrap() * 60 + zone[4..6].parse::<i64>().unwrap();
+            if zone.starts_with('-') { -minutes } else { minutes }
+        }
+    };
+    seconds - offset * 60
+}

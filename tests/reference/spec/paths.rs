@@ -1,0 +1,116 @@
+//! Scope rules and indexes (spec, section 9): segment by segment, rule by rule.
+
+use serde_json::Value;
+
+/// What the rules say of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Fits,
+    Ambiguous,
+    NoRule,
+    NoIndex,
+}
+
+/// Whether a rule of the key's scopes tells methods apart.
+pub fn names_methods(scopes: &Value, rules: &Value) -> bool {
+    let names = scopes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|scope| scope.as_str().unwrap());
+    let mut all = names.flat_map(|name| rules[name].as_array().unwrap());
+    all.any(|rule| !rule["methods"].as_array().unwrap().iter().any(|method| method == "*"))
+}
+
+pub fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'?').next().unwrap()
+}
+
+/// `scopes` and `indexes` as the key has them; `rules` is the policy's table of scopes.
+pub fn reach(scopes: &Value, indexes: &Value, rules: &Value, method: &[u8], path: &[u8]) -> Reach {
+    let path = without_query(path);
+    let Some(scopes) = scopes.as_array() else {
+        // Only a rule names an index.
+        return if indexes.is_array() {
+            Reach::NoIndex
+        } else {
+            Reach::Fits
+        };
+    };
+    if is_ambiguous(path) {
+        return Reach::Ambiguous;
+    }
+    let fitting: Vec<Option<String>> = scopes
+        .iter()
+        .flat_map(|scope| rules[scope.as_str().unwrap()].as_array().unwrap())
+        .filter(|rule| method_fits(&rule["methods"], method))
+        .filter_map(|rule| capture(rule["path"].as_str().unwrap(), path))
+        .collect();
+    if fitting.is_empty() {
+        return Reach::NoRule;
+    }
+    let Some(indexes) = indexes.as_array() else {
+        return Reach::Fits;
+    };
+    // Taken: where several rules fit, one that allows is enough.
+    let named = fitting
+        .iter()
+        .flatten()
+        .any(|name| !name.contains('%') && indexes.iter().any(|index| index_fits(index.as_str().unwrap(), name)));
+    if named { Reach::Fits } else { Reach::NoIndex }
+}
+
+fn method_fits(methods: &Value, method: &[u8]) -> bool {
+    methods
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| one == "*" || one.as_str().unwrap().as_bytes() == method)
+}
+
+fn index_fits(entry: &str, name: &str) -> bool {
+    match entry.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == entry,
+    }
+}
+
+pub fn is_ambiguous(path: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(path) else {
+        return true;
+    };
+    // However often the percent sign itself was encoded.
+    let mut lower = text.to_ascii_lowercase();
+    while lower.contains("%25") {
+        lower = lower.replace("%25", "%");
+    }
+    // Taken: a fragment, spaces and control characters have no place in a path either.
+    !text.bytes().all(|byte| byte.is_ascii_graphic())
+        || text.contains('#')
+        || ["//", "%2f", "%5c", "%2e", "%00", "\\", ";"]
+            .iter()
+            .any(|part| lower.contains(part))
+        || text.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+/// Outer `None`: the rule does not fit. Inner: the index, where the rule names one.
+fn capture(rule: &str, path: &[u8]) -> Option<Option<String>> {
+    let path = std::str::from_utf8(path).unwrap();
+    let rule: Vec<&str> = rule.strip_prefix('/').unwrap().split('/').collect();
+    let path: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    let mut index = None;
+    for (at, wanted) in rule.iter().enumerate() {
+        // Taken: `**` is one segment or more, the last of which may be empty.
+        if *wanted == "**" {
+            return if path.len() > at { Some(index) } else { None };
+        }
+        let segment = *path.get(at)?;
+        match *wanted {
+            "*" if !segment.is_empty() => {}
+            "{index}" if !segment.is_empty() => index = Some(segment.to_owned()),
+            literal if literal == segment && literal != "*" && literal != "{index}" => {}
+            _ => return None,
+        }
+    }
+    if path.len() == rule.len() { Some(index) } else { None }
+}

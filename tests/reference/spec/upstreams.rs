@@ -1,0 +1,81 @@
+//! What the upstream gets (spec, section 10; method overrides: no header may say another method than the one that was checked).
+
+use serde_json::{Value, json};
+
+use super::credentials::{From, cut, parameters};
+use super::decision::{Decision, Headers, Request};
+
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Headers {
+    let identity = match &policy["identity_header"] {
+        Value::String(name) => Some(name.to_ascii_lowercase()),
+        Value::Null if policy.get("identity_header").is_some() => None,
+        _ => Some("x-key-id".to_owned()),
+    };
+    if decision.reports {
+        // Report mode changes nothing but this: a claim of the client's is never believed.
+        let is_claim = |name: &[u8]| {
+            identity
+                .as_ref()
+                .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
+        };
+        return request
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_claim(name))
+            .cloned()
+            .collect();
+    }
+    let drops_key = policy["forward_api_key"] == json!(false);
+    let mut sent: Headers = Vec::new();
+    for (at, (name, value)) in request.headers.iter().enumerate() {
+        if identity
+            .as_ref()
+            .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
+        {
+            continue;
+        }
+        if decision.names_methods && METHOD_OVERRIDES.contains(&&folded(name)[..]) {
+            continue;
+        }
+        let is_key = decision
+            .carried
+            .iter()
+            .any(|key| matches!(key.from, From::Header(_, line) if line == at));
+        if drops_key && is_key {
+            continue;
+        }
+        let mut value = value.clone();
+        if drops_key && name == b":path" {
+            value = without_keys(decision, &value, request);
+        }
+        sent.push((name.clone(), value));
+    }
+    if let (Some(name), Some(key)) = (identity, &decision.key) {
+        sent.push((name.into_bytes(), key.clone().into_bytes()));
+    }
+    sent
+}
+
+fn folded(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).to_ascii_lowercase().replace('_', "-")
+}
+
+fn without_keys(decision: &Decision, path: &[u8], request: &Request) -> Vec<u8> {
+    let all = parameters(&request.headers);
+    let is_key = |at: usize| decision.carried.iter().any(|key| key.from == From::Parameter(at));
+    let kept: Vec<Vec<u8>> = (0..all.len())
+        .filter(|at| !is_key(*at))
+        .map(|at| all[at].clone())
+        .collect();
+    if kept.len() == all.len() {
+        return path.to_vec();
+    }
+    let bare = cut(path, b'?').0;
+    if kept.is_empty() {
+        bare
+    } else {
+        [bare, kept.join(&b"&"[..])].join(&b'?')
+    }
+}

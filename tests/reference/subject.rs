@@ -1,0 +1,133 @@
+//! One request through the filter's own core, told in the terms of the [specification](crate::spec).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use keyfence::config::key::Enforcement;
+use keyfence::config::timestamp::Timestamp;
+use keyfence::decision::address::SourceAddress;
+use keyfence::decision::rate::{self, RateStatus, Slot};
+use keyfence::decision::reply::Reply;
+use keyfence::decision::request::Head;
+use keyfence::decision::response::{Edit, Exchange};
+use keyfence::decision::{self, Surroundings, upstream};
+use keyfence::policy::{Key, Policy};
+
+use crate::spec::decision::{Headers, Request, Ruling};
+
+/// All that the filter does with a request.
+#[derive(Debug)]
+pub struct Outcome {
+    pub ruling: Ruling,
+    pub reports: bool,
+    pub key: Option<String>,
+    pub rate: Option<RateStatus>,
+    /// In place of the upstream's.
+    pub reply: Option<Reply>,
+    /// What the upstream gets; `None`: nothing.
+    pub forwarded: Option<Headers>,
+    /// What the client gets.
+    pub response: Headers,
+}
+
+/// The slots that Envoy keeps between requests.
+#[derive(Default)]
+pub struct Slots(RefCell<HashMap<String, Slot>>);
+
+struct Around<'a> {
+    request: &'a Request,
+    slots: &'a Slots,
+}
+
+impl Around<'_> {
+    fn slot(&self, key: Option<&Key>) -> (String, Option<Slot>) {
+        let name = key.map(|key| key.id.to_string()).unwrap_or_default();
+        let slot = self.slots.0.borrow().get(&name).copied();
+        (name, slot)
+    }
+
+    fn seconds(&self) -> u64 {
+        self.request.now / 1000
+    }
+}
+
+impl Surroundings for Around<'_> {
+    fn source_address(&self) -> SourceAddress {
+        let source = self.request.source.as_deref();
+        source.map_or(SourceAddress::Unknown, |source| SourceAddress::parse(source.as_bytes()))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.seconds().try_into().unwrap())
+    }
+
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+        let (name, slot) = self.slot(key);
+        let admission = rate::admit(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds());
+        if let Some(slot) = admission.store {
+            self.slots.0.borrow_mut().insert(name, slot);
+        }
+        if admission.admitted {
+            Ok(admission.status)
+        } else {
+            Err(admission.status)
+        }
+    }
+
+    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
+        let (_, slot) = self.slot(key);
+        rate::peek(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds())
+    }
+}
+
+/// `answer` is what the upstream sends, if it is asked.
+pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
+    let head = Head::read(policy, pairs(&request.headers));
+    let verdict = decision::decide(policy, &head, &Around { request, slots });
+    let reply = if verdict.is_answered() {
+        Reply::new(policy, &head, &verdict)
+    } else {
+        None
+    };
+    let (forwarded, response) = match &reply {
+        Some(reply) => (None, reply.headers.clone()),
+        None => {
+            let mut forwarded = request.headers.clone();
+            upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
+            let mut response = answer.clone();
+            let exchange = Exchange::new(head.origin, &verdict);
+            exchange.edit(policy, pairs(answer), &mut |edit| apply(&mut response, edit));
+            (Some(forwarded), response)
+        }
+    };
+    Outcome {
+        ruling: match verdict.ruling {
+            decision::Ruling::Allow => Ruling::Allow,
+            decision::Ruling::Preflight => Ruling::Preflight,
+            decision::Ruling::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
+        },
+        reports: verdict.enforcement == Enforcement::Report,
+        key: verdict.key.map(|(_, key)| key.id.to_string()),
+        rate: verdict.rate,
+        reply,
+        forwarded,
+        response,
+    }
+}
+
+fn pairs(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+    headers.iter().map(|(name, value)| (&name[..], &value[..]))
+}
+
+/// As Envoy does: a header that is replaced has one line, whatever it had before.
+fn apply(headers: &mut Headers, edit: Edit<'_>) {
+    match edit {
+        Edit::Add(name, value) => headers.push((name.to_vec(), value.to_vec())),
+        Edit::Replace(name, value) => {
+            headers.retain(|(other, _)| other != name);
+            headers.push((name.to_vec(), value.to_vec()));
+        }
+        Edit::Remove(name) => headers.retain(|(other, _)| other != name),
+    }
+}
