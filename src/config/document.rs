@@ -12,7 +12,7 @@ use super::key::{Access, Enforcement, Key, read_access, read_key};
 use super::key_source::{KeySource, read_key_sources};
 use super::node::{Name, Node};
 use super::place::Place;
-use super::read::{Fields, Read, choice, wrong_type};
+use super::read::{Fields, Read, choice, wrong_type_unshown};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
 use super::timestamp::Timestamp;
@@ -222,7 +222,7 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
     }
 
     fn other(self, node: Node<'a>) -> Self::Value {
-        wrong_type(&node, "an object", &Place::ROOT, self.0)
+        wrong_type_unshown(&node, "an object", &Place::ROOT, self.0)
     }
 }
 
@@ -285,7 +285,7 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
     }
 
     fn other(self, node: Node<'a>) {
-        let _: Option<()> = wrong_type(&node, "a list", &Place::ROOT.field("keys"), self.findings);
+        let _: Option<()> = wrong_type_unshown(&node, "a list", &Place::ROOT.field("keys"), self.findings);
     }
 }
 

@@ -9,7 +9,7 @@ use super::network::Network;
 use super::node::Node;
 use super::origin::OriginPattern;
 use super::place::Place;
-use super::read::{Fields, Read, choice, whole_number, wrong_type};
+use super::read::{Fields, Read, choice, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
 
 /// One entry of `keys`.
@@ -153,13 +153,13 @@ impl<'a> Read<'a> for Timestamp {
     }
 }
 
-/// A raw key's length is shown in place of the key.
+/// A raw key's length is shown in place of the key. One of digits only, without quotes, is a number and is not shown either.
 impl<'a> Read<'a> for ApiKey {
     fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
         /// Under this many bytes a raw key is worth a warning.
         const SHORT: usize = 16;
         let Node::Text(text) = node else {
-            return wrong_type(&node, "a string", place, findings);
+            return wrong_type_unshown(&node, "a string", place, findings);
         };
         let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
         let key = match ApiKey::parse(&text) {
@@ -188,7 +188,7 @@ fn read_api_keys(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> 
         }
         Node::List(_) => Vec::read(node, place, findings).unwrap_or_default(),
         Node::Text(_) => ApiKey::read(node, place, findings).into_iter().collect(),
-        other => wrong_type(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
+        other => wrong_type_unshown(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
     }
 }
 
