@@ -52,15 +52,15 @@ fn keys(first: (&str, &str), second: (&str, &str)) -> String {
 }
 
 fn rule(rule: &str) -> String {
-    format!(r#"{{"scopes": {{"search": [{rule}]}}}}"#)
+    format!(r#"{{"anonymous": {{}}, "scopes": {{"search": [{rule}]}}}}"#)
 }
 
 fn cors(more: &str) -> String {
-    format!(r#"{{"cors": {{{more}}}}}"#)
+    format!(r#"{{"anonymous": {{}}, "cors": {{{more}}}}}"#)
 }
 
 fn headers(more: &str) -> String {
-    format!(r#"{{"security_headers": {{{more}}}}}"#)
+    format!(r#"{{"anonymous": {{}}, "security_headers": {{{more}}}}}"#)
 }
 
 fn csp(directives: &str) -> String {
@@ -223,8 +223,9 @@ fn warnings() -> Vec<Row> {
         ("network: all of IPv4", network("0.0.0.0/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
         ("network: all of IPv6", network("::/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
         ("api_key: raw", raw("a-raw-key-of-some-length"), "keys[0].api_key", "config_dump", "sha256: form"),
+        ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
         ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
-        ("key_sources: a query parameter", r#"{"key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
+        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
         ("expires_at: passed", server_key(r#""expires_at": "2026-06-30T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
         ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
         ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
@@ -271,13 +272,12 @@ fn a_short_raw_key_is_two_warnings() {
 #[rustfmt::skip]
 fn nothing_is_found_where_nothing_is_wrong() {
     for (name, json) in [
-        ("nothing at all", "{}".to_owned()),
-        ("a schema for editors", r#"{"$schema": "policy.schema.json"}"#.into()),
+        ("a schema for editors", r#"{"$schema": "policy.schema.json", "anonymous": {}}"#.to_owned()),
         ("a secret key", server_key(r#""name": "Indexer", "allowed_ips": ["2001:db8::/32"], "rate_limit_per_minute": 1"#)),
         ("origins", origin("https://*.yourapp.com\", \"http://localhost:3000\", \"http://[::1]:*\", \"capacitor://localhost")),
         ("a rotated key", keys((r#""one""#, &format!("[{ONE}]")), (r#""two""#, TWO))),
         ("anonymous without a list", r#"{"anonymous": {}}"#.into()),
-        ("no identity header", r#"{"identity_header": null}"#.into()),
+        ("no identity header", r#"{"anonymous": {}, "identity_header": null}"#.into()),
         ("* without credentials", cors(r#""allow_credentials": false, "allow_headers": ["*"], "allow_methods": ["*"], "expose_headers": ["*"]"#)),
         ("max_age at its ends", cors(r#""max_age": 0"#)),
         ("a header taken away", headers(r#""set": {"X-Frame-Options": null}"#)),

@@ -55,7 +55,8 @@ const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0ad
 /// File, its text, and the lines that `check` begins with. `SHA` is an API key.
 #[rustfmt::skip]
 const CHECKS: &[(&str, &str, &[&str])] = &[
-    ("policy.json", "{}", &[]),
+    ("policy.json", "{\"anonymous\": {}}", &[]),
+    ("policy.json", "{}", &["policy.json:1:1: warning: configuration: there is no key and no anonymous policy"]),
     ("policy.json", "{\n  \"key\": []\n}", &["policy.json:2:3: error: key: there is no such field; did you mean keys?"]),
     ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded"]),
     ("policy.json", "{\n  \"keys\": [],\n}", &["policy.json:3:1: error: configuration: this is not JSON: trailing comma; look at line 3, column 1"]),
@@ -89,12 +90,12 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.yaml", "# nothing\n", &["policy.yaml:1:1: error: configuration: expected an object, found null"]),
 
     ("plugin.yaml", "apiVersion: v1\nkind: Namespace\n---\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n  pluginConfig:\n    cors: {max_age: 6e2}\n    keys:\n    - id: no\n      api_key: SHA\n      kind: secret\n", &["plugin.yaml:11:11: error: keys[0].id: false"]),
-    ("plugin.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n", &["plugin.yaml:1:1: error: configuration: this is not JSON"]),
+    ("plugin.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n", &["plugin.yaml:1:1: warning: configuration: there is no key"]),
     ("extension.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: other\n    config: {a: b}\n  - name: keyfence\n    config:\n      keyz: []\n", &["extension.yaml:9:7: error: keyz: there is no such field; did you mean keys?"]),
     ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: |\n          {\n            \"keyz\": []\n          }\n", &["envoy.yaml:10:13: error: keyz: there is no such field"]),
     ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: |\n          {\n            \"keys\" []\n          }\n", &["envoy.yaml:10:20: error: configuration: this is not JSON: expected `:`"]),
     ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: \"{\\\"keyz\\\": []}\"\n", &["envoy.yaml:8:16: error: keyz: there is no such field"]),
-    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.Struct\n        value:\n          keys: []\n", &["envoy.yaml:9:11: error: Envoy hands a Struct to the filter in its binary form"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.Struct\n        value:\n          cors: {max_age: 1e3}\n", &["envoy.yaml:9:27: error: cors.max_age: \"1e3\""]),
     ("ecds.json", "{\"resources\": [{\"typed_config\": {\"config\": {\"vm_config\": {\"vm_id\": \"keyfence\"},\n\"configuration\": {\"@type\": \"type.googleapis.com/google.protobuf.StringValue\", \"value\": \"{\\\"keyz\\\": []}\"}}}}]}", &["ecds.json:2:88: error: keyz: there is no such field"]),
 ];
 
@@ -464,7 +465,7 @@ fn what_is_rendered_holds_the_policy() {
 #[test]
 fn an_empty_policy_is_rendered_too() {
     for target in TARGETS {
-        let rendered = keyfence(Path::new("."), &["render", target, "-"], "{}");
+        let rendered = keyfence(Path::new("."), &["render", target, "-"], "{\"anonymous\": {}}");
         let checked = keyfence(Path::new("."), &["check", "-"], &rendered.stdout);
         assert_eq!(
             (checked.stdout.as_str(), checked.code),

@@ -17,8 +17,6 @@ pub enum Policy<'t> {
     Fields(&'t Node),
     /// As a string of JSON.
     Text(&'t Node),
-    /// As a `Struct`, at this node.
-    Struct(&'t Node),
     /// Not at all, in the plugin at this node.
     Missing(&'t Node),
 }
@@ -108,7 +106,7 @@ fn any(plugin: &Node) -> Policy<'_> {
     let value = configuration.get("value").unwrap_or(configuration);
     let kind = configuration.get("@type").and_then(Node::text).unwrap_or_default();
     if kind.ends_with("google.protobuf.Struct") {
-        Policy::Struct(value)
+        Policy::Fields(value)
     } else {
         Policy::Text(value)
     }

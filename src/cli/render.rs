@@ -320,7 +320,7 @@ spec:
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/// The filter's `typed_config` in YAML. The policy is a string of JSON, for Envoy does not hand over a `Struct` as JSON.
+/// The filter's `typed_config` in YAML. The policy is a string of JSON, so that errors name its own lines.
 fn plugin(policy: &str, wasm: &str, indentation: usize) -> String {
     let wasm = yaml::string(wasm);
     let head = format!(

@@ -32,10 +32,6 @@ struct Entry {
     line: String,
 }
 
-/// Envoy says in its documentation that it hands a `Struct` over as JSON.
-const STRUCT_REASON: &str = "Envoy hands a Struct to the filter in its binary form, which is not JSON";
-const STRUCT_MEND: &str = "give the policy as a StringValue, as keyfence render envoy does";
-
 impl Report {
     pub fn new(source: &Source) -> Report {
         Report {
@@ -50,14 +46,20 @@ impl Report {
     pub fn add_syntax_error(&mut self, error: &SyntaxError) {
         let reason = format!("this is not YAML: {}", error.message);
         let mend = format!("look at line {}, column {}", error.mark.line, error.mark.column);
-        self.add_error(error.mark, &reason, &mend);
+        self.errors += 1;
+        self.entries.push(Entry {
+            severity: Severity::Error,
+            mark: Some(error.mark),
+            place: String::new(),
+            value: String::new(),
+            line: format!("{reason}; {mend}"),
+            reason,
+            mend,
+        });
     }
 
     /// Checks a policy, and adds what is found.
     pub fn check(&mut self, found: &Found) {
-        if found.is_struct {
-            self.add_error(found.start(), STRUCT_REASON, STRUCT_MEND);
-        }
         let mut findings = match policy::Policy::load(&found.json, now()) {
             Ok(loaded) => loaded.findings,
             Err(findings) => findings,
@@ -66,19 +68,6 @@ impl Report {
             suffix::find(tree, &mut findings);
         }
         self.add(&findings, found);
-    }
-
-    fn add_error(&mut self, mark: Mark, reason: &str, mend: &str) {
-        self.errors += 1;
-        self.entries.push(Entry {
-            severity: Severity::Error,
-            mark: Some(mark),
-            place: String::new(),
-            value: String::new(),
-            reason: reason.into(),
-            mend: mend.into(),
-            line: format!("{reason}; {mend}"),
-        });
     }
 
     fn add(&mut self, findings: &Findings, found: &Found) {

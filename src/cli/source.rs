@@ -28,8 +28,6 @@ pub struct Found {
     pub json: Vec<u8>,
     /// `None` where a position is not to be had.
     pub tree: Option<Node>,
-    /// Envoy would hand the filter something else: the policy stands in a `Struct`.
-    pub is_struct: bool,
     offset: Offset,
 }
 
@@ -42,8 +40,8 @@ enum Offset {
     At(Mark),
 }
 
-/// What a policy without a configuration says: nothing.
-const NOTHING: &[u8] = b"";
+/// What the filter takes no configuration for.
+const NOTHING: &str = "{}";
 
 impl Source {
     /// Reads all of it.
@@ -136,7 +134,6 @@ impl Source {
         Ok(vec![Found {
             json: self.text.clone(),
             tree,
-            is_struct: false,
             offset: Offset::None,
         }])
     }
@@ -162,15 +159,10 @@ fn within(document: &Node, dialect: Dialect) -> Option<Vec<Found>> {
     }
     let found = plugins.iter().map(|plugin| match plugin.policy {
         Policy::Fields(node) => Found::fields(node, dialect),
-        Policy::Struct(node) => Found {
-            is_struct: true,
-            ..Found::fields(node, dialect)
-        },
         Policy::Text(node) => Found::text(node),
         Policy::Missing(plugin) => Found {
             json: NOTHING.into(),
-            tree: None,
-            is_struct: false,
+            tree: one_document(NOTHING),
             offset: Offset::At(plugin.mark),
         },
     });
@@ -182,19 +174,20 @@ impl Found {
         Found {
             json: node.to_json(dialect).into(),
             tree: Some(node.clone()),
-            is_struct: false,
             offset: Offset::None,
         }
     }
 
     fn text(node: &Node) -> Found {
         let scalar = node.scalar();
-        let text = scalar.map_or("", |scalar| &scalar.text);
+        let text = scalar
+            .map(|scalar| scalar.text.as_str())
+            .filter(|text| !text.is_empty());
+        let text = text.unwrap_or(NOTHING);
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         Found {
             json: text.into(),
             tree: Some(text).filter(|_| is_json).and_then(one_document),
-            is_struct: false,
             offset: match scalar.and_then(|scalar| scalar.block) {
                 Some(block) => Offset::Block(block),
                 None => Offset::At(node.mark),

@@ -92,6 +92,7 @@ pub enum Problem {
     QueryKeySource,
     ExpiredKey,
     IndexesWithoutScopes,
+    NothingAllowed,
     UnknownDirective {
         nearest: Option<&'static str>,
     },
@@ -114,6 +115,7 @@ impl Problem {
             | Self::QueryKeySource
             | Self::ExpiredKey
             | Self::IndexesWithoutScopes
+            | Self::NothingAllowed
             | Self::UnknownDirective { .. }
             | Self::PublicSuffixWildcard { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -182,6 +184,7 @@ impl Problem {
             Self::IndexesWithoutScopes => {
                 "only a scope's rule says where in the path the index is, so every request is refused".into()
             }
+            Self::NothingAllowed => "there is no key and no anonymous policy, so every request is refused".into(),
             Self::UnknownDirective { .. } => "browsers ignore a CSP directive that they do not know".into(),
             Self::PublicSuffixWildcard { suffix } => format!("anybody can register a name under {suffix}").into(),
         }
@@ -255,6 +258,7 @@ impl Problem {
             Self::QueryKeySource => "carry the key in a header where the client can".into(),
             Self::ExpiredKey => "take the key out, or set a later expires_at".into(),
             Self::IndexesWithoutScopes => "give the key scopes whose rules have {index}".into(),
+            Self::NothingAllowed => "list keys".into(),
             Self::UnknownDirective { nearest: Some(name) } => format!("did you mean {name}?").into(),
             Self::UnknownDirective { nearest: None } => "look its name up".into(),
             Self::PublicSuffixWildcard { .. } => "list the hosts that are yours".into(),

@@ -1,6 +1,7 @@
 //! The one place that knows the host: Envoy, through proxy-wasm.
 
 pub mod pairs;
+pub mod plugin_configuration;
 
 #[cfg(target_family = "wasm")]
 mod host;
@@ -12,3 +13,5 @@ mod metrics;
 mod plugin;
 #[cfg(target_family = "wasm")]
 mod stream;
+#[cfg(all(target_family = "wasm", feature = "trap"))]
+mod trap;

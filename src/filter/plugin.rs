@@ -11,6 +11,7 @@ use crate::policy::Policy;
 
 use super::host;
 use super::metrics::Metrics;
+use super::plugin_configuration::to_json;
 use super::stream::Stream;
 
 proxy_wasm::main! {{
@@ -37,7 +38,7 @@ impl RootContext for Plugin {
     fn on_configure(&mut self, _size: usize) -> bool {
         let metrics = Metrics::define();
         let text = self.get_plugin_configuration().unwrap_or_default();
-        let policy = match Policy::load(&text, now()) {
+        let policy = match Policy::load(&to_json(&text), now()) {
             Ok(loaded) => {
                 warn_once(&loaded.findings);
                 metrics.record_keys(loaded.policy.keys().len());
@@ -71,8 +72,8 @@ pub fn now() -> Timestamp {
 fn log_findings(findings: &Findings) {
     for (severity, line) in findings.lines() {
         match severity {
-            Severity::Error => log::error!("keyfence refuses its configuration: {line}"),
-            Severity::Warning => log::warn!("keyfence: {line}"),
+            Severity::Error => log::error!("configuration refused: {line}"),
+            Severity::Warning => log::warn!("{line}"),
         }
     }
 }

@@ -84,12 +84,16 @@ impl HttpContext for Stream {
                 &unseen
             }
         };
+        #[cfg(feature = "trap")]
+        super::trap::on_demand(Pairs::of(&map));
         exchange.edit(policy, Pairs::of(&map), &mut |edit| apply(Map::Response, edit));
         Action::Continue
     }
 }
 
 fn on_request(policy: &Policy, metrics: &super::metrics::Metrics, headers: Pairs<'_>) -> (Stage, Action) {
+    #[cfg(feature = "trap")]
+    super::trap::on_demand(headers);
     let head = Head::read(policy, headers);
     let verdict = decide(policy, &head, &Envoy);
     metrics.count(&verdict);
@@ -151,7 +155,7 @@ fn explain_unknown_address(policy: &Policy) {
     let is_forwarded = matches!(Envoy.source_address(), SourceAddress::Forwarded(_));
     if is_forwarded && policy.client_ip == ClientIp::Peer && say_once(b"keyfence/said/client_ip", b"forwarded") {
         log::warn!(
-            "keyfence: Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
+            "Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
              use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\""
         );
     }

@@ -1,0 +1,205 @@
+//! The bytes of a plugin configuration as JSON text.
+//!
+//! A `StringValue` arrives as its text. A `Struct` arrives as JSON or, in current versions of Envoy, as the protocol buffer itself, and
+//! one without fields as no bytes at all.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The configuration as JSON. What is neither text nor a `Struct` is given back as it is, for its error.
+pub fn to_json(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.is_empty() {
+        return Cow::Borrowed(b"{}");
+    }
+    let mut json = String::new();
+    // JSON has no byte 0x12 and every field of a `Struct` does, so no text is taken for one.
+    match write_struct(bytes, &mut json, MAX_DEPTH) {
+        Some(()) => Cow::Owned(json.into_bytes()),
+        None => Cow::Borrowed(bytes),
+    }
+}
+
+/// As deep as `serde_json` reads.
+const MAX_DEPTH: u32 = 127;
+
+/// The content of one field (protocol buffers, wire types 0, 1 and 2).
+enum Content<'b> {
+    Varint(u64),
+    Fixed64([u8; 8]),
+    Bytes(&'b [u8]),
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The next field's number and content.
+fn field<'b>(bytes: &mut &'b [u8]) -> Option<(u64, Content<'b>)> {
+    let tag = varint(bytes)?;
+    let content = match tag & 7 {
+        0 => Content::Varint(varint(bytes)?),
+        1 => {
+            let (value, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            Content::Fixed64(*value)
+        }
+        2 => {
+            let length = usize::try_from(varint(bytes)?).ok()?;
+            let (value, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Content::Bytes(value)
+        }
+        _ => return None,
+    };
+    Some((tag >> 3, content))
+}
+
+/// `google.protobuf.Struct`. Its map has no order of its own, so the names are sorted: every worker reads the same.
+fn write_struct(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
+    let mut members = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (1, Content::Bytes(entry)) = field(&mut bytes)? else {
+            return None;
+        };
+        let (name, value) = map_entry(entry)?;
+        members.insert(name, value);
+    }
+    write_sequence(json, ['{', '}'], members.into_iter(), |(name, value), json| {
+        json.push_str(&serde_json::to_string(name).ok()?);
+        json.push(':');
+        write_value(value, json, depth)
+    })
+}
+
+fn map_entry(mut entry: &[u8]) -> Option<(&str, &[u8])> {
+    let (mut name, mut value): (&[u8], Option<&[u8]>) = (b"", None);
+    while !entry.is_empty() {
+        match field(&mut entry)? {
+            (1, Content::Bytes(bytes)) => name = bytes,
+            (2, Content::Bytes(bytes)) => value = Some(bytes),
+            _ => return None,
+        }
+    }
+    Some((std::str::from_utf8(name).ok()?, value?))
+}
+
+/// `google.protobuf.Value`.
+fn write_value(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
+    let depth = depth.checked_sub(1)?;
+    let content = field(&mut bytes)?;
+    match content {
+        (1, Content::Varint(_)) => json.push_str("null"),
+        (2, Content::Fixed64(number)) => json.push_str(&serde_json::to_string(&f64::from_le_bytes(number)).ok()?),
+        (3, Content::Bytes(text)) => json.push_str(&serde_json::to_string(std::str::from_utf8(text).ok()?).ok()?),
+        (4, Content::Varint(value)) => json.push_str(if value == 0 { "false" } else { "true" }),
+        (5, Content::Bytes(members)) => write_struct(members, json, depth)?,
+        (6, Content::Bytes(items)) => write_list(items, json, depth)?,
+        _ => return None,
+    }
+    bytes.is_empty().then_some(())
+}
+
+/// `google.protobuf.ListValue`.
+fn write_list(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
+    let mut items = Vec::new();
+    while !bytes.is_empty() {
+        let (1, Content::Bytes(item)) = field(&mut bytes)? else {
+            return None;
+        };
+        items.push(item);
+    }
+    write_sequence(json, ['[', ']'], items.into_iter(), |item, json| {
+        write_value(item, json, depth)
+    })
+}
+
+fn write_sequence<T>(
+    json: &mut String,
+    [open, close]: [char; 2],
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(T, &mut String) -> Option<()>,
+) -> Option<()> {
+    json.push(open);
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        write(item, json)?;
+    }
+    json.push(close);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields as a protocol buffer has them: the tag's byte, the length, the content.
+    fn lengthy(tag: u8, content: &[u8]) -> Vec<u8> {
+        [&[tag, content.len() as u8], content].concat()
+    }
+
+    fn entry(name: &str, value: &[u8]) -> Vec<u8> {
+        lengthy(0x0a, &[lengthy(0x0a, name.as_bytes()), lengthy(0x12, value)].concat())
+    }
+
+    #[test]
+    fn every_kind_of_value() {
+        let text = |text: &str| lengthy(0x1a, text.as_bytes());
+        let number = |number: f64| [&[0x11], number.to_le_bytes().as_slice()].concat();
+        let list = lengthy(
+            0x32,
+            &[lengthy(0x0a, &text("a\"b")), lengthy(0x0a, &number(600.0))].concat(),
+        );
+        let object = lengthy(0x2a, &[entry("z", &[0x20, 1]), entry("y", &[0x08, 0])].concat());
+        let bytes = [
+            entry("list", &list),
+            entry("empty", &lengthy(0x2a, b"")),
+            entry("o", &object),
+        ]
+        .concat();
+        let json = r#"{"empty":{},"list":["a\"b",600.0],"o":{"y":null,"z":true}}"#;
+        assert_eq!(String::from_utf8_lossy(&to_json(&bytes)), json);
+    }
+
+    #[test]
+    fn anything_else_stays_as_it_is() {
+        let whole = entry("a", &[0x20, 0]);
+        for bytes in [
+            &b"{\"keys\": []}"[..],
+            b"\n{\n}",
+            b"\n\n\n",
+            b"nonsense",
+            b"\xff\xff",
+            &whole[..whole.len() - 1],
+        ] {
+            assert_eq!(&*to_json(bytes), bytes);
+        }
+        assert_eq!(&*to_json(b""), b"{}");
+        // Deeper than JSON may be; the lengths have up to three bytes.
+        let deep = (0..200).fold(vec![0x08, 0], |value, _| {
+            let item = [vec![0x0a], length(value.len()), value].concat();
+            [vec![0x32], length(item.len()), item].concat()
+        });
+        let whole = [vec![0x0a, 0x03], b"\n\x01a".to_vec(), deep].concat();
+        assert_eq!(&*to_json(&whole), whole);
+    }
+
+    fn length(length: usize) -> Vec<u8> {
+        let byte = (length & 0x7f) as u8;
+        if length < 0x80 {
+            vec![byte]
+        } else {
+            [vec![byte | 0x80], self::length(length >> 7)].concat()
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The gateway of `envoy/docker-compose.yaml`, asked by clients with addresses of their own.
+//! Ignored unless asked for: `make test-compose` sets it up.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod image;
+mod operation;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::gateway::repository;
+use harness::{Request, Version};
+
+/// The networks have addresses of their own, so there can be one project at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A project of docker compose, which is taken down in the end.
+struct Compose {
+    name: String,
+    /// What the gateway reads as `target/gateway`: the policy, for one.
+    gateway_files: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Compose {
+    fn up() -> Self {
+        Self::start(repository().join("target/gateway"), &[])
+    }
+
+    /// `up` with more arguments, such as the services meant.
+    fn start(gateway_files: PathBuf, arguments: &[&str]) -> Self {
+        let compose = Self {
+            name: format!("keyfence-test-{}", std::process::id()),
+            gateway_files,
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        compose.run(&[&["up", "--detach"], arguments].concat());
+        compose
+    }
+
+    /// `docker compose`, or the older docker-compose where there is only that.
+    fn command(&self) -> Command {
+        let has_plugin = Command::new("docker")
+            .args(["compose", "version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        let mut command = if has_plugin {
+            let mut docker = Command::new("docker");
+            docker.arg("compose");
+            docker
+        } else {
+            Command::new("docker-compose")
+        };
+        command
+            .current_dir(repository())
+            .env("GATEWAY_PORT", "0")
+            .env("PROMETHEUS_PORT", "0")
+            .env("GATEWAY_FILES", &self.gateway_files)
+            .args(["--project-name", &self.name, "--file", "envoy/docker-compose.yaml"])
+            .args(["--file", "tests/compose/clients.yaml"]);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command().args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Where a port of a service is published.
+    fn address(&self, service: &str, port: u16) -> SocketAddr {
+        self.run(&["port", service, &port.to_string()]).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.command().args(["logs", "--tail", "40"]).status();
+        }
+        let _ = self.command().args(["down", "--timeout", "1", "--volumes"]).output();
+    }
+}
+
+#[test]
+#[ignore = "takes a Docker engine: make test-compose"]
+#[rustfmt::skip]
+fn clients_on_the_compose_networks() {
+    let compose = Compose::up();
+    let routes = [
+        ("near, IPv4", compose.address("near", 10004), true),
+        ("near, IPv6", compose.address("near", 10006), true),
+        ("far, IPv4", compose.address("far", 10004), false),
+        ("far, IPv6", compose.address("far", 10006), false),
+        ("this machine", compose.address("gateway", 10000), true),
+    ];
+    let get = || Request::get("/v1/hello");
+    let browser = || get().bearer("demo_browser_0123456789");
+    let search = || get().header("X-API-Key", "demo_search_0123456789");
+    // Request, then status and code from an allowed and from another address.
+    let cases = [
+        ("allowed where the address is", browser().header("Origin", "https://app.example.com"), (200, ""), (403, "ip_not_allowed")),
+        ("a subdomain", browser().header("Origin", "https://pr-1.preview.example.com"), (200, ""), (403, "ip_not_allowed")),
+        ("an origin that is denied", browser().header("Origin", "https://evil.example"), (403, "origin_not_allowed"), (403, "ip_not_allowed")),
+        ("a spoofed address", browser().header("Origin", "https://app.example.com").header("X-Forwarded-For", "172.31.253.100"), (200, ""), (403, "ip_not_allowed")),
+        ("a key without networks", search().header("Origin", "https://shop.example.com"), (200, ""), (200, "")),
+        ("its denied origin", search().header("Origin", "https://app.example.com"), (403, "origin_not_allowed"), (403, "origin_not_allowed")),
+        ("a server's key", get().bearer("demo_server_0123456789"), (200, ""), (200, "")),
+        ("a server's key in a browser", get().bearer("demo_server_0123456789").header("Sec-Fetch-Mode", "cors"), (403, "secret_key_in_browser"), (403, "secret_key_in_browser")),
+        ("no key", get(), (401, "missing_api_key"), (401, "missing_api_key")),
+        ("an unknown key", get().bearer("demo_unknown_0123456789"), (401, "invalid_api_key"), (401, "invalid_api_key")),
+        ("a preflight", Request::preflight("/", "https://app.example.com", "POST", ""), (204, ""), (204, "")),
+        ("a denied preflight", Request::preflight("/", "https://evil.example", "POST", ""), (403, "origin_not_allowed"), (403, "origin_not_allowed")),
+    ];
+    for (route, address, allowed) in routes {
+        wait_for(address);
+        for version in Version::BOTH {
+            for (name, request, near, far) in &cases {
+                let response = request.send(version, address).unwrap();
+                let expected = if allowed { near } else { far };
+                assert_eq!((response.status, response.code().as_str()), *expected, "{name} ({route}, {version:?}): {response:?}");
+                assert_eq!(response.header("x-frame-options"), Some("DENY"), "{name} ({route}, {version:?})");
+                if response.status == 200 {
+                    assert!(response.text().contains("\nx-key-id: demo-"), "{name} ({route}, {version:?}): {}", response.text());
+                }
+            }
+        }
+    }
+}
+
+/// Until gateway and upstream answer.
+fn wait_for(address: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let request = Request::get("/").bearer("demo_server_0123456789");
+    while !request
+        .send(Version::Http1, address)
+        .is_ok_and(|response| response.status == 200)
+    {
+        assert!(Instant::now() < deadline, "nothing answers on {address}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}

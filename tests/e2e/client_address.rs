@@ -1,0 +1,121 @@
+//! Where a request comes from, whatever its headers claim.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, Listener, Request, Upstream, Version};
+
+const KEY: &str = "the-key-000000000";
+const ALLOWED: &str = "127.0.0.5";
+const OTHER: &str = "127.0.0.6";
+
+fn policy(client_ip: &str) -> Value {
+    json!({
+        "client_ip": client_ip,
+        "keys": [{"id": "office", "api_key": KEY, "allowed_ips": ["127.0.0.5", "10.1.2.0/24", "2001:db8::/32", "::1"]}],
+    })
+}
+
+#[test]
+#[rustfmt::skip]
+fn by_listener_and_header() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("edge", &policy("peer")))
+        .listener(Listener::new("edge, forwarded", &policy("forwarded")))
+        .listener(Listener::new("careless", &policy("peer")).use_remote_address(false))
+        .listener(Listener::new("one hop", &policy("forwarded")).trusted_hops(1))
+        .listener(Listener::new("one hop, peer", &policy("peer")).trusted_hops(1))
+        .start();
+    // Listener, source address, X-Forwarded-For, allowed.
+    let cases: [(&str, &str, Option<&str>, bool); 33] = [
+        ("edge", ALLOWED, None, true),
+        ("edge", OTHER, None, false),
+        ("edge", OTHER, Some(ALLOWED), false),
+        ("edge", OTHER, Some("10.1.2.3, 127.0.0.5"), false),
+        ("edge", ALLOWED, Some("8.8.8.8"), true),
+        ("edge, forwarded", ALLOWED, None, true),
+        ("edge, forwarded", OTHER, Some(ALLOWED), false),
+        ("edge, forwarded", ALLOWED, Some("8.8.8.8"), true),
+        // Without use_remote_address Envoy takes the address from a header that anyone can write:
+        // such an address is not known, not even where the peer would have been allowed.
+        ("careless", ALLOWED, None, true),
+        ("careless", OTHER, None, false),
+        ("careless", OTHER, Some(ALLOWED), false),
+        ("careless", OTHER, Some("10.1.2.3"), false),
+        ("careless", OTHER, Some("8.8.8.8, 10.1.2.3"), false),
+        ("careless", OTHER, Some("2001:db8::1"), false),
+        ("careless", OTHER, Some("::ffff:10.1.2.3"), false),
+        ("careless", ALLOWED, Some(ALLOWED), false),
+        // An entry that Envoy does not take leaves the peer.
+        ("careless", ALLOWED, Some("10.1.2.3:99"), true),
+        ("careless", OTHER, Some("10.1.2.3:99"), false),
+        ("careless", OTHER, Some("unknown"), false),
+        ("one hop", OTHER, Some("10.1.2.3"), true),
+        ("one hop", OTHER, Some("10.1.3.3"), false),
+        ("one hop", OTHER, Some("8.8.8.8, 10.1.2.3"), true),
+        ("one hop", OTHER, Some("10.1.2.3, 8.8.8.8"), false),
+        ("one hop", OTHER, Some("::ffff:10.1.2.3"), true),
+        ("one hop", OTHER, Some("::ffff:10.1.3.3"), false),
+        ("one hop", OTHER, Some("2001:db8::1"), true),
+        ("one hop", OTHER, Some("2001:db9::1"), false),
+        ("one hop", OTHER, None, false),
+        ("one hop", ALLOWED, None, true),
+        ("one hop", OTHER, Some("010.1.2.3"), false),
+        ("one hop", OTHER, Some("10.1.2.3\u{e9}"), false),
+        ("one hop, peer", OTHER, Some("10.1.2.3"), false),
+        ("one hop, peer", ALLOWED, None, true),
+    ];
+    for version in Version::BOTH {
+        for (listener, from, forwarded, allowed) in cases {
+            let mut request = Request::get("/").bearer(KEY).from(from).header("X-Real-IP", ALLOWED).header("Forwarded", "for=10.1.2.3");
+            if let Some(value) = forwarded {
+                request = request.header("X-Forwarded-For", value);
+            }
+            let response = gateway.send_over(version, listener, &request);
+            let expected = if allowed { (200, "") } else { (403, "ip_not_allowed") };
+            let name = format!("{listener}, from {from}, X-Forwarded-For {forwarded:?}, {version:?}");
+            assert_eq!((response.status, response.code().as_str()), expected, "{name}");
+            assert_eq!(upstream.take().len(), usize::from(allowed), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_log_says_once_what_to_set() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("careless", &policy("peer")).use_remote_address(false))
+        .start();
+    let advice = |gateway: &Gateway| gateway.log().matches("use_remote_address").count();
+    let request = Request::get("/").bearer(KEY).from(ALLOWED);
+    gateway.send("careless", &request);
+    assert_eq!(advice(&gateway), 0, "{}", gateway.log());
+    for _ in 0..5 {
+        gateway.send("careless", &request.clone().header("X-Forwarded-For", "10.1.2.3"));
+    }
+    assert_eq!(advice(&gateway), 1, "{}", gateway.log());
+    assert!(gateway.log().contains("client_ip"), "{}", gateway.log());
+}
+
+#[test]
+fn over_ipv6() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("six", &policy("peer")).bind("::1"))
+        .listener(Listener::new("both", &policy("peer")).bind("::"))
+        .start();
+    for version in Version::BOTH {
+        let request = Request::get("/").bearer(KEY);
+        assert_eq!(gateway.send_over(version, "six", &request).status, 200);
+        // Over a socket for both, an IPv4 client has an IPv4-mapped address.
+        let port = gateway.address("both").port();
+        for (from, status) in [(ALLOWED, 200), (OTHER, 403)] {
+            let to = ([127, 0, 0, 1], port).into();
+            assert_eq!(
+                request.clone().from(from).send(version, to).unwrap().status,
+                status,
+                "{from}"
+            );
+        }
+    }
+}

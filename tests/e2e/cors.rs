@@ -1,0 +1,176 @@
+//! CORS on every response, whoever made it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::harness::{Gateway, Listener, Request, Response, Upstream, Version};
+
+/// The names in `Vary`, in lower case. None may come twice.
+fn vary(response: &Response) -> BTreeSet<String> {
+    let names: Vec<String> = response
+        .all("vary")
+        .iter()
+        .flat_map(|line| line.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let set: BTreeSet<String> = names.iter().cloned().collect();
+    assert_eq!(set.len(), names.len(), "Vary names one header twice: {response:?}");
+    set
+}
+
+fn cors_headers(response: &Response) -> BTreeSet<String> {
+    response
+        .headers
+        .iter()
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .filter(|name| name.starts_with("access-control-"))
+        .collect()
+}
+
+/// `Some((origin, with credentials))`, or no `Access-Control-*` at all.
+fn assert_cors(response: &Response, expected: Option<(&str, bool)>, name: &str) {
+    let Some((origin, credentials)) = expected else {
+        assert_eq!(cors_headers(response), BTreeSet::new(), "{name}: {response:?}");
+        return;
+    };
+    let got = |name| response.header(name);
+    assert_eq!(got("access-control-allow-origin"), Some(origin), "{name}");
+    assert_eq!(
+        got("access-control-allow-credentials"),
+        credentials.then_some("true"),
+        "{name}"
+    );
+    let exposed = "X-Request-Id, X-RateLimit-Remaining, X-RateLimit-Reset";
+    assert_eq!(got("access-control-expose-headers"), Some(exposed), "{name}");
+    let others = [
+        "access-control-allow-methods",
+        "access-control-allow-headers",
+        "access-control-max-age",
+    ];
+    assert!(!others.iter().any(|other| got(other).is_some()), "{name}: {response:?}");
+}
+
+#[test]
+#[rustfmt::skip]
+fn by_key_and_origin() {
+    let upstream = Upstream::start();
+    let policy = json!({"keys": [
+        {"id": "sites", "api_key": "sites-key-000000", "allowed_origins": ["https://yourapp.com", "https://*.yourapp.com"]},
+        {"id": "cors-only", "api_key": "cors-only-key-00", "allowed_origins": ["https://other.com"], "origin_check": "cors_only"},
+        {"id": "star", "api_key": "star-key-0000000", "allowed_origins": ["*", "https://special.com"], "origin_check": "if_present"},
+        {"id": "star-null", "api_key": "star-null-key-00", "allowed_origins": ["*", "null"]},
+        {"id": "open", "api_key": "key-without-a-list"},
+        {"id": "far", "api_key": "key-of-far-away-", "allowed_origins": ["https://yourapp.com"], "allowed_ips": ["10.0.0.0/8"]},
+        {"id": "off", "api_key": "key-switched-off", "allowed_origins": ["https://off.com"], "enabled": false},
+    ]});
+    let gateway = Gateway::in_front_of(&upstream).listener(Listener::new("main", &policy)).start();
+    let sent = |key: &str, origin: &str| Request::get("/").bearer(key).header("Origin", origin);
+    let cases: [(&str, Request, u16, Option<(&str, bool)>); 17] = [
+        ("exact", sent("sites-key-000000", "https://yourapp.com"), 200, Some(("https://yourapp.com", true))),
+        ("subdomain", sent("sites-key-000000", "https://a.yourapp.com"), 200, Some(("https://a.yourapp.com", true))),
+        ("unmatched", sent("sites-key-000000", "https://evil.com"), 403, None),
+        ("another key's origin", sent("sites-key-000000", "https://other.com"), 403, None),
+        ("no origin", Request::get("/").bearer("sites-key-000000"), 403, None),
+        ("plain CORS, matched", sent("cors-only-key-00", "https://other.com"), 200, Some(("https://other.com", true))),
+        ("plain CORS, unmatched: served, and withheld by the browser", sent("cors-only-key-00", "https://evil.com"), 200, None),
+        ("only * matches", sent("star-key-0000000", "https://anything.com"), 200, Some(("*", false))),
+        ("the more specific match wins", sent("star-key-0000000", "https://special.com"), 200, Some(("https://special.com", true))),
+        ("null has no credentials", sent("star-null-key-00", "null"), 200, Some(("null", false))),
+        ("* and no origin", Request::get("/").bearer("star-key-0000000"), 200, None),
+        ("a key with no list", sent("key-without-a-list", "https://yourapp.com"), 200, None),
+        ("address denied, origin allowed: the page can read why", sent("key-of-far-away-", "https://yourapp.com"), 403, Some(("https://yourapp.com", true))),
+        ("address denied, origin too", sent("key-of-far-away-", "https://evil.com"), 403, None),
+        ("disabled key: its own list", sent("key-switched-off", "https://off.com"), 401, Some(("https://off.com", true))),
+        ("unknown key: the union", sent("key-of-nobody-00", "https://other.com"), 401, Some(("https://other.com", true))),
+        ("no key: the union", Request::get("/").header("Origin", "https://a.yourapp.com"), 401, Some(("https://a.yourapp.com", true))),
+    ];
+    for version in Version::BOTH {
+        for (name, request, status, expected) in &cases {
+            let response = gateway.send_over(version, "main", request);
+            assert_eq!(response.status, *status, "{name}: {response:?}");
+            assert_cors(&response, *expected, name);
+            assert!(vary(&response).contains("origin"), "{name}: {response:?}");
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn on_responses_of_every_maker() {
+    let upstream = Upstream::start();
+    let policy = json!({"keys": [{
+        "id": "sites", "api_key": "sites-key-000000", "allowed_origins": ["https://yourapp.com"], "origin_check": "cors_only",
+    }]});
+    let gateway = Gateway::in_front_of(&upstream).listener(Listener::new("main", &policy)).start();
+    let own = [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Origin", "https://evil.com"),
+        ("access-control-allow-credentials", "true"),
+        ("Access-Control-Allow-Methods", "TRACE"),
+        ("Access-Control-Allow-Headers", "*"),
+        ("Access-Control-Expose-Headers", "X-Internal"),
+        ("Access-Control-Max-Age", "1"),
+        ("Access-Control-Allow-Private-Network", "true"),
+    ];
+    upstream.answer("/own-cors", &own);
+    for (path, status) in [("/", 200), ("/own-cors", 200), ("/redirect", 301), ("/direct", 200), ("/dead", 503)] {
+        for version in Version::BOTH {
+            let request = Request::get(path).bearer("sites-key-000000");
+            let allowed = gateway.send_over(version, "main", &request.clone().header("Origin", "https://yourapp.com"));
+            assert_eq!(allowed.status, status, "{path}");
+            assert_cors(&allowed, Some(("https://yourapp.com", true)), path);
+            assert_eq!(vary(&allowed), BTreeSet::from(["origin".to_owned()]), "{path}");
+            for request in [request.clone().header("Origin", "https://evil.com"), request] {
+                let other = gateway.send_over(version, "main", &request);
+                assert_eq!(other.status, status, "{path}");
+                assert_cors(&other, None, path);
+                assert_eq!(vary(&other), BTreeSet::from(["origin".to_owned()]), "{path}");
+            }
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn vary_is_added_to() {
+    let upstream = Upstream::start();
+    let key = "the-key-000000000";
+    let policy = |sources, origins: &[&str]| json!({
+        "key_sources": sources,
+        "keys": [{"id": "it", "api_key": key, "allowed_origins": origins, "origin_check": "cors_only"}],
+    });
+    let bearer = json!([{"header": "Authorization", "scheme": "Bearer"}]);
+    let header = json!([{"header": "X-API-Key"}, {"header": "Authorization", "scheme": "Bearer"}]);
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("bearer", &policy(bearer.clone(), &["https://yourapp.com"])))
+        .listener(Listener::new("header", &policy(header, &["https://yourapp.com"])))
+        .listener(Listener::new("star", &policy(bearer.clone(), &["*"])))
+        .listener(Listener::new("no-list", &policy(bearer, &[])))
+        .start();
+    let cases: [(&str, &str, &[(&str, &str)], &[&str]); 13] = [
+        ("none before", "bearer", &[], &["origin"]),
+        ("another before", "bearer", &[("Vary", "Accept-Encoding")], &["accept-encoding", "origin"]),
+        ("two lines before", "bearer", &[("Vary", "Accept"), ("vary", "Accept-Encoding")], &["accept", "accept-encoding", "origin"]),
+        ("it is there", "bearer", &[("Vary", "Origin")], &["origin"]),
+        ("it is there in lower case", "bearer", &[("Vary", "accept, origin")], &["accept", "origin"]),
+        ("it is there on the second line", "bearer", &[("Vary", "accept"), ("Vary", "ORIGIN")], &["accept", "origin"]),
+        ("a name that contains it", "bearer", &[("Vary", "X-Origin")], &["x-origin", "origin"]),
+        ("everything", "bearer", &[("Vary", "*")], &["*"]),
+        ("a key header", "header", &[], &["origin", "x-api-key"]),
+        ("a key header that is there", "header", &[("Vary", "x-api-key, Accept")], &["x-api-key", "accept", "origin"]),
+        ("only a star", "star", &[], &[]),
+        ("only a star, and the upstream's", "star", &[("Vary", "Accept")], &["accept"]),
+        ("no list", "no-list", &[("Vary", "Accept")], &["accept"]),
+    ];
+    for version in Version::BOTH {
+        for (name, listener, headers, expected) in cases {
+            upstream.answer("/", headers);
+            let request = Request::get("/").bearer(key);
+            let response = gateway.send_over(version, listener, &request);
+            assert_eq!(response.status, 200, "{name}");
+            let expected = expected.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(vary(&response), expected, "{name}");
+        }
+    }
+}

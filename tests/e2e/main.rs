@@ -1,0 +1,32 @@
+//! The filter in a real Envoy, held to the specification table by table.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+#![allow(clippy::type_complexity, reason = "the type of a table is its columns")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod client_address;
+mod configuration;
+mod cors;
+mod decision;
+mod demo;
+mod errors;
+mod explain;
+mod failure;
+mod hostile_input;
+mod identity;
+mod manifests;
+mod monitoring;
+mod observability;
+mod preflight;
+mod render;
+mod security_headers;
+mod without_filter;

@@ -1,0 +1,390 @@
+//! The Envoy process.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::{Request, Response, Version};
+use super::listener::Listener;
+use super::upstream::Upstream;
+
+/// A V8 start on a busy machine included.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running Envoy.
+pub struct Gateway {
+    process: Process,
+    directory: TempDir,
+    wasm: PathBuf,
+    listeners: HashMap<String, Listener>,
+    addresses: HashMap<String, SocketAddr>,
+    admin: SocketAddr,
+    crash_expected: bool,
+}
+
+/// A gateway to be.
+pub struct Setup {
+    upstream: SocketAddr,
+    listeners: Vec<Listener>,
+    workers: u32,
+    wasm: Option<PathBuf>,
+    amend: Vec<Amendment>,
+    crash_expected: bool,
+}
+
+type Amendment = Box<dyn FnOnce(&mut Value)>;
+
+impl Gateway {
+    /// A gateway with one worker, to be set up and started.
+    pub fn in_front_of(upstream: &Upstream) -> Setup {
+        Setup {
+            upstream: upstream.address(),
+            listeners: Vec::new(),
+            workers: 1,
+            wasm: None,
+            amend: Vec::new(),
+            crash_expected: false,
+        }
+    }
+
+    /// An Envoy with a configuration of the test's own, for example one that is shipped. It takes
+    /// an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
+    /// repository.
+    pub fn from_yaml(configuration: &str) -> Self {
+        Self::try_from_yaml(configuration).unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
+    }
+
+    /// The log of an Envoy that did not start is the error.
+    pub fn try_from_yaml(configuration: &str) -> Result<Self, String> {
+        Self::launch(TempDir::new().unwrap(), "envoy.yaml", configuration, 1)
+    }
+
+    fn launch(directory: TempDir, file: &str, configuration: &str, workers: u32) -> Result<Self, String> {
+        let path = directory.path().join(file);
+        fs::write(&path, configuration).unwrap();
+        let admin_path = directory.path().join("admin-address");
+        let log_path = directory.path().join("envoy.log");
+        let log = File::create(&log_path).unwrap();
+        let mut command = Command::new(envoy_binary());
+        command
+            .args(["--disable-hot-restart", "--file-flush-interval-msec", "100"])
+            .args([
+                "--log-level",
+                "info",
+                "--component-log-level",
+                "main:warning,config:warning",
+            ])
+            .args(["--concurrency", &workers.to_string()])
+            .arg("--config-path")
+            .arg(path)
+            .arg("--admin-address-path")
+            .arg(&admin_path)
+            .current_dir(repository())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut process = Process::spawn(command);
+        let Some(admin) = process.wait_until_ready(&admin_path) else {
+            return Err(read_lossy(&log_path));
+        };
+        Ok(Self {
+            process,
+            directory,
+            wasm: PathBuf::new(),
+            listeners: HashMap::new(),
+            addresses: listener_addresses(admin),
+            admin,
+            crash_expected: false,
+        })
+    }
+
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses[listener]
+    }
+
+    /// Sends over HTTP/1.1.
+    pub fn send(&self, listener: &str, request: &Request) -> Response {
+        self.send_over(Version::Http1, listener, request)
+    }
+
+    pub fn send_over(&self, version: Version, listener: &str, request: &Request) -> Response {
+        request
+            .send(version, self.address(listener))
+            .unwrap_or_else(|error| panic!("{error}: {version:?} to {listener}: {request:?}"))
+    }
+
+    /// Replaces the policy of an [`Listener::updatable`] listener. Envoy takes it up, or refuses
+    /// it, a little later: see [`Gateway::wait_for`].
+    pub fn update(&mut self, listener: &str, policy: &Value) {
+        let updated = self.listeners[listener].clone().with_policy(&policy.to_string());
+        updated.write_resource(&self.wasm, self.directory.path());
+        self.listeners.insert(listener.to_owned(), updated);
+    }
+
+    /// Asks again and again until `condition` holds; fails the test when it does not in 10 s.
+    pub fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What Envoy and the filter logged.
+    pub fn log(&self) -> String {
+        read_lossy(&self.directory.path().join("envoy.log"))
+    }
+
+    /// The JSON access log of all listeners (fields: `listener.rs`); lines come within 0.1 s.
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = read_lossy(&self.directory.path().join("access.log"));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// `GET` from the admin interface: `/stats`, `/stats/prometheus`, `/config_dump`, `/memory`.
+    pub fn admin(&self, path: &str) -> String {
+        admin_get(self.admin, path).unwrap()
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Where a test may put files for this Envoy; gone with the gateway.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        if self.crash_expected {
+            return Vec::new();
+        }
+        self.log()
+            .lines()
+            // A policy that is refused is "critical" to Envoy, but nothing that breaks.
+            .filter(|line| !line.contains("failed to load"))
+            .filter(|line| {
+                ["panicked", "[critical]", "RuntimeError", "Function: proxy_on"]
+                    .iter()
+                    .any(|sign| line.contains(sign))
+            })
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("The end of Envoy's log:\n{}", tail(&self.log()));
+            return;
+        }
+        let complaints = self.complaints();
+        assert!(complaints.is_empty(), "in Envoy's log: {complaints:#?}");
+        if let Ok(Some(status)) = self.process.0.try_wait() {
+            panic!("Envoy ended by itself ({status}):\n{}", tail(&self.log()));
+        }
+    }
+}
+
+impl Setup {
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Another build of the filter.
+    pub fn wasm(mut self, path: impl Into<PathBuf>) -> Self {
+        self.wasm = Some(path.into());
+        self
+    }
+
+    /// Changes the bootstrap configuration just before Envoy gets it: more listeners, filters,
+    /// clusters, `stats_tags`.
+    pub fn amend(mut self, change: impl FnOnce(&mut Value) + 'static) -> Self {
+        self.amend.push(Box::new(change));
+        self
+    }
+
+    /// The log will show a panic, and may.
+    pub fn crash_expected(mut self) -> Self {
+        self.crash_expected = true;
+        self
+    }
+
+    pub fn start(self) -> Gateway {
+        self.try_start()
+            .unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
+    }
+
+    /// The log of an Envoy that did not start is the error.
+    pub fn try_start(self) -> Result<Gateway, String> {
+        let directory = TempDir::new().unwrap();
+        let wasm = self.wasm.unwrap_or_else(|| built_filter().to_owned());
+        for listener in self.listeners.iter().filter(|listener| listener.updatable) {
+            listener.write_resource(&wasm, directory.path());
+        }
+        let listeners: Vec<Value> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.to_json(&wasm, directory.path()))
+            .collect();
+        let mut bootstrap = json!({
+            "node": {"id": "test", "cluster": "keyfence"},
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "static_resources": {
+                "listeners": listeners,
+                "clusters": [cluster("upstream", self.upstream), cluster("dead", "127.0.0.1:1".parse().unwrap())],
+            },
+        });
+        for amend in self.amend {
+            amend(&mut bootstrap);
+        }
+        let mut gateway = Gateway::launch(directory, "envoy.json", &bootstrap.to_string(), self.workers)?;
+        gateway.wasm = wasm;
+        gateway.listeners = self
+            .listeners
+            .into_iter()
+            .map(|listener| (listener.name.clone(), listener))
+            .collect();
+        gateway.crash_expected = self.crash_expected;
+        Ok(gateway)
+    }
+}
+
+/// Ends with its owner, and on Linux also with this process should that be killed.
+pub struct Process(pub Child);
+
+impl Process {
+    pub fn spawn(mut command: Command) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::process::CommandExt;
+            // SAFETY: prctl is async-signal-safe, and touches no memory of the parent.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    Ok(())
+                });
+            }
+        }
+        // The death signal comes when the thread ends that started the process, so that one stays.
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = sender.send(command.spawn());
+            loop {
+                thread::park();
+            }
+        });
+        Self(receiver.recv().unwrap().unwrap())
+    }
+
+    /// The admin interface's address, once Envoy serves; none where it ended or took too long.
+    fn wait_until_ready(&mut self, admin_path: &Path) -> Option<SocketAddr> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self.0.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            if let Ok(admin) = read_lossy(admin_path).trim().parse()
+                && admin_get(admin, "/ready").is_ok_and(|text| text.trim() == "LIVE")
+            {
+                return Some(admin);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn listener_addresses(admin: SocketAddr) -> HashMap<String, SocketAddr> {
+    let listeners: Value = serde_json::from_str(&admin_get(admin, "/listeners?format=json").unwrap()).unwrap();
+    let statuses = listeners["listener_statuses"].as_array().unwrap();
+    statuses
+        .iter()
+        .map(|status| {
+            let address = &status["local_address"]["socket_address"];
+            let ip: IpAddr = address["address"].as_str().unwrap().parse().unwrap();
+            let port = address["port_value"].as_u64().unwrap().try_into().unwrap();
+            (status["name"].as_str().unwrap().to_owned(), SocketAddr::new(ip, port))
+        })
+        .collect()
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {
+            "socket_address": {"address": address.ip(), "port_value": address.port()},
+        }}}]}]},
+    })
+}
+
+/// The Envoy that `make` would use.
+pub fn envoy_binary() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let fetch = repository().join("envoy/fetch");
+        let output = Command::new(fetch).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "there is no Envoy to test with");
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    })
+}
+
+/// The filter as the sources stand: a stale file would test yesterday's code.
+pub fn built_filter() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--release", "--lib", "--target", "wasm32-wasip1"])
+            .current_dir(repository())
+            .status()
+            .unwrap();
+        assert!(status.success(), "the filter does not build");
+        repository().join("target/wasm32-wasip1/release/keyfence.wasm")
+    })
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn admin_get(address: SocketAddr, path: &str) -> io::Result<String> {
+    Request::get(path)
+        .send(Version::Http1, address)
+        .map(|response| response.text())
+}
+
+fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}

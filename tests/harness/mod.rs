@@ -1,0 +1,48 @@
+//! A real Envoy with the built filter, an upstream that keeps what reaches it, and clients that
+//! send bytes as they are told. For every integration test:
+//!
+//! ```ignore
+//! #[path = "../harness/mod.rs"]
+//! mod harness;
+//!
+//! let upstream = Upstream::start();
+//! let gateway = Gateway::in_front_of(&upstream)
+//!     .listener(Listener::new("main", &json!({"keys": []})))
+//!     .listener(Listener::new("behind-a-proxy", &policy).trusted_hops(1))
+//!     .start();
+//! let request = Request::get("/v1").header("Origin", "https://yourapp.com").from("127.0.0.5");
+//! let response = gateway.send("main", &request);
+//! assert_eq!(response.status, 401);
+//! assert_eq!(upstream.take().len(), 0);
+//! ```
+//!
+//! - [`gateway`]: the process, its ports, its logs, its admin interface, new policies for it.
+//! - [`listener`]: one HTTP listener with one policy; every listener also has the paths
+//!   `/redirect`, `/direct` and `/dead`, which Envoy answers itself.
+//! - [`upstream`]: records requests byte for byte; a test may set its answers.
+//! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes.
+//! - [`command_line`]: `keyfence` itself.
+//!
+//! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
+//! log is then searched for panics, and shown where the test failed.
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+pub mod client;
+pub mod command_line;
+pub mod gateway;
+pub mod listener;
+pub mod upstream;
+
+pub use client::{Request, Response, Version};
+pub use gateway::Gateway;
+pub use listener::Listener;
+pub use upstream::Upstream;
