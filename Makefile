@@ -24,14 +24,11 @@ wasm:
 	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || rustup target add $(TARGET)
 	cargo build --release --lib --target $(TARGET)
 
-# Puts the policy in force at once in a running gateway. It is moved into place, for that is what
-# Envoy watches for.
+# Puts the policy in force at once in a running gateway. One with errors is refused here already.
 .PHONY: reload
 reload:
 	@mkdir -p target/gateway
-	@python3 -c 'import json, sys; print(open("envoy/filter.json").read().replace("POLICY", json.dumps(open(sys.argv[1]).read())))' \
-		$(POLICY) >target/gateway/filter.json.new
-	@mv target/gateway/filter.json.new target/gateway/filter.json
+	cargo run --quiet --bin keyfence -- render ecds $(POLICY) --output target/gateway/filter.json
 
 # Downloads the pinned Envoy, unless there is one; prints where it is.
 .PHONY: envoy

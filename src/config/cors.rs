@@ -8,6 +8,11 @@ use super::token::{HeaderName, Method};
 
 /// The lists are sent whole and in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = super::schema::of_cors)
+)]
 pub struct Cors {
     /// `Access-Control-Allow-Methods`.
     pub allow_methods: Vec<Method>,

@@ -11,7 +11,7 @@ use super::read::{Read, wrong_type};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentSecurityPolicy(pub String);
 
-const DIRECTIVES: [&str; 30] = [
+pub(super) const DIRECTIVES: [&str; 30] = [
     "default-src",
     "script-src",
     "script-src-elem",

@@ -12,7 +12,7 @@ use super::key::{Access, Enforcement, Key, read_access, read_key};
 use super::key_source::{KeySource, read_key_sources};
 use super::node::{Name, Node};
 use super::place::Place;
-use super::read::{Fields, Read, choice, wrong_type};
+use super::read::{Fields, Read, choice, wrong_type_unshown};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
 use super::timestamp::Timestamp;
@@ -20,12 +20,21 @@ use super::token::HeaderName;
 
 /// Everything but the keys. Each field has its default where the operator left it out.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = super::schema::of_config)
+)]
 pub struct Config<'a> {
     /// Not empty, and no two alike.
     pub key_sources: Vec<KeySource>,
-    /// The policy for requests without a key; `None`: they are refused.
+    /// The policy for requests without a key; left out: they are refused.
     pub anonymous: Option<Access<'a>>,
     /// By name.
+    #[cfg_attr(
+        not(target_family = "wasm"),
+        schemars(with = "std::collections::BTreeMap<String, Vec<super::scope::Rule>>")
+    )]
     pub scopes: Vec<Scope>,
     /// What CORS headers say.
     pub cors: Cors,
@@ -33,7 +42,7 @@ pub struct Config<'a> {
     pub security_headers: SecurityHeaders,
     /// Which addresses of Envoy's are believed.
     pub client_ip: ClientIp,
-    /// The header that names the key to the upstream; `None`: none does.
+    /// The header that names the key to the upstream; null: none does.
     pub identity_header: Option<IdentityHeader>,
     /// Whether the upstream sees the key itself.
     pub forward_api_key: bool,
@@ -45,10 +54,15 @@ pub struct Config<'a> {
 
 /// Which client addresses count as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
 pub enum ClientIp {
-    /// Those of the connection, or of the PROXY protocol.
+    /// Addresses of the connection, or of the PROXY protocol.
     Peer,
-    /// Those that Envoy took from `X-Forwarded-For`, too.
+    /// Addresses that Envoy took from `X-Forwarded-For`, too.
     Forwarded,
 }
 
@@ -222,7 +236,7 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
     }
 
     fn other(self, node: Node<'a>) -> Self::Value {
-        wrong_type(&node, "an object", &Place::ROOT, self.0)
+        wrong_type_unshown(&node, "an object", &Place::ROOT, self.0)
     }
 }
 
@@ -285,7 +299,7 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
     }
 
     fn other(self, node: Node<'a>) {
-        let _: Option<()> = wrong_type(&node, "a list", &Place::ROOT.field("keys"), self.findings);
+        let _: Option<()> = wrong_type_unshown(&node, "a list", &Place::ROOT.field("keys"), self.findings);
     }
 }
 

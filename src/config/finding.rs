@@ -394,7 +394,10 @@ pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
                 candidate,
             )
         })
-        .filter(|&(distance, candidate)| distance <= 1 + candidate.len() / 4)
+        .filter(|&(distance, candidate)| {
+            let is_begun = folded.len() >= 4 && candidate.starts_with(&folded);
+            is_begun || distance <= 1 + candidate.len() / 4
+        })
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }

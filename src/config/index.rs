@@ -1,6 +1,7 @@
 //! Entries of `indexes`: a name, or the beginning of names.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::finding::{Findings, Problem};
 use super::node::Node;
@@ -28,6 +29,13 @@ impl<'a> IndexPattern<'a> {
             .bytes()
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'*' | b'/' | b'%' | b'?' | b'#' | b';' | b'\\'));
         (fits && (is_prefix || !name.is_empty())).then_some(IndexPattern { name, is_prefix })
+    }
+}
+
+/// As it was written.
+impl fmt::Display for IndexPattern<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, if self.is_prefix { "*" } else { "" })
     }
 }
 

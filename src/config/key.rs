@@ -9,15 +9,24 @@ use super::network::Network;
 use super::node::Node;
 use super::origin::OriginPattern;
 use super::place::Place;
-use super::read::{Fields, Read, choice, whole_number, wrong_type};
+use super::read::{Fields, Read, choice, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
 
 /// One entry of `keys`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = super::schema::of_key)
+)]
 pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
     /// Each is valid, so that a key can be rotated. Not empty.
+    #[cfg_attr(
+        not(target_family = "wasm"),
+        schemars(rename = "api_key", with = "super::schema::ApiKeys")
+    )]
     pub api_keys: Vec<ApiKey>,
     /// Where the key may be seen.
     pub kind: Kind,
@@ -26,11 +35,17 @@ pub struct Key<'a> {
     /// The key is refused from then on, if any.
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
+    #[cfg_attr(not(target_family = "wasm"), schemars(flatten))]
     pub access: Access<'a>,
 }
 
 /// What `anonymous` and every key have in common.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = super::schema::of_access)
+)]
 pub struct Access<'a> {
     /// `false` switches it off without taking it out.
     pub enabled: bool,
@@ -40,18 +55,23 @@ pub struct Access<'a> {
     pub origin_check: OriginCheck,
     /// Empty: the address is not checked.
     pub allowed_ips: Vec<Network>,
-    /// Names of scopes; `None`: any method and path.
+    /// Names of scopes; left out: any method and path.
     pub scopes: Option<Vec<Cow<'a, str>>>,
-    /// `None`: any index.
+    /// Left out: any index.
     pub indexes: Option<Vec<IndexPattern<'a>>>,
-    /// Requests in any 60 seconds, from 1; `None`: no limit.
+    /// Requests in any 60 seconds, from 1; left out: no limit.
     pub rate_limit_per_minute: Option<u32>,
-    /// `None`: what the whole policy says.
+    /// Left out: what the whole policy says.
     pub enforcement: Option<Enforcement>,
 }
 
 /// Whether a key is made to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
 pub enum Kind {
     /// It stands in browser code.
     Publishable,
@@ -61,6 +81,11 @@ pub enum Kind {
 
 /// How `allowed_origins` is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
 pub enum OriginCheck {
     /// A request without a listed origin is refused.
     Required,
@@ -72,8 +97,13 @@ pub enum OriginCheck {
 
 /// Whether the policy's verdicts take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
 pub enum Enforcement {
-    /// They do.
+    /// They take effect.
     Enforce,
     /// They are counted and logged only.
     Report,
@@ -153,13 +183,13 @@ impl<'a> Read<'a> for Timestamp {
     }
 }
 
-/// A raw key's length is shown in place of the key.
+/// A raw key's length is shown in place of the key. One of digits only, without quotes, is a number and is not shown either.
 impl<'a> Read<'a> for ApiKey {
     fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
         /// Under this many bytes a raw key is worth a warning.
         const SHORT: usize = 16;
         let Node::Text(text) = node else {
-            return wrong_type(&node, "a string", place, findings);
+            return wrong_type_unshown(&node, "a string", place, findings);
         };
         let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
         let key = match ApiKey::parse(&text) {
@@ -188,7 +218,7 @@ fn read_api_keys(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> 
         }
         Node::List(_) => Vec::read(node, place, findings).unwrap_or_default(),
         Node::Text(_) => ApiKey::read(node, place, findings).into_iter().collect(),
-        other => wrong_type(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
+        other => wrong_type_unshown(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
     }
 }
 

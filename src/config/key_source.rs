@@ -1,6 +1,7 @@
 //! `key_sources`: where a request carries its key.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::finding::{Findings, Problem};
 use super::node::Node;
@@ -39,6 +40,17 @@ impl KeySource {
             header: HeaderName("Authorization".into()),
             scheme: "Bearer".into(),
         }]
+    }
+}
+
+/// As people write it: `Authorization: Bearer`, `X-API-Key`, `?api_key`.
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Header(header) => f.write_str(&header.0),
+            KeySource::Scheme { header, scheme } => write!(f, "{}: {scheme}", header.0),
+            KeySource::Query(name) => write!(f, "?{name}"),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub mod origin;
 pub mod place;
 mod punycode;
 mod read;
+#[cfg(not(target_family = "wasm"))]
+pub mod schema;
 pub mod scope;
 pub mod security_headers;
 pub mod timestamp;

@@ -19,6 +19,18 @@ pub fn wrong_type<T>(node: &Node<'_>, expected: &'static str, place: &Place<'_>,
     None
 }
 
+/// Notes that `node` has the wrong type, where it may be an API key.
+pub fn wrong_type_unshown<T>(
+    node: &Node<'_>,
+    expected: &'static str,
+    place: &Place<'_>,
+    findings: &mut Findings,
+) -> Option<T> {
+    let found = node.type_name();
+    findings.add_bare(place, Problem::WrongType { expected, found });
+    None
+}
+
 impl<'a> Read<'a> for bool {
     fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
         match node {
@@ -107,7 +119,7 @@ impl<'a, 'p> Fields<'a, 'p> {
                 place,
                 known: Vec::new(),
             }),
-            other => wrong_type(&other, "an object", place, findings),
+            other => wrong_type_unshown(&other, "an object", place, findings),
         }
     }
 
@@ -138,13 +150,13 @@ impl<'a, 'p> Fields<'a, 'p> {
         node
     }
 
-    /// Notes every member that nobody took.
+    /// Notes every member that nobody took. Its value is not shown: under a misspelt name it may be an API key.
     pub fn finish(self, findings: &mut Findings) {
-        for (name, node) in self.members {
+        for (name, _) in self.members {
             let problem = Problem::UnknownField {
                 nearest: nearest(&name, self.known.iter().copied()),
             };
-            findings.add(&self.place.field(&name), &node, problem);
+            findings.add_bare(&self.place.field(&name), problem);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `scopes`: rules of methods and paths that keys are given by name.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::finding::{Findings, Problem};
 use super::node::Node;
@@ -19,8 +20,14 @@ pub struct Scope {
 
 /// Methods on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields)
+)]
 pub struct Rule {
     /// Not empty. `*` is any method.
+    #[cfg_attr(not(target_family = "wasm"), schemars(extend("minItems" = 1)))]
     pub methods: Vec<Method>,
     /// What the path must be like.
     pub path: PathPattern,
@@ -101,6 +108,21 @@ fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, &'static str> {
         return Err("requests with %2F, %5C, %2E, %00, \\ or ; in their path are refused, so it would never match");
     }
     Ok(Segment::Literal(segment.to_owned()))
+}
+
+/// As it was written.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            f.write_str("/")?;
+            f.write_str(match segment {
+                Segment::Literal(text) => text,
+                Segment::Any => "*",
+                Segment::Index => "{index}",
+            })?;
+        }
+        f.write_str(if self.open_ended { "/**" } else { "" })
+    }
 }
 
 impl<'a> Read<'a> for PathPattern {

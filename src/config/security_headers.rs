@@ -29,6 +29,11 @@ pub struct SecurityHeader {
 
 /// What becomes of the upstream's own header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
 pub enum SetMode {
     /// It is replaced.
     Overwrite,
@@ -36,7 +41,7 @@ pub enum SetMode {
     IfAbsent,
 }
 
-const PRESETS: [&str; 4] = ["default", "owasp", "api", "none"];
+pub(super) const PRESETS: [&str; 4] = ["default", "owasp", "api", "none"];
 
 const DEFAULT: &[(&str, &str)] = &[
     (

@@ -66,13 +66,37 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_TO_EPOCH: i64 = 719_468;
+
 /// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day comes last.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
-    const DAYS_TO_EPOCH: i64 = 719_468;
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month_from_march + 2) / 5 + day - 1 - DAYS_TO_EPOCH
+}
+
+/// Year, month and day of a day since 1970-01-01.
+fn calendar_date(day: i64) -> (i64, i64, i64) {
+    let day = day + DAYS_TO_EPOCH;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month_from_march = (5 * day + 2) / 153;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = 400 * era + year + i64::from(month <= 2);
+    (year, month, day - (153 * month_from_march + 2) / 5 + 1)
+}
+
+/// As in `2026-01-01T00:00:00Z`.
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (year, month, day) = calendar_date(self.0.div_euclid(86_400));
+        let time = self.0.rem_euclid(86_400);
+        let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +134,16 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).map(|t| t.0), seconds, "{text}");
         }
+    }
+
+    #[test]
+    fn every_day_reads_back() {
+        let first = Timestamp::parse("0000-01-01T00:00:00Z").unwrap().0 / 86_400;
+        let last = Timestamp::parse("9999-12-31T00:00:00Z").unwrap().0 / 86_400;
+        for day in first..=last {
+            let timestamp = Timestamp(day * 86_400 + 3_723);
+            assert_eq!(Timestamp::parse(&timestamp.to_string()), Some(timestamp), "{timestamp}");
+        }
+        assert_eq!(Timestamp(1_767_225_599).to_string(), "2025-12-31T23:59:59Z");
     }
 }

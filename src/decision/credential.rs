@@ -29,6 +29,8 @@ enum Value<'r> {
     Plain(&'r [u8]),
     /// `application/x-www-form-urlencoded`.
     Encoded(&'r [u8]),
+    /// Nobody has the key at hand, only its digest.
+    Digest(KeyDigest),
 }
 
 impl<'r> Credential<'r> {
@@ -154,9 +156,18 @@ fn hex(digits: &[u8; 2]) -> Option<u8> {
 }
 
 impl Carried<'_> {
+    /// In the same place, the key with this digest: to try a policy without the key itself.
+    pub fn with_digest(self, digest: KeyDigest) -> Self {
+        Carried {
+            value: Value::Digest(digest),
+            ..self
+        }
+    }
+
     /// The key's SHA-256; `None` for what cannot be a key: longer than 512 bytes, or no text.
     pub fn digest(&self) -> Option<KeyDigest> {
         match self.value {
+            Value::Digest(digest) => Some(digest),
             Value::Plain(key) => digest_of(key),
             Value::Encoded(encoded) => {
                 let mut key = [0; MAX_LENGTH];

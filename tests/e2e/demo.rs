@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::Gateway;
+use crate::harness::command_line::printed;
 use crate::harness::gateway::{built_filter, repository};
 
 fn shipped(file: &str) -> String {
@@ -17,8 +17,17 @@ fn shipped(file: &str) -> String {
 fn each_printed_line_answers_as_its_comment_says() {
     built_filter();
     let rendered = TempDir::new().unwrap();
-    let filter = shipped("filter.json").replace("POLICY", &Value::from(shipped("policy.json")).to_string());
-    fs::write(rendered.path().join("filter.json"), filter).unwrap();
+    let filter = rendered.path().join("filter.json");
+    printed(
+        &[
+            "render",
+            "ecds",
+            "envoy/policy.json",
+            "--output",
+            filter.to_str().unwrap(),
+        ],
+        "",
+    );
 
     let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
     let upstream = shipped("upstream.yaml").replace("port_value: 10001", "port_value: 0");

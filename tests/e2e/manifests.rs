@@ -151,7 +151,7 @@ fn the_filter_loads_the_policy_of_every_manifest() {
 }
 
 /// What the published schema, reduced, has against it.
-fn faults(manifest: &Value, fixture: &str) -> Vec<String> {
+pub fn faults(manifest: &Value, fixture: &str) -> Vec<String> {
     let schema = yaml(&format!("tests/fixtures/crds/{fixture}.yaml"));
     jsonschema::validator_for(&schema)
         .unwrap()

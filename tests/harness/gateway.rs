@@ -60,8 +60,12 @@ impl Gateway {
     /// an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
     /// repository.
     pub fn from_yaml(configuration: &str) -> Self {
+        Self::try_from_yaml(configuration).unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
+    }
+
+    /// The log of an Envoy that did not start is the error.
+    pub fn try_from_yaml(configuration: &str) -> Result<Self, String> {
         Self::launch(TempDir::new().unwrap(), "envoy.yaml", configuration, 1)
-            .unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
     }
 
     fn launch(directory: TempDir, file: &str, configuration: &str, workers: u32) -> Result<Self, String> {

@@ -23,6 +23,7 @@
 //! - [`rate_limit_service`]: what Envoy's rate limit filter asks.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
+//! - [`command_line`]: `keyfence` itself.
 //!
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
 //! log is then searched for panics, and shown where the test failed.
@@ -39,6 +40,7 @@
 
 pub mod burst;
 pub mod client;
+pub mod command_line;
 pub mod gateway;
 pub mod http2;
 pub mod listener;

@@ -1,0 +1,113 @@
+//! The policies within the configuration of an Envoy, an Istio mesh or an Envoy Gateway.
+
+use super::tree::Node;
+
+/// The configuration of a Wasm plugin, wherever it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Plugin<'t> {
+    /// Whether it says that it is keyfence's.
+    pub is_named: bool,
+    pub policy: Policy<'t>,
+}
+
+/// How the policy is written there.
+#[derive(Debug, Clone, Copy)]
+pub enum Policy<'t> {
+    /// As fields.
+    Fields(&'t Node),
+    /// As a string of JSON.
+    Text(&'t Node),
+    /// Not at all, in the plugin at this node.
+    Missing(&'t Node),
+}
+
+/// The plugins of a document that are keyfence, or all where none says so.
+pub fn plugins(document: &Node) -> Vec<Plugin<'_>> {
+    let mut plugins = Vec::new();
+    collect(document, &mut plugins);
+    if plugins.iter().any(|plugin| plugin.is_named) {
+        plugins.retain(|plugin| plugin.is_named);
+    }
+    plugins
+}
+
+/// Whether a document is configuration of something else, and so no policy itself.
+pub fn is_foreign(document: &Node) -> bool {
+    const FIELDS: [&str; 9] = [
+        "apiVersion",
+        "static_resources",
+        "dynamic_resources",
+        "resources",
+        "typed_config",
+        "http_filters",
+        "vm_config",
+        "@type",
+        "bootstrap",
+    ];
+    FIELDS.iter().any(|field| document.get(field).is_some())
+}
+
+/// Whether a control plane reads the document, and not Envoy.
+pub fn is_kubernetes(document: &Node) -> bool {
+    document.get("apiVersion").is_some() && document.get("kind").is_some()
+}
+
+fn collect<'t>(node: &'t Node, plugins: &mut Vec<Plugin<'t>>) {
+    match node.get("kind").and_then(Node::text) {
+        Some("WasmPlugin") => {
+            const NAMES: [&[&str]; 3] = [&["metadata", "name"], &["spec", "pluginName"], &["spec", "url"]];
+            return plugins.push(Plugin {
+                is_named: names_keyfence(node, &NAMES),
+                policy: fields(node, &["spec", "pluginConfig"]),
+            });
+        }
+        Some("EnvoyExtensionPolicy") => {
+            const NAMES: [&[&str]; 3] = [&["name"], &["code", "image", "url"], &["code", "http", "url"]];
+            let wasm = node.at(&["spec", "wasm"]).map_or(&[][..], Node::items);
+            return plugins.extend(wasm.iter().map(|extension| Plugin {
+                is_named: names_keyfence(extension, &NAMES),
+                policy: fields(extension, &["config"]),
+            }));
+        }
+        _ => {}
+    }
+    if node.get("vm_config").is_some() {
+        const NAMES: [&[&str]; 4] = [
+            &["name"],
+            &["root_id"],
+            &["vm_config", "vm_id"],
+            &["vm_config", "code", "local", "filename"],
+        ];
+        plugins.push(Plugin {
+            is_named: names_keyfence(node, &NAMES),
+            policy: any(node),
+        });
+    }
+    let members = node.members().iter().map(|member| &member.node);
+    for child in members.chain(node.items()) {
+        collect(child, plugins);
+    }
+}
+
+fn names_keyfence(node: &Node, names: &[&[&str]]) -> bool {
+    let mut texts = names.iter().filter_map(|path| node.at(path)?.text());
+    texts.any(|text| text.contains("keyfence"))
+}
+
+fn fields<'t>(plugin: &'t Node, path: &[&str]) -> Policy<'t> {
+    plugin.at(path).map_or(Policy::Missing(plugin), Policy::Fields)
+}
+
+/// What stands in the `Any` of a plugin's `configuration`.
+fn any(plugin: &Node) -> Policy<'_> {
+    let Some(configuration) = plugin.get("configuration") else {
+        return Policy::Missing(plugin);
+    };
+    let value = configuration.get("value").unwrap_or(configuration);
+    let kind = configuration.get("@type").and_then(Node::text).unwrap_or_default();
+    if kind.ends_with("google.protobuf.Struct") {
+        Policy::Fields(value)
+    } else {
+        Policy::Text(value)
+    }
+}

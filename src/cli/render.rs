@@ -1,0 +1,376 @@
+//! `keyfence render`: the configuration that loads a policy.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io, process, str};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::report::Report;
+use super::source::{Found, Source};
+use super::style::Style;
+use super::tree::{self, Dialect, Node};
+use super::{DENIED, Failure, print, yaml};
+
+/// Write the configuration that loads a policy
+///
+/// A policy with errors is not rendered: they are printed as by check, and the output file stays as it was.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// For what
+    #[arg(value_enum)]
+    target: Target,
+
+    /// The policy as JSON or YAML; - for standard input
+    file: PathBuf,
+
+    /// Write to this file, by moving a whole new one into its place, as Envoy's file-based xDS needs it
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+
+    /// Where Envoy finds keyfence.wasm [default: where make build puts it; for envoy-filter /etc/keyfence/plugin.wasm]
+    #[arg(long, value_name = "FILE")]
+    wasm: Option<String>,
+
+    /// The image of the filter, for istio and envoy-gateway
+    #[arg(long, default_value_t = default_image())]
+    image: String,
+
+    /// The namespace, for istio, envoy-filter and envoy-gateway [default: istio-ingress; for envoy-gateway default]
+    #[arg(long)]
+    namespace: Option<String>,
+
+    /// The Gateway it belongs to, for envoy-gateway
+    #[arg(long, default_value = "eg")]
+    gateway: String,
+
+    /// The label of the pods it belongs to, for istio and envoy-filter
+    #[arg(long, value_name = "NAME=VALUE", default_value = "istio=ingressgateway", value_parser = label)]
+    selector: (String, String),
+
+    /// Where the gateway listens, for envoy
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10000", value_parser = host_and_port)]
+    listen: (String, u16),
+
+    /// What it stands in front of, for envoy
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10001", value_parser = host_and_port)]
+    upstream: (String, u16),
+}
+
+/// What reads the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// A whole static configuration of Envoy (YAML)
+    Envoy,
+    /// A resource that Envoy discovers, as a file that it watches (JSON)
+    Ecds,
+    /// Istio's WasmPlugin, with the filter from an image
+    Istio,
+    /// Istio's EnvoyFilter, with the filter from a file in the pod
+    EnvoyFilter,
+    /// Envoy Gateway's EnvoyExtensionPolicy
+    EnvoyGateway,
+}
+
+const EXAMPLES: &str = "Examples:
+  keyfence render envoy policy.json >envoy.yaml && envoy -c envoy.yaml
+  keyfence render ecds policy.json --output target/gateway/filter.json
+  keyfence render istio policy.yaml --image registry.example.com/keyfence:1.0 | kubectl apply -f -
+  keyfence render envoy-gateway policy.yaml --namespace default --gateway eg | kubectl apply -f -";
+
+const BUILT_WASM: &str = "target/wasm32-wasip1/release/keyfence.wasm";
+const MOUNTED_WASM: &str = "/etc/keyfence/plugin.wasm";
+
+fn default_image() -> String {
+    format!("registry.example.com/keyfence:{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
+    Ok((name.into(), value.into()))
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = text.rsplit_once(':').ok_or("write it as host:port")?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((
+        host.into(),
+        port.parse().map_err(|_| "the port is a number up to 65535")?,
+    ))
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let source = Source::read(&arguments.file)?;
+    let mut report = Report::new(&source);
+    let rendered = match source.policy()? {
+        Ok(found) => {
+            report.check(&found);
+            (!report.has_errors()).then(|| arguments.render(&found))
+        }
+        Err(error) => {
+            report.add_syntax_error(&error);
+            None
+        }
+    };
+    eprint!("{}", report.to_text(Style::of_stderr()));
+    let Some(rendered) = rendered else {
+        return Ok(ExitCode::from(DENIED));
+    };
+    match &arguments.output {
+        None => print(&rendered)?,
+        Some(path) => {
+            replace(path, &rendered).map_err(|error| Failure(format!("{}: {error}", path.display())))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever reads the file reads the old one or the new one, whole. Envoy takes up a file that is moved into place, and no other.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(format!(".{}.new", process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+impl Arguments {
+    fn render(&self, found: &Found) -> String {
+        match self.target {
+            Target::Envoy => self.envoy(&text(found)),
+            Target::Ecds => self.ecds(&text(found)),
+            Target::Istio => self.istio(&fields(found, 4)),
+            Target::EnvoyFilter => self.envoy_filter(&text(found)),
+            Target::EnvoyGateway => self.envoy_gateway(&fields(found, 6)),
+        }
+    }
+
+    fn wasm_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.wasm.as_deref().unwrap_or(default)
+    }
+
+    fn namespace_or(&self, default: &str) -> String {
+        yaml::string(self.namespace.as_deref().unwrap_or(default))
+    }
+
+    fn envoy(&self, policy: &str) -> String {
+        let (address, port) = &self.listen;
+        let (upstream, upstream_port) = &self.upstream;
+        let (address, upstream) = (yaml::string(address), yaml::string(upstream));
+        let plugin = plugin(policy, self.wasm_or(BUILT_WASM), 14);
+        format!(
+            r#"# Rendered by keyfence: `envoy -c` loads it.
+static_resources:
+  listeners:
+  - name: gateway
+    address:
+      socket_address: {{ address: {address}, port_value: {port} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: gateway
+          # The client's address is that of the connection. Behind a proxy: see xff_num_trusted_hops, and the policy's client_ip.
+          use_remote_address: true
+          # Whether there is a Server header is for the policy to say.
+          server_header_transformation: PASS_THROUGH
+          http_filters:
+          - name: keyfence
+            typed_config:
+{plugin}          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+          route_config:
+            virtual_hosts:
+            - name: api
+              domains: ["*"]
+              routes:
+              - match: {{ prefix: / }}
+                route: {{ cluster: upstream }}
+  clusters:
+  - name: upstream
+    type: STRICT_DNS
+    load_assignment:
+      cluster_name: upstream
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address:
+              socket_address: {{ address: {upstream}, port_value: {upstream_port} }}
+"#
+        )
+    }
+
+    fn ecds(&self, policy: &str) -> String {
+        let resources = json!({"resources": [{
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "keyfence",
+            "typed_config": {
+                "@type": WASM_TYPE,
+                "config": {
+                    "name": "keyfence",
+                    "root_id": "keyfence",
+                    "vm_config": {
+                        "vm_id": "keyfence",
+                        "runtime": "envoy.wasm.runtime.v8",
+                        "code": {"local": {"filename": self.wasm_or(BUILT_WASM)}},
+                    },
+                    "failure_policy": "FAIL_RELOAD",
+                    "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy},
+                },
+            },
+        }]});
+        format!("{resources:#}\n")
+    }
+
+    fn istio(&self, policy: &str) -> String {
+        let namespace = self.namespace_or("istio-ingress");
+        let url = yaml::string(&format!("oci://{}", self.image));
+        let (label, value) = (yaml::string(&self.selector.0), yaml::string(&self.selector.1));
+        format!(
+            r#"# Rendered by keyfence: `kubectl apply -f` loads it.
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata:
+  name: keyfence
+  namespace: {namespace}
+spec:
+  selector:
+    matchLabels:
+      {label}: {value}
+  url: {url}
+  imagePullPolicy: IfNotPresent
+  pluginName: keyfence
+  # Before Istio's own authentication and authorization.
+  phase: AUTHN
+  # Nothing passes unchecked where the module cannot be fetched or has failed.
+  failStrategy: FAIL_CLOSE
+  pluginConfig:
+{policy}"#
+        )
+    }
+
+    fn envoy_filter(&self, policy: &str) -> String {
+        let namespace = self.namespace_or("istio-ingress");
+        let (label, value) = (yaml::string(&self.selector.0), yaml::string(&self.selector.1));
+        let plugin = plugin(policy, self.wasm_or(MOUNTED_WASM), 10);
+        format!(
+            r#"# Rendered by keyfence: `kubectl apply -f` loads it.
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata:
+  name: keyfence
+  namespace: {namespace}
+spec:
+  workloadSelector:
+    labels:
+      {label}: {value}
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: GATEWAY
+      listener:
+        filterChain:
+          filter:
+            name: envoy.filters.network.http_connection_manager
+    patch:
+      operation: INSERT_FIRST
+      value:
+        name: keyfence
+        typed_config:
+{plugin}"#
+        )
+    }
+
+    fn envoy_gateway(&self, policy: &str) -> String {
+        let namespace = self.namespace_or("default");
+        let (gateway, image) = (yaml::string(&self.gateway), yaml::string(&self.image));
+        format!(
+            r#"# Rendered by keyfence: `kubectl apply -f` loads it.
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyExtensionPolicy
+metadata:
+  name: keyfence
+  namespace: {namespace}
+spec:
+  targetRefs:
+  - group: gateway.networking.k8s.io
+    kind: Gateway
+    name: {gateway}
+  wasm:
+  - name: keyfence
+    rootID: keyfence
+    # A filter that cannot start or has failed lets nothing pass.
+    failOpen: false
+    code:
+      type: Image
+      image:
+        url: {image}
+    config:
+{policy}"#
+        )
+    }
+}
+
+const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// The filter's `typed_config` in YAML. The policy is a string of JSON, so that errors name its own lines.
+fn plugin(policy: &str, wasm: &str, indentation: usize) -> String {
+    let wasm = yaml::string(wasm);
+    let head = format!(
+        r#""@type": {WASM_TYPE}
+config:
+  name: keyfence
+  root_id: keyfence
+  failure_policy: FAIL_RELOAD
+  vm_config:
+    vm_id: keyfence
+    runtime: envoy.wasm.runtime.v8
+    code:
+      local:
+        filename: {wasm}
+  configuration:
+    "@type": type.googleapis.com/google.protobuf.StringValue
+    value: |
+"#
+    );
+    let margin = " ".repeat(indentation);
+    let indented = |lines: &str, more: &str| -> String {
+        let lines = lines.lines().map(|line| match line.trim() {
+            "" => "\n".to_owned(),
+            _ => format!("{margin}{more}{line}\n"),
+        });
+        lines.collect()
+    };
+    indented(&head, "") + &indented(policy, "      ")
+}
+
+/// The policy as JSON, laid out as its author did where that is JSON already.
+fn text(found: &Found) -> String {
+    let written = str::from_utf8(&found.json).unwrap_or_default().trim();
+    if written.contains('\n') || written.len() < 80 {
+        return written.to_owned();
+    }
+    // Numbers and the order of names matter to nobody but the author.
+    match serde_json::from_str::<serde_json::Value>(written) {
+        Ok(value) => format!("{value:#}"),
+        Err(_) => written.to_owned(),
+    }
+}
+
+/// The policy as YAML.
+fn fields(found: &Found, indentation: usize) -> String {
+    let json = str::from_utf8(&found.json).unwrap_or_default();
+    let node = tree::parse(json).ok().and_then(|mut documents| documents.pop());
+    let node = node.unwrap_or_else(Node::nothing);
+    if node.members().is_empty() {
+        return format!("{}{{}}\n", " ".repeat(indentation));
+    }
+    yaml::block(&node, Dialect::Json, indentation)
+}

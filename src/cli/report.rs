@@ -1,0 +1,165 @@
+//! The findings of a source, each where it stands.
+
+use std::fmt::Write;
+
+use keyfence::config::{Finding, Findings, Problem, Severity};
+use keyfence::policy;
+use serde_json::{Value, json};
+
+use super::source::{Found, Located, Source};
+use super::style::{Colour, Style};
+use super::tree::{Mark, SyntaxError};
+use super::{now, suffix};
+
+/// All that is to be said of one source.
+#[derive(Debug)]
+pub struct Report {
+    name: String,
+    entries: Vec<Entry>,
+    errors: usize,
+    warnings: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    severity: Severity,
+    mark: Option<Mark>,
+    place: String,
+    value: String,
+    reason: String,
+    mend: String,
+    /// As the filter's log has it.
+    line: String,
+}
+
+impl Report {
+    pub fn new(source: &Source) -> Report {
+        Report {
+            name: source.name(),
+            entries: Vec::new(),
+            errors: 0,
+            warnings: 0,
+        }
+    }
+
+    /// Adds that the source could not be read.
+    pub fn add_syntax_error(&mut self, error: &SyntaxError) {
+        let reason = format!("this is not YAML: {}", error.message);
+        let mend = format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        self.errors += 1;
+        self.entries.push(Entry {
+            severity: Severity::Error,
+            mark: Some(error.mark),
+            place: String::new(),
+            value: String::new(),
+            line: format!("{reason}; {mend}"),
+            reason,
+            mend,
+        });
+    }
+
+    /// Checks a policy, and adds what is found.
+    pub fn check(&mut self, found: &Found) {
+        let mut findings = match policy::Policy::load(&found.json, now()) {
+            Ok(loaded) => loaded.findings,
+            Err(findings) => findings,
+        };
+        if let Some(tree) = &found.tree {
+            suffix::find(tree, &mut findings);
+        }
+        self.add(&findings, found);
+    }
+
+    fn add(&mut self, findings: &Findings, found: &Found) {
+        let kept = || findings.errors().iter().chain(findings.warnings());
+        let places: Vec<&str> = kept().map(|finding| finding.place.as_str()).collect();
+        let located = found.locate(&places);
+        let entries = kept().map(|finding| {
+            let mark = match (&finding.problem, located.get(&finding.place)) {
+                (Problem::Syntax { line, column, .. }, _) => {
+                    let (line, column) = (*line, (*column).max(1));
+                    Some(found.in_source(Mark { line, column }))
+                }
+                (problem, Some(located)) => Some(mark_of(problem, *located)),
+                (_, None) => found.tree.is_some().then(|| found.start()),
+            };
+            Entry::new(finding, mark)
+        });
+        self.entries.extend(entries);
+        self.entries.sort_by_key(|entry| (entry.severity, entry.mark));
+        self.errors += findings.error_count();
+        self.warnings += findings.warning_count();
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// A line for each finding, errors first, and one that counts those left out.
+    pub fn to_text(&self, style: Style) -> String {
+        let mut text = String::new();
+        for (severity, name, colour, count) in [
+            (Severity::Error, "error", Colour::Red, self.errors),
+            (Severity::Warning, "warning", Colour::Yellow, self.warnings),
+        ] {
+            let entries = self.entries.iter().filter(|entry| entry.severity == severity);
+            let shown = entries.clone().count();
+            for entry in entries {
+                let at = entry
+                    .mark
+                    .map_or_else(String::new, |mark| format!(":{}:{}", mark.line, mark.column));
+                let at = style.paint(Colour::Bold, format_args!("{}{at}:", self.name));
+                let _ = writeln!(text, "{at} {}: {}", style.paint(colour, name), entry.line);
+            }
+            if count > shown {
+                let _ = writeln!(text, "{}: and {} more {name}s", self.name, count - shown);
+            }
+        }
+        text
+    }
+
+    pub fn to_json(&self) -> Value {
+        let findings = self.entries.iter().map(|entry| {
+            json!({
+                "severity": match entry.severity {
+                    Severity::Error => "error",
+                    Severity::Warning => "warning",
+                },
+                "line": entry.mark.map(|mark| mark.line),
+                "column": entry.mark.map(|mark| mark.column),
+                "place": entry.place,
+                "value": entry.value,
+                "reason": entry.reason,
+                "mend": entry.mend,
+            })
+        });
+        json!({
+            "file": self.name,
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "findings": findings.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What is wrong with a name stands at the name.
+fn mark_of(problem: &Problem, located: Located) -> Mark {
+    match problem {
+        Problem::UnknownField { .. } | Problem::DuplicateField | Problem::UnknownDirective { .. } => located.name,
+        _ => located.value,
+    }
+}
+
+impl Entry {
+    fn new(finding: &Finding, mark: Option<Mark>) -> Entry {
+        Entry {
+            severity: finding.problem.severity(),
+            mark,
+            place: finding.place.clone(),
+            value: finding.value.clone(),
+            reason: finding.problem.reason().into_owned(),
+            mend: finding.problem.mend().into_owned(),
+            line: finding.to_string(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `keyfence schema`: the JSON Schema of the configuration.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, print};
+
+/// Print the JSON Schema of a policy
+///
+/// Editors complete a policy by it, and show what is wrong while it is typed: name the file in the policy's "$schema".
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {}
+
+const EXAMPLES: &str = "Examples:
+  keyfence schema >envoy/policy.schema.json
+
+In a policy beside it:
+  {\"$schema\": \"policy.schema.json\", \"keys\": []}
+In YAML:
+  # yaml-language-server: $schema=policy.schema.json";
+
+pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
+    print(&format!("{:#}\n", keyfence::config::schema::policy()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,334 @@
+//! What each step of a decision compared, in words. The verdict is not made here: see [`keyfence::decision`].
+
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use keyfence::config::Config;
+use keyfence::config::key::{Access, Key, Kind, OriginCheck};
+use keyfence::config::origin::OriginPattern;
+use keyfence::config::scope::{Rule, Segment};
+use keyfence::config::timestamp::Timestamp;
+use keyfence::decision::credential::Credential;
+use keyfence::decision::rate::RateStatus;
+use keyfence::decision::reason::Reason;
+use keyfence::decision::request::Head;
+use keyfence::decision::{Step, Verdict};
+use keyfence::policy::networks::Networks;
+use keyfence::policy::origins::OriginTable;
+use keyfence::policy::scopes::{ScopeAnswer, ScopeRules};
+
+/// A decision that was made, with the configuration that it was made by.
+pub struct Decided<'d> {
+    pub config: &'d Config<'d>,
+    pub keys: &'d [Key<'d>],
+    pub head: &'d Head<'d>,
+    pub verdict: &'d Verdict<'d, 'd>,
+    pub address: Option<IpAddr>,
+    pub now: Timestamp,
+}
+
+/// The step in one word.
+pub fn name(step: Step) -> &'static str {
+    match step {
+        Step::Key => "key",
+        Step::Life => "life",
+        Step::Kind => "kind",
+        Step::Address => "address",
+        Step::Origin => "origin",
+        Step::Path => "path",
+        Step::Scope => "scope",
+        Step::Rate => "rate",
+    }
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl<'d> Decided<'d> {
+    /// What the step held against what.
+    pub fn compared(&self, step: Step, outcome: Result<(), Reason>) -> String {
+        match step {
+            Step::Key => self.key(outcome),
+            Step::Life => self.life(),
+            Step::Kind => self.kind(),
+            Step::Address => self.address(),
+            Step::Origin => self.origin(),
+            Step::Path => self.path(outcome),
+            Step::Scope => self.scope(),
+            Step::Rate => self.rate(),
+        }
+    }
+
+    /// The key that was found, as the operator wrote it.
+    fn found_key(&self) -> Option<&'d Key<'d>> {
+        let (_, found) = self.verdict.key?;
+        self.keys.iter().find(|key| key.id == *found.id)
+    }
+
+    /// What the request was held against: the key's or the anonymous policy.
+    fn access(&self) -> Option<&'d Access<'d>> {
+        match self.found_key() {
+            Some(key) => Some(&key.access),
+            None => self.config.anonymous.as_ref(),
+        }
+    }
+
+    fn key(&self, outcome: Result<(), Reason>) -> String {
+        let sources = list(&self.config.key_sources);
+        match (self.head.credential, outcome) {
+            (Credential::Missing, Ok(())) => format!("none in {sources}, so the anonymous policy holds"),
+            (Credential::Missing, Err(_)) => format!("none in {sources}, and there is no anonymous policy"),
+            (Credential::Ambiguous, _) => format!("more than one in {sources}"),
+            (Credential::One(carried), _) => {
+                let source = self.config.key_sources.get(carried.source);
+                let source = source.map_or_else(String::new, ToString::to_string);
+                match self.verdict.key {
+                    Some((_, key)) => format!("{} in {source}", key.id),
+                    None => format!("the one in {source} is not in the policy"),
+                }
+            }
+        }
+    }
+
+    fn life(&self) -> String {
+        let Some(key) = self.found_key() else {
+            return "only keys have one".into();
+        };
+        if !key.access.enabled {
+            return "enabled is false".into();
+        }
+        let side = |time: Timestamp| if self.now < time { "before" } else { "past" };
+        let begin = key
+            .not_before
+            .map(|begin| format!("{} not_before {begin}", side(begin)));
+        let end = key.expires_at.map(|end| format!("{} expires_at {end}", side(end)));
+        let dates = list([begin, end].into_iter().flatten());
+        if dates.is_empty() {
+            "enabled, without dates".into()
+        } else {
+            format!("enabled; {} is {dates}", self.now)
+        }
+    }
+
+    fn kind(&self) -> String {
+        match self.found_key().map(|key| key.kind) {
+            None => "only keys have one".into(),
+            Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
+            Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),
+            Some(Kind::Secret) if self.head.is_from_browser() => "secret, and the request has Sec-Fetch-Mode".into(),
+            Some(Kind::Secret) => "secret, and nothing in the request is a browser's".into(),
+        }
+    }
+
+    fn address(&self) -> String {
+        let networks = self.access().map_or(&[][..], |access| &access.allowed_ips);
+        if networks.is_empty() {
+            return "no allowed_ips: from any address".into();
+        }
+        let Some(address) = self.address else {
+            return format!("not known (give --ip), and allowed_ips is {}", list(networks));
+        };
+        let has = |network| Networks::new(std::slice::from_ref(network)).contains(address);
+        match networks.iter().find(|network| has(network)) {
+            Some(network) => format!("{address} is in {network}"),
+            None => format!("{address} is in none of {}", list(networks)),
+        }
+    }
+
+    fn origin(&self) -> String {
+        let is_for_all = self.verdict.is_preflight && self.verdict.key.is_none();
+        if is_for_all {
+            return self.origin_of_any();
+        }
+        let Some(access) = self.access() else {
+            return String::new();
+        };
+        let patterns = &access.allowed_origins;
+        if patterns.is_empty() {
+            return if self.verdict.is_preflight {
+                "no allowed_origins, so no page may use the key".into()
+            } else {
+                "no allowed_origins: from any page, and without CORS headers".into()
+            };
+        }
+        let Some(origin) = self.head.origin else {
+            return match access.origin_check {
+                OriginCheck::Required => "the request has none, and origin_check is required".into(),
+                OriginCheck::IfPresent => "the request has none, and origin_check is if_present".into(),
+                OriginCheck::CorsOnly => "the request has none, and origin_check is cors_only".into(),
+            };
+        };
+        if let Some(pattern) = matching(patterns, origin) {
+            return format!("{} matches {pattern}", text(origin));
+        }
+        let near = near_miss(origin, patterns).map_or_else(String::new, |near| format!("; {near}"));
+        let served = match access.origin_check {
+            OriginCheck::CorsOnly if !self.verdict.is_preflight => {
+                "; origin_check is cors_only, so it is served without CORS headers"
+            }
+            _ => "",
+        };
+        format!("{} is none of {}{near}{served}", text(origin), list(patterns))
+    }
+
+    /// A preflight without a key is held against the origins of all.
+    fn origin_of_any(&self) -> String {
+        let origin = self.head.origin.unwrap_or_default();
+        let keys = self.keys.iter().map(|key| (&*key.id, &key.access));
+        let anonymous = self.config.anonymous.iter().map(|access| ("anonymous", access));
+        let mut lists = keys.chain(anonymous).filter(|(_, access)| access.enabled);
+        let found = lists.find_map(|(id, access)| Some((id, matching(&access.allowed_origins, origin)?)));
+        match found {
+            Some((id, pattern)) => format!("{} matches {pattern} of {id}", text(origin)),
+            None => {
+                let all = self.keys.iter().map(|key| &key.access).chain(&self.config.anonymous);
+                let patterns: Vec<OriginPattern> = all.flat_map(|access| access.allowed_origins.clone()).collect();
+                let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
+                format!("{} is in no allowed_origins of an enabled key{near}", text(origin))
+            }
+        }
+    }
+
+    fn path(&self, outcome: Result<(), Reason>) -> String {
+        let path = text(self.head.bare_path());
+        match (self.access().and_then(|access| access.scopes.as_ref()), outcome) {
+            (None, _) => "no scopes: any path".into(),
+            (Some(_), Ok(())) => format!("{path} has one reading"),
+            (Some(_), Err(_)) => {
+                format!(
+                    "{path} has an empty or dot segment, an encoded slash, backslash or dot, a semicolon, or no ASCII"
+                )
+            }
+        }
+    }
+
+    fn scope(&self) -> String {
+        let Some((access, names)) = self.access().and_then(|access| Some((access, access.scopes.as_ref()?))) else {
+            return "no scopes: any method, path and index".into();
+        };
+        let scopes = self
+            .config
+            .scopes
+            .iter()
+            .filter(|scope| names.iter().any(|name| *name == scope.name));
+        let rules = scopes.flat_map(|scope| scope.rules.iter().map(|rule| (scope.name.as_str(), rule)));
+        let fitting: Vec<(&str, &Rule)> = rules.filter(|(_, rule)| self.fits(rule)).collect();
+        let request = format!("{} {}", text(self.head.method), text(self.head.bare_path()));
+        let Some((first_name, first)) = fitting.first() else {
+            return format!("{request} fits no rule of {}", list(names));
+        };
+        let shown = |name: &str, rule: &Rule| {
+            let methods = list(rule.methods.iter().map(|method| &method.0));
+            format!("{request} fits {methods} {} of {name}", rule.path)
+        };
+        let Some(indexes) = &access.indexes else {
+            return shown(first_name, first);
+        };
+        let listed = |index: &str| {
+            indexes.iter().any(|entry| {
+                let name = entry.name.as_ref();
+                !index.contains('%')
+                    && if entry.is_prefix {
+                        index.starts_with(name)
+                    } else {
+                        index == name
+                    }
+            })
+        };
+        let named: Vec<(&str, &Rule, String)> = fitting
+            .iter()
+            .filter_map(|(name, rule)| Some((*name, *rule, self.index_of(rule)?)))
+            .collect();
+        match named.iter().find(|(.., index)| listed(index)).or_else(|| named.first()) {
+            None => format!("{}, which names no index", shown(first_name, first)),
+            Some((name, rule, index)) if listed(index) => {
+                format!(
+                    "{}, and the index {index} is one of {}",
+                    shown(name, rule),
+                    list(indexes)
+                )
+            }
+            Some((name, rule, index)) => {
+                format!(
+                    "{}, but the index {index} is none of {}",
+                    shown(name, rule),
+                    list(indexes)
+                )
+            }
+        }
+    }
+
+    fn fits(&self, rule: &Rule) -> bool {
+        ScopeRules::new(&[rule])
+            .is_some_and(|rules| rules.answer(self.head.method, self.head.bare_path(), None) == ScopeAnswer::Fits)
+    }
+
+    fn index_of(&self, rule: &Rule) -> Option<String> {
+        let at = rule
+            .path
+            .segments
+            .iter()
+            .position(|segment| *segment == Segment::Index)?;
+        // Before the first slash is nothing.
+        self.head.bare_path().split(|byte| *byte == b'/').nth(at + 1).map(text)
+    }
+
+    fn rate(&self) -> String {
+        match self.verdict.rate {
+            None => "no limit".into(),
+            Some(RateStatus { limit, .. }) => format!("1 of {limit} in 60 seconds, in a fresh window"),
+        }
+    }
+}
+
+/// The pattern that allows the origin; `*` only where no other does.
+fn matching<'p>(patterns: &'p [OriginPattern], origin: &[u8]) -> Option<&'p OriginPattern> {
+    let allows = |pattern: &&OriginPattern| {
+        let mut table = OriginTable::default();
+        let list = table.add(std::slice::from_ref(*pattern), true);
+        table.match_list(&list, origin).is_some()
+    };
+    let mut specific = patterns.iter().filter(|pattern| **pattern != OriginPattern::Any);
+    specific.find(allows).or_else(|| patterns.iter().find(allows))
+}
+
+/// What keeps an origin from matching a pattern that may have been meant for it.
+fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
+    let origin = text(origin);
+    let sent = match OriginPattern::parse(&origin) {
+        Ok(OriginPattern::Tuple(sent)) => sent,
+        Ok(_) => return None,
+        Err(error) => return Some(format!("no browser sends it: {}", error.fault.reason())),
+    };
+    let tuples = || {
+        patterns.iter().filter_map(|pattern| match pattern {
+            OriginPattern::Tuple(tuple) => Some(tuple),
+            _ => None,
+        })
+    };
+    let same_host = tuples().find(|pattern| pattern.host == sent.host && !pattern.subdomains);
+    if let Some(pattern) = same_host {
+        let differences = [
+            (pattern.scheme != sent.scheme).then_some("scheme"),
+            (pattern.port != sent.port).then_some("port"),
+        ];
+        let differences: Vec<&str> = differences.into_iter().flatten().collect();
+        return Some(format!("{pattern} has another {}", differences.join(" and another ")));
+    }
+    let below = |pattern: &&_| {
+        let pattern: &keyfence::config::origin::TuplePattern = pattern;
+        pattern.subdomains && sent.host.ends_with(&format!(".{}", pattern.host))
+    };
+    if let Some(pattern) = tuples().find(|pattern| pattern.subdomains && pattern.host == sent.host) {
+        return Some(format!("{pattern} is for subdomains, not for {} itself", pattern.host));
+    }
+    tuples()
+        .find(below)
+        .map(|pattern| format!("{pattern} has another scheme or port"))
+}

@@ -1,0 +1,452 @@
+//! What loading a policy finds wrong with it: each check of the specification's section 13 is a row, and nothing else is found there.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+use std::time::{Duration, Instant};
+
+use keyfence::config::timestamp::Timestamp;
+use keyfence::config::{Finding, Findings, Severity};
+use keyfence::policy::Policy;
+
+/// 2026-07-01.
+const NOW: Timestamp = Timestamp(1_782_864_000);
+
+/// SHA-256 of `one` and of `two`.
+const ONE: &str = r#""sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed""#;
+const TWO: &str = r#""sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3""#;
+
+fn load(text: &str) -> Findings {
+    match Policy::load(text.as_bytes(), NOW) {
+        Ok(loaded) => loaded.findings,
+        Err(findings) => findings,
+    }
+}
+
+/// One key, which is in order but for what `more` says.
+fn key(more: &str) -> String {
+    format!(r#"{{"keys": [{{"id": "one", "api_key": {ONE}, {more}}}]}}"#)
+}
+
+/// A key without origins, for rows that are about something else.
+fn server_key(more: &str) -> String {
+    key(&format!(r#""kind": "secret", {more}"#))
+}
+
+fn origin(pattern: &str) -> String {
+    key(&format!(r#""allowed_origins": ["https://yourapp.com", "{pattern}"]"#))
+}
+
+fn network(text: &str) -> String {
+    server_key(&format!(r#""allowed_ips": ["192.0.2.7", "{text}"]"#))
+}
+
+/// Two keys with these `id` and `api_key`.
+fn keys(first: (&str, &str), second: (&str, &str)) -> String {
+    let key = |(id, api_key)| format!(r#"{{"id": {id}, "api_key": {api_key}, "kind": "secret"}}"#);
+    format!(r#"{{"keys": [{}, {}]}}"#, key(first), key(second))
+}
+
+fn rule(rule: &str) -> String {
+    format!(r#"{{"anonymous": {{}}, "scopes": {{"search": [{rule}]}}}}"#)
+}
+
+fn cors(more: &str) -> String {
+    format!(r#"{{"anonymous": {{}}, "cors": {{{more}}}}}"#)
+}
+
+fn headers(more: &str) -> String {
+    format!(r#"{{"anonymous": {{}}, "security_headers": {{{more}}}}}"#)
+}
+
+fn csp(directives: &str) -> String {
+    headers(&format!(r#""content_security_policy": {{{directives}}}"#))
+}
+
+/// What the configuration is wrong in, the configuration, and the place, reason and mend of the one finding.
+type Row = (&'static str, String, &'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+fn errors() -> Vec<Row> {
+    let more = |text: &str| format!("{{{text}}}");
+    vec![
+        ("unknown field", more(r#""key_source": []"#), "key_source", "no such field", "key_sources"),
+        ("unknown field of a key", key(r#""allowed_origin": ["https://yourapp.com"]"#), "keys[0].allowed_origin", "no such field", "allowed_origins"),
+        ("unknown field of anonymous", more(r#""anonymous": {"kind": "secret"}"#), "anonymous.kind", "no such field", "take it out"),
+        ("unknown field of cors", cors(r#""allowed_methods": []"#), "cors.allowed_methods", "no such field", "allow_methods"),
+        ("unknown field of a source", more(r#""key_sources": [{"headers": "X-API-Key"}]"#), "key_sources[0].headers", "no such field", "header"),
+        ("unknown field of a rule", rule(r#"{"methods": ["GET"], "path": "/", "paths": []}"#), "scopes.search[0].paths", "no such field", "path"),
+        ("unknown field of security_headers", headers(r#""presets": "api""#), "security_headers.presets", "no such field", "preset"),
+        ("unknown field of a header", headers(r#""set": {"X-A": {"value": "b", "Mode": "if_absent"}}"#), "security_headers.set.X-A.Mode", "no such field", "mode"),
+        ("field twice", more(r#""client_ip": "peer", "client_ip": "peer""#), "client_ip", "twice", "keep one"),
+        ("scope twice", more(r#""scopes": {"a": [], "a": []}"#), "scopes.a", "twice", "keep one"),
+
+        ("no object", "[]".into(), "", "expected an object, found a list", "write an object"),
+        ("keys: an object", more(r#""keys": {}"#), "keys", "expected a list, found an object", "write a list"),
+        ("key: a string", more(r#""keys": ["one"]"#), "keys[0]", "expected an object, found a string", "write an object"),
+        ("id: a boolean, as YAML makes of on", keys(("true", ONE), (r#""two""#, TWO)), "keys[0].id", "expected a string, found a boolean", "in quotes: YAML"),
+        ("id: a number", keys(("7", ONE), (r#""two""#, TWO)), "keys[0].id", "expected a string, found a number", "in quotes"),
+        ("api_key: a number", keys((r#""one""#, "7"), (r#""two""#, TWO)), "keys[0].api_key", "expected a string or a list of strings, found a number", "write a string"),
+        ("api_key: a list with a number", keys((r#""one""#, "[7]"), (r#""two""#, TWO)), "keys[0].api_key[0]", "expected a string, found a number", "in quotes"),
+        ("enabled: a string", server_key(r#""enabled": "yes""#), "keys[0].enabled", "expected true or false, found a string", "write true or false"),
+        ("allowed_origins: a string", key(r#""allowed_origins": "https://yourapp.com""#), "keys[0].allowed_origins", "expected a list, found a string", "write a list"),
+        ("allowed_ips: null", server_key(r#""allowed_ips": null"#), "keys[0].allowed_ips", "expected a list, found null", "leave the field out"),
+        ("expires_at: a number", server_key(r#""expires_at": 1798761600"#), "keys[0].expires_at", "expected a string, found a number", "in quotes"),
+        ("kind: neither", key(r#""kind": "publishible""#), "keys[0].kind", "publishable, secret", "did you mean \"publishable\"?"),
+        ("origin_check: none of the three", server_key(r#""origin_check": "strict""#), "keys[0].origin_check", "required, if_present, cors_only", "write one of these"),
+        ("enforcement: neither", more(r#""enforcement": "Report""#), "enforcement", "enforce, report", "did you mean \"report\"?"),
+        ("client_ip: neither", more(r#""client_ip": "forward""#), "client_ip", "peer, forwarded", "did you mean \"forwarded\"?"),
+        ("preset: none of the four", headers(r#""preset": "OWASP""#), "security_headers.preset", "default, owasp, api, none", "did you mean \"owasp\"?"),
+        ("mode: neither", headers(r#""set": {"X-A": {"value": "b", "mode": "append"}}"#), "security_headers.set.X-A.mode", "overwrite, if_absent", "write one of these"),
+        ("header: no value", headers(r#""set": {"X-A": {"mode": "if_absent"}}"#), "security_headers.set.X-A", "value is missing", "add value"),
+        ("header: a list", headers(r#""set": {"X-A": ["b"]}"#), "security_headers.set.X-A", "expected a string, an object with value and mode, or null", "write a string"),
+        ("scopes: a list", more(r#""scopes": []"#), "scopes", "expected an object, found a list", "write an object"),
+        ("docs_url: relative", more(r#""docs_url": "docs.example.com/errors""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
+
+        ("id: missing", more(&format!(r#""keys": [{{"api_key": {ONE}, "kind": "secret"}}]"#)), "keys[0]", "id is missing", "add id"),
+        ("id: a space", keys((r#""key one""#, ONE), (r#""two""#, TWO)), "keys[0].id", "1 to 64 of A-Z a-z 0-9 . _ -", "only these characters"),
+        ("id: empty", keys((r#""""#, ONE), (r#""two""#, TWO)), "keys[0].id", "1 to 64", "only these characters"),
+        ("id: 65 characters", keys((&format!("\"{}\"", "a".repeat(65)), ONE), (r#""two""#, TWO)), "keys[0].id", "1 to 64", "only these characters"),
+        ("id: twice", keys((r#""one""#, ONE), (r#""one""#, TWO)), "keys[1].id", "keys[0] has this id already", "an id of its own"),
+
+        ("api_key: missing", more(r#""keys": [{"id": "one", "kind": "secret"}]"#), "keys[0]", "api_key is missing", "add api_key"),
+        ("api_key: empty", keys((r#""one""#, r#""""#), (r#""two""#, TWO)), "keys[0].api_key", "not empty", "sha256: form"),
+        ("api_key: an empty list", keys((r#""one""#, "[]"), (r#""two""#, TWO)), "keys[0].api_key", "not empty", "sha256: form"),
+        ("api_key: twice", keys((r#""one""#, ONE), (r#""two""#, ONE)), "keys[1].api_key", "keys[0] has this API key already", "of its own"),
+        ("api_key: twice in one list", keys((r#""one""#, &format!("[{ONE}, {ONE}]")), (r#""two""#, TWO)), "keys[0].api_key", "keys[0] has this API key already", "of its own"),
+        ("api_key: a short sha256:", keys((r#""one""#, r#""sha256:7692c3ad""#), (r#""two""#, TWO)), "keys[0].api_key", "64 hex digits", "keyfence hash"),
+        ("api_key: no hex", keys((r#""one""#, &ONE.replace("7692", "769g")), (r#""two""#, TWO)), "keys[0].api_key", "64 hex digits", "keyfence hash"),
+        ("api_key: a comma", keys((r#""one""#, r#""key,number,one""#), (r#""two""#, TWO)), "keys[0].api_key", "no request can carry it", "keyfence hash"),
+
+        ("key_sources: empty", more(r#""key_sources": []"#), "key_sources", "no request can carry a key", "leave the field out"),
+        ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
+        ("key_sources: twice", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "x-api-key"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a nameless parameter", more(r#""key_sources": [{"query": ""}]"#), "key_sources[0].query", "has a name", "api_key"),
+        ("key_sources: a header with a space", more(r#""key_sources": [{"header": "X API Key"}]"#), "key_sources[0].header", "not a token", "letters, digits"),
+        ("key_sources: a scheme with a space", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer "}]"#), "key_sources[0].scheme", "not a token", "letters, digits"),
+
+        ("limit: zero", server_key(r#""rate_limit_per_minute": 0"#), "keys[0].rate_limit_per_minute", "whole number from 1", "no limit"),
+        ("limit: a fraction", server_key(r#""rate_limit_per_minute": 1.5"#), "keys[0].rate_limit_per_minute", "whole number from 1", "no limit"),
+        ("limit: negative", server_key(r#""rate_limit_per_minute": -1"#), "keys[0].rate_limit_per_minute", "whole number from 1", "no limit"),
+        ("limit: a string", server_key(r#""rate_limit_per_minute": "600""#), "keys[0].rate_limit_per_minute", "whole number from 1", "no limit"),
+        ("limit: over 32 bits", server_key(r#""rate_limit_per_minute": 4294967296"#), "keys[0].rate_limit_per_minute", "whole number from 1", "no limit"),
+
+        ("not_before: a date alone", server_key(r#""not_before": "2026-01-01""#), "keys[0].not_before", "RFC 3339", "2027-01-01T00:00:00Z"),
+        ("expires_at: no such day", server_key(r#""expires_at": "2027-02-29T00:00:00Z""#), "keys[0].expires_at", "RFC 3339", "2027-01-01T00:00:00Z"),
+        ("expires_at: as not_before", server_key(r#""not_before": "2027-01-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z""#), "keys[0].expires_at", "never valid", "later"),
+
+        ("scope: unknown", more(&format!(r#""keys": [{{"id": "one", "api_key": {ONE}, "kind": "secret", "scopes": ["serach"]}}], "scopes": {{"search": []}}"#)), "keys[0].scopes[0]", "no scope of this name", "did you mean \"search\"?"),
+        ("scope: of anonymous, unknown", more(r#""anonymous": {"scopes": ["search"]}"#), "anonymous.scopes[0]", "no scope of this name", "define it"),
+        ("rule: no methods", rule(r#"{"path": "/"}"#), "scopes.search[0]", "methods is missing", "add methods"),
+        ("rule: no path", rule(r#"{"methods": ["GET"]}"#), "scopes.search[0]", "path is missing", "add path"),
+        ("rule: methods empty", rule(r#"{"methods": [], "path": "/"}"#), "scopes.search[0].methods", "fits no request", r#"["*"]"#),
+        ("rule: a path without its slash", rule(r#"{"methods": ["GET"], "path": "v1/**"}"#), "scopes.search[0].path", "begins with /", "/v1/**"),
+        ("rule: ** within", rule(r#"{"methods": ["GET"], "path": "/**/search"}"#), "scopes.search[0].path", "** stands at the end only", "/v1/**"),
+        ("index: a slash", server_key(r#""scopes": [], "indexes": ["a/b"]"#), "keys[0].indexes[0]", "matches no index", "articles-*"),
+
+        ("origin: empty", origin(""), "keys[0].allowed_origins[1]", "not empty", "https://yourapp.com"),
+        ("origin: a trailing slash", origin("https://shop.yourapp.com/"), "keys[0].allowed_origins[1]", "no trailing slash", "write \"https://shop.yourapp.com\""),
+        ("origin: a path", origin("https://shop.yourapp.com/cart"), "keys[0].allowed_origins[1]", "no path", "write \"https://shop.yourapp.com\""),
+        ("origin: a query", origin("https://shop.yourapp.com?a=b"), "keys[0].allowed_origins[1]", "no query", "write \"https://shop.yourapp.com\""),
+        ("origin: a fragment", origin("https://shop.yourapp.com#a"), "keys[0].allowed_origins[1]", "no fragment", "write \"https://shop.yourapp.com\""),
+        ("origin: user info", origin("https://me@shop.yourapp.com"), "keys[0].allowed_origins[1]", "no user info", "write \"https://shop.yourapp.com\""),
+        ("origin: no scheme", origin("shop.yourapp.com"), "keys[0].allowed_origins[1]", "begins with its scheme", "write \"https://shop.yourapp.com\""),
+        ("origin: no scheme's characters", origin("ht_tps://shop.yourapp.com"), "keys[0].allowed_origins[1]", "a scheme is a letter", "https://yourapp.com"),
+        ("origin: no host", origin("https://"), "keys[0].allowed_origins[1]", "has a host", "https://yourapp.com"),
+        ("origin: upper case", origin("https://Shop.yourapp.com"), "keys[0].allowed_origins[1]", "lower case", "write \"https://shop.yourapp.com\""),
+        ("origin: the default port", origin("https://shop.yourapp.com:443"), "keys[0].allowed_origins[1]", "default port", "write \"https://shop.yourapp.com\""),
+        ("origin: port 0", origin("https://shop.yourapp.com:0"), "keys[0].allowed_origins[1]", "1 to 65535", "http://localhost:*"),
+        ("origin: a port over 65535", origin("https://shop.yourapp.com:65536"), "keys[0].allowed_origins[1]", "1 to 65535", "http://localhost:*"),
+        ("origin: a port with a leading zero", origin("https://shop.yourapp.com:08443"), "keys[0].allowed_origins[1]", "without leading zeros", "write \"https://shop.yourapp.com:8443\""),
+        ("origin: a trailing dot", origin("https://shop.yourapp.com."), "keys[0].allowed_origins[1]", "trailing dot", "write \"https://shop.yourapp.com\""),
+        ("origin: an empty label", origin("https://shop..yourapp.com"), "keys[0].allowed_origins[1]", "empty label", "https://yourapp.com"),
+        ("origin: a long label", origin(&format!("https://{}.com", "a".repeat(64))), "keys[0].allowed_origins[1]", "at most 63", "https://yourapp.com"),
+        ("origin: another character", origin("https://shop$.yourapp.com"), "keys[0].allowed_origins[1]", "letters, digits", "https://yourapp.com"),
+        ("origin: white space", origin(" https://shop.yourapp.com"), "keys[0].allowed_origins[1]", "white space", "write \"https://shop.yourapp.com\""),
+        ("origin: not ASCII", origin("https://bücher.example"), "keys[0].allowed_origins[1]", "punycode", "write \"https://xn--bcher-kva.example\""),
+        ("origin: file:", origin("file:///index.html"), "keys[0].allowed_origins[1]", "null, never file:", "write \"null\""),
+        ("origin: a bad IPv4", origin("http://127.1"), "keys[0].allowed_origins[1]", "four decimal numbers", "https://yourapp.com"),
+        ("origin: an IPv6 with zeros", origin("http://[0:0:0:0:0:0:0:1]:3000"), "keys[0].allowed_origins[1]", "shortest form", "write \"http://[::1]:3000\""),
+        ("origin: * within a label", origin("https://shop-*.yourapp.com"), "keys[0].allowed_origins[1]", "whole leftmost label", "https://*.yourapp.com"),
+        ("origin: * within the port", origin("https://shop.yourapp.com:80*"), "keys[0].allowed_origins[1]", "or *", "http://localhost:*"),
+        ("origin: *. before one label", origin("https://*.com"), "keys[0].allowed_origins[1]", "top-level domain", "https://*.yourapp.com"),
+
+        ("network: a host name", network("office.example.com"), "keys[0].allowed_ips[1]", "IPv4 or IPv6", "192.168.1.0/24"),
+        ("network: host bits", network("192.168.1.7/24"), "keys[0].allowed_ips[1]", "after the prefix", "write \"192.168.1.0/24\""),
+        ("network: a zone", network("fe80::1%eth0"), "keys[0].allowed_ips[1]", "one machine only", "write \"fe80::1\""),
+        ("network: leading zeros", network("010.0.0.0/8"), "keys[0].allowed_ips[1]", "octal", "write \"10.0.0.0/8\""),
+        ("network: IPv4-mapped", network("::ffff:10.0.0.0/104"), "keys[0].allowed_ips[1]", "IPv4-mapped", "write \"10.0.0.0/8\""),
+        ("network: a long prefix", network("10.0.0.0/33"), "keys[0].allowed_ips[1]", "0 to 32", "192.168.1.0/24"),
+
+        ("* in allow_headers", cors(r#""allow_headers": ["Content-Type", "*"]"#), "cors.allow_headers[1]", "* literally", "allow_credentials to false"),
+        ("* in allow_methods", cors(r#""allow_methods": ["*"]"#), "cors.allow_methods[0]", "* literally", "allow_credentials to false"),
+        ("* in expose_headers", cors(r#""expose_headers": ["*"]"#), "cors.expose_headers[0]", "* literally", "allow_credentials to false"),
+        ("a header that is no token", cors(r#""allow_headers": ["X-Request-Id, X-Trace"]"#), "cors.allow_headers[0]", "not a token", "letters, digits"),
+        ("a method that is no token", cors(r#""allow_methods": ["GET POST"]"#), "cors.allow_methods[0]", "not a token", "letters, digits"),
+        ("a method in lower case", cors(r#""allow_methods": ["get"]"#), "cors.allow_methods[0]", "case-sensitive", "upper case"),
+        ("CONNECT", cors(r#""allow_methods": ["CONNECT"]"#), "cors.allow_methods[0]", "never send", "take it out"),
+        ("TRACE", cors(r#""allow_methods": ["TRACE"]"#), "cors.allow_methods[0]", "never send", "take it out"),
+        ("TRACK", cors(r#""allow_methods": ["TRACK"]"#), "cors.allow_methods[0]", "never send", "take it out"),
+        ("max_age: negative", cors(r#""max_age": -1"#), "cors.max_age", "0 to 86400", "no longer than a day"),
+        ("max_age: over a day", cors(r#""max_age": 86401"#), "cors.max_age", "0 to 86400", "no longer than a day"),
+
+        ("a header value with a line break", headers(r#""set": {"X-A": "b\r\nX-C: d"}"#), "security_headers.set.X-A", "line breaks", "one line"),
+        ("a header that the protocol needs", headers(r#""set": {"Content-Length": "0"}"#), "security_headers.set.Content-Length", "writes this header itself", "take it out"),
+        ("a CORS header", headers(r#""remove": ["Access-Control-Allow-Origin"]"#), "security_headers.remove[0]", "writes this header itself", "under cors"),
+        ("a header name that is no token", headers(r#""set": {"X A": "b"}"#), "security_headers.set[\"X A\"]", "not a token", "letters, digits"),
+        ("a header set twice", headers(r#""set": {"X-A": "b", "x-a": "c"}"#), "security_headers.set.x-a", "set here already", "keep one"),
+        ("a header set and removed", headers(r#""set": {"X-A": "b"}, "remove": ["x-a"]"#), "security_headers.remove[0]", "both set and removed", "one of them"),
+        ("CSP: set twice", headers(r#""set": {"Content-Security-Policy": "default-src 'self'"}, "content_security_policy": {"default-src": ["'self'"]}"#), "security_headers.content_security_policy", "set here already", "keep one"),
+        ("CSP: a keyword without quotes", csp(r#""default-src": ["'self'"], "script-src": ["https://cdn.example.com", "self"]"#), "security_headers.content_security_policy.script-src[1]", "host name", "'self'"),
+        ("CSP: a nonce without quotes", csp(r#""script-src": ["nonce-abc"]"#), "security_headers.content_security_policy.script-src[0]", "host name", "single quotes"),
+        ("CSP: two sources in one", csp(r#""script-src": ["'self' https://cdn.example.com"]"#), "security_headers.content_security_policy.script-src[0]", "white space", "entry of its own"),
+        ("CSP: no directive's name", csp(r#""script src": []"#), "security_headers.content_security_policy[\"script src\"]", "letters and -", "script-src"),
+        ("identity_header: no token", more(r#""identity_header": "X Key Id""#), "identity_header", "not a token", "letters, digits"),
+        ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
+
+        ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),
+    ]
+}
+
+#[rustfmt::skip]
+fn warnings() -> Vec<Row> {
+    let raw = |api_key: &str| format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#);
+    vec![
+        ("origin: *", origin("*"), "keys[0].allowed_origins[1]", "every web page", "list the origins"),
+        ("origin: null", origin("null"), "keys[0].allowed_origins[1]", "sandboxed frame", "an origin of its own"),
+        ("origin: http:", origin("http://yourapp.com"), "keys[0].allowed_origins[1]", "on the network", "https:"),
+        ("origin of anonymous: *", r#"{"anonymous": {"allowed_origins": ["*"]}}"#.into(), "anonymous.allowed_origins[0]", "every web page", "list the origins"),
+        ("network: all of IPv4", network("0.0.0.0/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
+        ("network: all of IPv6", network("::/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
+        ("api_key: raw", raw("a-raw-key-of-some-length"), "keys[0].api_key", "config_dump", "sha256: form"),
+        ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
+        ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
+        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
+        ("expires_at: passed", server_key(r#""expires_at": "2026-06-30T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
+        ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
+        ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
+    ]
+}
+
+fn assert_row(row: &Row, found: &[Finding], severity: Severity) {
+    let (name, json, place, reason, mend) = row;
+    let [finding] = found else {
+        panic!("{name}: {found:#?} in {json}");
+    };
+    assert_eq!(finding.problem.severity(), severity, "{name}: {finding}");
+    assert_eq!(finding.place, *place, "{name}: {finding}");
+    assert!(finding.problem.reason().contains(reason), "{name}: {finding}");
+    assert!(finding.problem.mend().contains(mend), "{name}: {finding}");
+}
+
+#[test]
+fn each_error_is_found_with_place_reason_and_mend() {
+    for row in errors() {
+        let findings = load(&row.1);
+        assert_row(&row, findings.errors(), Severity::Error);
+    }
+}
+
+#[test]
+fn each_warning_is_found_and_the_policy_is_used() {
+    for row in warnings() {
+        let loaded = Policy::load(row.1.as_bytes(), NOW).unwrap_or_else(|found| panic!("{}: {found:#?}", row.0));
+        assert_row(&row, loaded.findings.warnings(), Severity::Warning);
+    }
+}
+
+#[test]
+fn a_short_raw_key_is_two_warnings() {
+    let findings = load(r#"{"keys": [{"id": "one", "api_key": "fifteen-bytes-k", "kind": "secret"}]}"#);
+    let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[1].contains("15 bytes can be guessed"), "{lines:#?}");
+}
+
+/// What an operator may well write is not complained of.
+#[test]
+#[rustfmt::skip]
+fn nothing_is_found_where_nothing_is_wrong() {
+    for (name, json) in [
+        ("a schema for editors", r#"{"$schema": "policy.schema.json", "anonymous": {}}"#.to_owned()),
+        ("a secret key", server_key(r#""name": "Indexer", "allowed_ips": ["2001:db8::/32"], "rate_limit_per_minute": 1"#)),
+        ("origins", origin("https://*.yourapp.com\", \"http://localhost:3000\", \"http://[::1]:*\", \"capacitor://localhost")),
+        ("a rotated key", keys((r#""one""#, &format!("[{ONE}]")), (r#""two""#, TWO))),
+        ("anonymous without a list", r#"{"anonymous": {}}"#.into()),
+        ("no identity header", r#"{"anonymous": {}, "identity_header": null}"#.into()),
+        ("* without credentials", cors(r#""allow_credentials": false, "allow_headers": ["*"], "allow_methods": ["*"], "expose_headers": ["*"]"#)),
+        ("max_age at its ends", cors(r#""max_age": 0"#)),
+        ("a header taken away", headers(r#""set": {"X-Frame-Options": null}"#)),
+        ("CSP", csp(r#""default-src": ["'self'"], "report-to": ["self"], "upgrade-insecure-requests": []"#)),
+    ] {
+        let lines: Vec<String> = load(&json).lines().map(|(_, line)| line).collect();
+        assert_eq!(lines, [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_found_in_one_pass() {
+    let findings = load(&format!(
+        r#"{{
+            "keys": [
+                {{"id": "one", "api_key": {ONE}, "allowed_origins": ["https://a.com:443", "https://A.com", "*"], "colour": "red"}},
+                {{"id": "one", "api_key": {TWO}, "kind": "secret", "allowed_ips": ["::ffff:10.0.0.1"], "scopes": ["search"]}},
+                "three",
+                {{"api_key": {ONE}, "kind": "secret", "enabled": 1}}
+            ],
+            "client_ip": "header",
+            "cors": {{"allow_methods": ["CONNECT"], "allow_headers": ["*"], "max_age": 1e9}},
+            "security_headers": {{"preset": "strict", "set": {{"X-A": 1}}}}
+        }}"#
+    ));
+    let places: Vec<&str> = findings.errors().iter().map(|finding| finding.place.as_str()).collect();
+    let expected = [
+        "cors.max_age",
+        "cors.allow_methods[0]",
+        "cors.allow_headers[0]",
+        "security_headers.preset",
+        "security_headers.set.X-A",
+        "client_ip",
+        "keys[0].allowed_origins[0]",
+        "keys[0].allowed_origins[1]",
+        "keys[0].colour",
+        "keys[1].allowed_ips[0]",
+        "keys[1].id",
+        "keys[1].scopes[0]",
+        "keys[2]",
+        "keys[3]",
+        "keys[3].enabled",
+    ];
+    let missing: Vec<&&str> = expected.iter().filter(|place| !places.contains(place)).collect();
+    assert_eq!(missing, [&""; 0], "{places:#?}");
+    assert_eq!(places.len(), expected.len(), "{places:#?}");
+    assert_eq!(findings.warnings().len(), 1);
+}
+
+#[test]
+fn an_unknown_name_comes_with_the_nearest_known_one() {
+    for (written, meant) in [
+        ("allowed_origin", Some("allowed_origins")),
+        ("allowed-origins", Some("allowed_origins")),
+        ("Allowed_Origins", Some("allowed_origins")),
+        ("allowedOrigins", Some("allowed_origins")),
+        ("alowed_ips", Some("allowed_ips")),
+        ("rate_limit", Some("rate_limit_per_minute")),
+        ("expire_at", Some("expires_at")),
+        ("apikey", Some("api_key")),
+        ("colour", None),
+        ("", None),
+    ] {
+        let findings = load(&server_key(&format!(r#""{written}": []"#)));
+        let mend = findings.errors()[0].problem.mend();
+        match meant {
+            Some(name) => assert_eq!(mend, format!("did you mean {name}?"), "{written}"),
+            None => assert_eq!(mend, "take it out", "{written}"),
+        }
+    }
+}
+
+#[test]
+fn a_syntax_error_has_line_and_column() {
+    for (name, json, at) in [
+        ("nothing", "", "line 1, column 0"),
+        (
+            "a trailing comma",
+            "{\n  \"keys\": [\n    {\"id\": \"one\",}\n  ]\n}",
+            "line 3, column 18",
+        ),
+        ("no end", "{\n  \"keys\": [", "line 2, column 11"),
+        ("two documents", "{}\n{}", "line 2, column 1"),
+        ("a comment", "{\n  // keys\n}", "line 2, column 3"),
+        ("within keys", "{\"keys\": [{\"id\": tru}]}", "line 1, column 21"),
+    ] {
+        let findings = load(json);
+        let [finding] = findings.errors() else {
+            panic!("{name}: {findings:#?}");
+        };
+        assert!(finding.problem.reason().contains("not JSON"), "{name}: {finding}");
+        assert!(finding.problem.mend().contains(at), "{name}: {finding}");
+    }
+}
+
+#[test]
+fn a_thousand_errors_in_ten_megabytes_are_a_hundred_and_a_count() {
+    let key = |number: usize| {
+        let name = "n".repeat(10_000);
+        format!(r#"{{"id": "key {number}", "api_key": "sha256:{number:064x}", "name": "{name}", "kind": "secret"}}"#)
+    };
+    let keys: Vec<String> = (0..1_000).map(key).collect();
+    let text = format!(r#"{{"keys": [{}]}}"#, keys.join(","));
+    assert!(text.len() > 10_000_000);
+    let begin = Instant::now();
+    let findings = load(&text);
+    let took = begin.elapsed();
+    assert_eq!(findings.error_count(), 1_000);
+    let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+    assert_eq!(lines.len(), 101);
+    assert_eq!(lines[100], "and 900 more errors");
+    assert!(lines.iter().all(|line| line.len() < 300), "{lines:#?}");
+    // Half a second without optimization.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_long_value_is_cut() {
+    let findings = load(&origin(&format!("https://{}é", "a".repeat(100_000))));
+    let line = findings.errors()[0].to_string();
+    assert!(line.len() < 300 && line.contains('…'), "{line}");
+}
+
+/// Wherever a key was written by mistake.
+#[test]
+fn no_finding_shows_a_key() {
+    const RAW: &str = "ak_live_do_not_show_me";
+    #[rustfmt::skip]
+    let cases = [
+        ("in its place", keys((r#""one""#, "RAW"), (r#""two""#, "RAW"))),
+        ("too long", keys((r#""one""#, &format!("{:?}", RAW.repeat(40))), (r#""two""#, TWO))),
+        ("with a comma", keys((r#""one""#, r#""ak_live_do_not_show_me,""#), (r#""two""#, TWO))),
+        ("after sha256:", keys((r#""one""#, r#""sha256:ak_live_do_not_show_me""#), (r#""two""#, TWO))),
+        ("in a list", keys((r#""one""#, "[RAW, RAW, 1]"), (r#""two""#, TWO))),
+        ("in a list of lists", keys((r#""one""#, "[[RAW]]"), (r#""two""#, TWO))),
+        ("in an object", keys((r#""one""#, r#"{"raw": RAW}"#), (r#""two""#, TWO))),
+        ("under a wrong name", server_key(r#""apikey": RAW"#)),
+        ("under an unknown name", server_key(r#""value": RAW"#)),
+        ("at the top", r#"{"api_key": RAW}"#.into()),
+        ("twice", server_key(r#""api_key": RAW"#)),
+        ("for a key", r#"{"keys": [RAW]}"#.into()),
+        ("for all keys", r#"{"keys": RAW}"#.into()),
+        ("before a syntax error", r#"{"keys": [{"api_key": RAW, }]}"#.into()),
+        ("within a syntax error", r#"{"keys": [{"api_key": ak_live_do_not_show_me}]}"#.into()),
+    ];
+    for (name, json) in cases {
+        let json = json.replace("RAW", &format!("\"{RAW}\""));
+        let lines: Vec<String> = load(&json).lines().map(|(_, line)| line).collect();
+        assert_ne!(lines, [""; 0], "{name}: {json}");
+        assert!(!lines.concat().contains("do_not_show_me"), "{name}: {lines:#?}");
+    }
+    let findings = load(&keys(
+        (r#""one""#, "[3141592653589793]"),
+        (r#""two""#, "2718281828459045"),
+    ));
+    let lines: String = findings.lines().map(|(_, line)| line).collect();
+    assert!(!lines.contains("314159") && !lines.contains("271828"), "{lines}");
+}
+
+/// Envoy's `Struct` makes every number a double.
+#[test]
+fn whole_numbers_may_be_written_as_doubles() {
+    for number in ["600", "600.0", "6e2", "6.0E+2"] {
+        let json = format!(
+            r#"{{"keys": [{{"id": "one", "api_key": {ONE}, "kind": "secret", "rate_limit_per_minute": {number}}}], "cors": {{"max_age": {number}}}}}"#
+        );
+        let loaded = Policy::load(json.as_bytes(), NOW).unwrap_or_else(|found| panic!("{number}: {found:#?}"));
+        let limit = loaded.policy.keys()[0].access.limit.map(|limit| limit.get());
+        assert_eq!(limit, Some(600), "{number}");
+        assert_eq!(&*loaded.policy.cors.max_age, "600", "{number}");
+    }
+}

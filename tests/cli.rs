@@ -1,0 +1,526 @@
+//! The built command line: what it prints and how it exits.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+struct Output {
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+/// Runs the command line in `folder`. Its files are therefore named without their folder.
+fn keyfence(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have ended without reading.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Output {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
+
+fn with_file(name: &str, text: &str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(name), text).unwrap();
+    folder
+}
+
+/// SHA-256 of `one`.
+const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+
+/// File, its text, and the lines that `check` begins with. `SHA` is an API key.
+#[rustfmt::skip]
+const CHECKS: &[(&str, &str, &[&str])] = &[
+    ("policy.json", "{\"anonymous\": {}}", &[]),
+    ("policy.json", "{}", &["policy.json:1:1: warning: configuration: there is no key and no anonymous policy"]),
+    ("policy.json", "{\n  \"key\": []\n}", &["policy.json:2:3: error: key: there is no such field; did you mean keys?"]),
+    ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded"]),
+    ("policy.json", "{\n  \"keys\": [],\n}", &["policy.json:3:1: error: configuration: this is not JSON: trailing comma; look at line 3, column 1"]),
+    ("policy", "{\"keys\": [\n", &["policy:2:1: error: configuration: this is not JSON"]),
+    ("policy.json", "", &["policy.json:1:1: error: configuration: this is not JSON"]),
+    ("policy.json", "[]", &["policy.json:1:1: error: configuration: expected an object, found a list"]),
+    ("policy.json", "{\"keys\": [\n {\"id\": \"one\", \"kind\": \"secret\"}]}", &["policy.json:2:2: error: keys[0]: api_key is missing"]),
+    ("policy.json", "{\"keys\": [{\"id\": \"one\", \"api_key\": \"SHA\",\n \"allowed_origins\": [\"https://a.example/\",\n \"https://*.github.io\", \"https://*.co.uk\", \"https://*.example.co.uk\"]}]}", &[
+        "policy.json:2:22: error: keys[0].allowed_origins[0]: \"https://a.example/\": an origin has no trailing slash; browsers send it without; write \"https://a.example\"",
+        "policy.json:3:2: warning: keys[0].allowed_origins[1]: \"https://*.github.io\": anybody can register a name under github.io",
+        "policy.json:3:25: warning: keys[0].allowed_origins[2]: \"https://*.co.uk\": anybody can register a name under co.uk",
+    ]),
+    ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\"https://*.vercel.app\"]}}", &["policy.json:1:36: warning: anonymous.allowed_origins[0]: \"https://*.vercel.app\": anybody can register"]),
+    ("policy.json", "{\"security_headers\": {\"set\": {\"a b\": \"c\"}}}", &["policy.json:1:38: error: security_headers.set[\"a b\"]"]),
+
+    ("policy.yaml", "keys:\n- id: one\n  api_key: SHA\n  kind: secret\n", &[]),
+    ("policy.yml", "keys:\n- id: one\n  api_key: SHA\n  kind: secret\n  enabled: on\n  rate_limit_per_minute: 600\n", &[]),
+    ("policy.yaml", "# Key\nkeys:\n  - {id: on, api_key: SHA, kind: secret}\n", &["policy.yaml:3:10: error: keys[0].id: true: expected a string, found a boolean; put it in quotes: YAML reads on"]),
+    ("policy.yaml", "keys:\n- {id: y, api_key: SHA, kind: secret}\n- {id: 0x1F, api_key: other, kind: secret}\n- {id: 'on', api_key: another, kind: secret}\n", &[
+        "policy.yaml:2:8: error: keys[0].id: true",
+        "policy.yaml:3:8: error: keys[1].id: 31",
+        "policy.yaml:3:23: warning",
+        "policy.yaml:3:23: warning",
+        "policy.yaml:4:23: warning",
+        "policy.yaml:4:23: warning",
+    ]),
+    ("policy.yaml", "cors: {max_age: 0x10}\nanonymous: &a\n  allowed_ips: [10.0.0.1/8]\nkeys: [{id: one, api_key: SHA, kind: secret, allowed_ips: *b}]", &["policy.yaml:4:127: error: this is not YAML"]),
+    ("policy.yaml", "anonymous:\n  allowed_ips: &b [10.0.0.1/8]\nkeys: [{id: one, api_key: SHA, kind: secret, allowed_ips: *b}]", &["policy.yaml:2:20: error: anonymous.allowed_ips[0]", "policy.yaml:2:20: error: keys[0].allowed_ips[0]"]),
+    ("policy.yaml", "keys:\n\t- id: one\n", &["policy.yaml:2:"]),
+    ("policy.yaml", "client_ip: peer\nclient_ip: peer\n", &["policy.yaml:2:1: error: client_ip: the field stands here twice"]),
+    ("policy.yaml", "# nothing\n", &["policy.yaml:1:1: error: configuration: expected an object, found null"]),
+
+    ("plugin.yaml", "apiVersion: v1\nkind: Namespace\n---\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n  pluginConfig:\n    cors: {max_age: 6e2}\n    keys:\n    - id: no\n      api_key: SHA\n      kind: secret\n", &["plugin.yaml:11:11: error: keys[0].id: false"]),
+    ("plugin.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n", &["plugin.yaml:1:1: warning: configuration: there is no key"]),
+    ("extension.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: other\n    config: {a: b}\n  - name: keyfence\n    config:\n      keyz: []\n", &["extension.yaml:9:7: error: keyz: there is no such field; did you mean keys?"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: |\n          {\n            \"keyz\": []\n          }\n", &["envoy.yaml:10:13: error: keyz: there is no such field"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: |\n          {\n            \"keys\" []\n          }\n", &["envoy.yaml:10:20: error: configuration: this is not JSON: expected `:`"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: \"{\\\"keyz\\\": []}\"\n", &["envoy.yaml:8:16: error: keyz: there is no such field"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.Struct\n        value:\n          cors: {max_age: 1e3}\n", &["envoy.yaml:9:27: error: cors.max_age: \"1e3\""]),
+    ("ecds.json", "{\"resources\": [{\"typed_config\": {\"config\": {\"vm_config\": {\"vm_id\": \"keyfence\"},\n\"configuration\": {\"@type\": \"type.googleapis.com/google.protobuf.StringValue\", \"value\": \"{\\\"keyz\\\": []}\"}}}}]}", &["ecds.json:2:88: error: keyz: there is no such field"]),
+];
+
+#[test]
+fn check_names_the_place_in_the_file() {
+    for (name, text, expected) in CHECKS {
+        let text = text.replace("SHA", ONE);
+        let folder = with_file(name, &text);
+        let output = keyfence(folder.path(), &["check", name], "");
+        let lines: Vec<&str> = output.stdout.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{text}\n{}", output.stdout);
+        for (line, expected) in lines.iter().zip(*expected) {
+            assert!(line.starts_with(expected), "{text}\n{line}\n{expected}");
+        }
+        let has_errors = expected.iter().any(|line| !line.contains(": warning"));
+        assert_eq!(
+            (output.code, output.stderr.as_str()),
+            (i32::from(has_errors), ""),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn check_reads_standard_input() {
+    for (text, expected) in [
+        ("{\"keyz\": []}", "standard input:1:2: error: keyz"),
+        ("keyz: []", "standard input:1:1: error: keyz"),
+    ] {
+        let output = keyfence(Path::new("."), &["check", "-"], text);
+        assert!(output.stdout.starts_with(expected), "{}", output.stdout);
+        assert_eq!(output.code, 1);
+    }
+}
+
+#[test]
+fn check_counts_what_it_leaves_out() {
+    let keys = vec!["1"; 150].join(",");
+    let output = keyfence(Path::new("."), &["check", "-"], &format!("{{\"keys\": [{keys}]}}"));
+    assert_eq!(output.stdout.lines().count(), 101);
+    assert_eq!(output.stdout.lines().last(), Some("standard input: and 50 more errors"));
+}
+
+#[test]
+fn check_writes_json_for_programs() {
+    let policy = "{\"client_ip\": \"peer\",\n\"anonymous\": {\"allowed_ips\": [\"10.0.0.1/8\", \"0.0.0.0/0\"]}}";
+    let output = keyfence(Path::new("."), &["check", "--format", "json", "-"], policy);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    let expected = serde_json::json!({
+        "file": "standard input",
+        "errors": 1,
+        "warnings": 1,
+        "findings": [
+            {
+                "severity": "error", "line": 2, "column": 31, "place": "anonymous.allowed_ips[0]", "value": "\"10.0.0.1/8\"",
+                "reason": "bits after the prefix are set", "mend": "write \"10.0.0.0/8\"",
+            },
+            {
+                "severity": "warning", "line": 2, "column": 45, "place": "anonymous.allowed_ips[1]", "value": "0.0.0.0/0",
+                "reason": "every address is in this network", "mend": "list the networks, or take allowed_ips out",
+            },
+        ],
+    });
+    assert_eq!(report, expected);
+    assert_eq!(output.code, 1);
+}
+
+/// The sample policies and manifests that are in this repository.
+#[test]
+fn check_has_nothing_to_say_of_the_samples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for sample in ["envoy/policy.json", "envoy/istio", "envoy/envoy-gateway"] {
+        let path = root.join(sample);
+        let files = match fs::read_dir(&path) {
+            Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+            Err(_) if path.exists() => vec![path],
+            Err(_) => continue,
+        };
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let has_policy = sample.ends_with(".json") || text.contains("allowed_origins");
+            if has_policy {
+                let output = keyfence(root, &["check", file.to_str().unwrap()], "");
+                assert_eq!((output.stdout.as_str(), output.code), ("", 0), "{}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let folder = with_file("mesh.yaml", "apiVersion: v1\nkind: Namespace\n");
+    for arguments in [
+        &[][..],
+        &["chek"],
+        &["check"],
+        &["check", "missing.json"],
+        &["check", "--format", "xml", "-"],
+        &["check", "mesh.yaml"],
+        &["explain", "-", "--path", "v1"],
+        &["explain", "-", "--ip", "10.0.0"],
+        &["explain", "-", "--now", "today"],
+        &["explain", "-", "--key", "a", "--key-id", "b"],
+        &["explain", "-", "--key-id", "b"],
+        &["explain", "-", "-H", "no colon"],
+        &["explain", "-", "-H", "a b: c"],
+        &["render", "nginx", "-"],
+        &["render", "envoy", "-", "--upstream", "localhost"],
+        &["keygen", "--prefix", "a,b"],
+    ] {
+        let output = keyfence(folder.path(), arguments, "{}");
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}: {}",
+            output.stderr
+        );
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_command_shows_examples() {
+    for command in ["check", "explain", "keygen", "hash", "schema", "render"] {
+        let output = keyfence(Path::new("."), &[command, "--help"], "");
+        assert!(
+            output.stdout.contains(&format!("Examples:\n  keyfence {command}")),
+            "{}",
+            output.stdout
+        );
+        assert_eq!(output.code, 0, "{command}");
+    }
+}
+
+#[test]
+fn a_new_key_and_its_hash_belong_together() {
+    let here = Path::new(".");
+    let made = keyfence(here, &["keygen", "--prefix", "ak_live_"], "");
+    let (key, hash) = made.stdout.trim_end().split_once('\n').unwrap();
+    let random = key.strip_prefix("ak_live_").unwrap();
+    assert!(
+        random.len() == 64 && random.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{key}"
+    );
+    assert_eq!(keyfence(here, &["hash"], key).stdout.trim_end(), hash);
+    assert_ne!(
+        keyfence(here, &["keygen"], "").stdout,
+        keyfence(here, &["keygen"], "").stdout
+    );
+}
+
+#[test]
+fn hash_takes_one_line_break_off() {
+    for (stdin, expected) in [
+        ("one", Ok(ONE)),
+        ("one\n", Ok(ONE)),
+        ("one\r\n", Ok(ONE)),
+        ("one\n\n", Err("control characters")),
+        (" one\n", Err("white space")),
+        ("one,two\n", Err("comma")),
+        ("", Err("not empty")),
+        ("\n", Err("not empty")),
+        (ONE, Err("already")),
+    ] {
+        let output = keyfence(Path::new("."), &["hash"], stdin);
+        match expected {
+            Ok(hash) => assert_eq!((output.stdout.trim_end(), output.code), (hash, 0), "{stdin:?}"),
+            Err(reason) => {
+                assert!(output.stderr.contains(reason), "{stdin:?}: {}", output.stderr);
+                assert_eq!((output.stdout.as_str(), output.code), ("", 1), "{stdin:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn schema_prints_the_committed_one() {
+    let output = keyfence(Path::new("."), &["schema"], "");
+    assert_eq!(output.stdout, include_str!("../envoy/policy.schema.json"));
+}
+
+const POLICY: &str = r#"{
+    "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}],
+    "keys": [
+        {
+            "id": "shop", "api_key": "SHA", "not_before": "2026-01-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z",
+            "allowed_origins": ["https://shop.example.com", "https://*.preview.example.com:8443", "http://localhost:3000"],
+            "allowed_ips": ["192.0.2.0/24", "2001:db8::/32"], "rate_limit_per_minute": 5,
+            "scopes": ["search", "health"], "indexes": ["products", "articles-*"]
+        },
+        {"id": "open", "api_key": "two-two-two-two-two"},
+        {"id": "off", "api_key": "three-three-three", "enabled": false, "allowed_origins": ["https://off.example.com"]},
+        {"id": "server", "api_key": "four-four-four-four", "kind": "secret"},
+        {"id": "cors", "api_key": "five-five-five-five", "allowed_origins": ["https://cors.example.com"], "origin_check": "cors_only"},
+        {"id": "trial", "api_key": "six-six-six-six-six", "allowed_origins": ["https://trial.example.com"], "enforcement": "report"}
+    ],
+    "scopes": {
+        "search": [{"methods": ["GET", "POST"], "path": "/v1/indexes/{index}/search"}],
+        "health": [{"methods": ["*"], "path": "/health"}]
+    }
+}"#;
+
+const SHOP: &str = "--key-id shop --ip 192.0.2.7 --origin https://shop.example.com --path /v1/indexes/products/search --now 2026-07-01T00:00:00Z";
+
+/// Arguments (`SHOP` are those of an allowed request; a later one of a name takes the place of an earlier), exit code, and parts of
+/// the output in their order.
+#[rustfmt::skip]
+const EXPLANATIONS: &[(&str, i32, &[&str])] = &[
+    ("SHOP", 0, &[
+        "GET /v1/indexes/products/search\norigin: https://shop.example.com\nauthorization: Bearer (the API key)\n",
+        "pass  key      shop in Authorization: Bearer\n",
+        "pass  life     enabled; 2026-07-01T00:00:00Z is past not_before 2026-01-01T00:00:00Z, before expires_at 2027-01-01T00:00:00Z\n",
+        "pass  kind     publishable",
+        "pass  address  192.0.2.7 is in 192.0.2.0/24\n",
+        "pass  origin   https://shop.example.com matches https://shop.example.com\n",
+        "pass  path     ", "pass  scope    GET /v1/indexes/products/search fits GET, POST /v1/indexes/{index}/search of search, and the index products is one of products, articles-*\n",
+        "pass  rate     1 of 5 in 60 seconds",
+        "\nallowed\n",
+        "The upstream gets\n  GET /v1/indexes/products/search\n  origin: https://shop.example.com\n  authorization: Bearer (the API key)\n  x-key-id: shop\n",
+        "The client gets the upstream's response with\n", "  access-control-allow-origin: https://shop.example.com\n", "  x-ratelimit-remaining: 4\n", "  x-ratelimit-reset: 1782864061\n",
+    ]),
+    ("SHOP --key one", 2, &[]),
+    ("--key one", 1, &["pass  key      shop in Authorization: Bearer\n"]),
+    ("-H X-API-Key:one", 1, &["x-api-key: (the API key)\n", "pass  key      shop in X-API-Key\n"]),
+    ("--path /?a=b&api_key=one&c", 1, &["GET /?a=b&api_key=(the API key)&c\n", "pass  key      shop in ?api_key\n"]),
+    ("", 1, &["FAIL  key      none in Authorization: Bearer, X-API-Key, ?api_key, and there is no anonymous policy\n", "denied: 401 missing_api_key", "The upstream gets nothing", "The client gets\n  401\n", "\"code\":\"missing_api_key\""]),
+    ("--key not-a-key", 1, &["FAIL  key      the one in Authorization: Bearer is not in the policy\n", "401 invalid_api_key"]),
+    ("--key one -H X-API-Key:one", 1, &["FAIL  key      more than one in ", "401 ambiguous_api_key"]),
+    ("--key-id shop -H X-API-Key:one", 1, &["401 ambiguous_api_key"]),
+    ("SHOP --now 2025-12-31T23:59:59Z", 1, &["FAIL  life     enabled; 2025-12-31T23:59:59Z is before not_before 2026", "401 key_not_yet_valid"]),
+    ("SHOP --now 2027-01-01T00:00:00Z", 1, &["is past not_before 2026-01-01T00:00:00Z, past expires_at 2027-01-01T00:00:00Z", "401 key_expired"]),
+    ("--key-id off", 1, &["FAIL  life     enabled is false", "401 key_disabled"]),
+    ("--key-id server", 0, &["pass  kind     secret, and nothing in the request is a browser's"]),
+    ("--key-id server --origin https://a.example", 1, &["FAIL  kind     secret, and the request has Origin\n", "403 secret_key_in_browser"]),
+    ("--key-id server -H Sec-Fetch-Mode:cors", 1, &["FAIL  kind     secret, and the request has Sec-Fetch-Mode\n"]),
+    ("SHOP --ip 2001:db8::7", 0, &["pass  address  2001:db8::7 is in 2001:db8::/32"]),
+    ("SHOP --ip 192.0.3.7", 1, &["FAIL  address  192.0.3.7 is in none of 192.0.2.0/24, 2001:db8::/32", "403 ip_not_allowed"]),
+    ("--key-id shop --now 2026-07-01T00:00:00Z", 1, &["FAIL  address  not known (give --ip), and allowed_ips is 192.0.2.0/24"]),
+    ("SHOP --origin https://shop.example.com/", 1, &["FAIL  origin   https://shop.example.com/ is none of https://shop.example.com, ", "; no browser sends it: an origin has no trailing slash", "403 origin_not_allowed"]),
+    ("SHOP --origin http://localhost", 1, &["; http://localhost:3000 has another port\n"]),
+    ("SHOP --origin http://shop.example.com:8080", 1, &["; https://shop.example.com has another scheme and another port\n"]),
+    ("SHOP --origin https://preview.example.com:8443", 1, &["; https://*.preview.example.com:8443 is for subdomains, not for preview.example.com itself\n"]),
+    ("SHOP --origin https://a.preview.example.com", 1, &["; https://*.preview.example.com:8443 has another scheme or port\n"]),
+    ("SHOP --origin https://staging.example.com", 1, &["https://staging.example.com is none of https://shop.example.com, https://*.preview.example.com:8443, http://localhost:3000\n"]),
+    ("--key-id open --origin https://a.example", 0, &["pass  origin   no allowed_origins: from any page", "pass  path     no scopes", "pass  scope    no scopes", "pass  rate     no limit"]),
+    ("--key-id cors --origin https://a.example", 0, &["pass  origin   https://a.example is none of https://cors.example.com; origin_check is cors_only"]),
+    ("SHOP --path //v1", 1, &["FAIL  path     //v1 has an empty or dot segment", "400 ambiguous_path"]),
+    ("SHOP --method DELETE", 1, &["FAIL  scope    DELETE /v1/indexes/products/search fits no rule of search, health\n", "403 scope_not_allowed"]),
+    ("SHOP --path /v1/indexes/users/search", 1, &["FAIL  scope    ", "but the index users is none of products, articles-*\n", "403 index_not_allowed"]),
+    ("SHOP --path /health", 1, &["FAIL  scope    GET /health fits * /health of health, which names no index\n", "403 index_not_allowed"]),
+    ("--key-id trial --origin https://a.example", 0, &["FAIL  origin   ", "forwarded: the policy reports only, and would deny with 403 origin_not_allowed", "The upstream gets\n  GET /\n"]),
+    ("--preflight --method POST --origin https://shop.example.com --key one", 0, &["OPTIONS /\norigin: https://shop.example.com\naccess-control-request-method: POST\n\n", "pass  origin   https://shop.example.com matches https://shop.example.com of shop\n", "answered: an allowed preflight", "The client gets\n  204\n", "access-control-allow-methods: GET, POST, PUT, DELETE, OPTIONS\n"]),
+    ("--preflight --origin https://off.example.com", 1, &["FAIL  origin   https://off.example.com is in no allowed_origins of an enabled key"]),
+    ("--key-id open -H X_Key_Id:me -H X-Request-Id:7 --response-header Vary:Accept --response-header Access-Control-Allow-Origin:*", 0, &["The upstream gets\n  GET /\n  authorization: Bearer (the API key)\n  x-request-id: 7\n  x-key-id: open\n", "with\n  vary: Accept, Origin, X-API-Key\n  strict-transport-security"]),
+];
+
+#[test]
+fn explain_shows_each_step_and_the_headers() {
+    let folder = with_file("policy.json", &POLICY.replace("SHA", ONE));
+    for (arguments, code, expected) in EXPLANATIONS {
+        let mut words: Vec<&str> = vec!["explain", "policy.json"];
+        let more: Vec<&str> = arguments.split_whitespace().filter(|word| *word != "SHOP").collect();
+        if arguments.starts_with("SHOP") {
+            let given = |name: &str| more.contains(&name);
+            let pairs: Vec<&str> = SHOP.split_whitespace().collect();
+            words.extend(pairs.chunks(2).filter(|pair| !given(pair[0])).flatten());
+        }
+        words.extend(&more);
+        let output = keyfence(folder.path(), &words, "");
+        assert_eq!(output.code, *code, "{arguments}: {}{}", output.stdout, output.stderr);
+        let mut rest = output.stdout.as_str();
+        for part in *expected {
+            let at = rest
+                .find(part)
+                .unwrap_or_else(|| panic!("{arguments}: no {part:?} in {}", output.stdout));
+            rest = &rest[at + part.len()..];
+        }
+        assert!(
+            !output.stdout.contains("one\n"),
+            "{arguments} shows the key: {}",
+            output.stdout
+        );
+    }
+}
+
+#[test]
+fn explain_writes_json_for_programs() {
+    let folder = with_file("policy.json", &POLICY.replace("SHA", ONE));
+    let arguments = [
+        "explain",
+        "policy.json",
+        "--key-id",
+        "cors",
+        "--origin",
+        "https://cors.example.com",
+        "--format",
+        "json",
+    ];
+    let output = keyfence(folder.path(), &arguments, "");
+    let explained: Value = serde_json::from_str(&output.stdout).unwrap();
+    let steps: Vec<&str> = explained["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        steps,
+        ["key", "life", "kind", "address", "origin", "path", "scope", "rate"]
+    );
+    assert_eq!(explained["verdict"]["decision"], "allow");
+    assert_eq!(explained["verdict"]["key_id"], "cors");
+    assert_eq!(explained["response"]["status"], Value::Null);
+    assert_eq!(
+        explained["upstream"][3],
+        serde_json::json!(["authorization", "Bearer (the API key)"])
+    );
+}
+
+#[test]
+fn explain_refuses_a_policy_with_errors() {
+    let output = keyfence(Path::new("."), &["explain", "-"], "{\"keyz\": []}");
+    assert!(
+        output.stdout.starts_with("standard input:1:2: error: keyz"),
+        "{}",
+        output.stdout
+    );
+    assert_eq!(output.code, 1);
+}
+
+const TARGETS: [&str; 5] = ["envoy", "ecds", "istio", "envoy-filter", "envoy-gateway"];
+
+/// Whatever is in a policy comes back from what it is rendered to.
+#[test]
+fn what_is_rendered_holds_the_policy() {
+    let policy = r#"{"keys": [{"id": "on", "name": "it's: \"0x1F\" # é\ttab", "api_key": "ONE", "kind": "secret", "rate_limit_per_minute": 6e2,
+        "allowed_ips": ["::1", "10.0.0.0/8"], "scopes": []}], "security_headers": {"set": {"X-A": null, "Y": {"value": ": 'yes'"}}}, "scopes": {}}"#;
+    let policy = policy.replace("ONE", ONE);
+    let folder = with_file("policy.json", &policy);
+    for target in TARGETS {
+        let rendered = keyfence(folder.path(), &["render", target, "policy.json"], "");
+        assert_eq!((rendered.stderr.as_str(), rendered.code), ("", 0), "{target}");
+        let checked = keyfence(folder.path(), &["check", "-"], &rendered.stdout);
+        assert_eq!(
+            (checked.stdout.as_str(), checked.code),
+            ("", 0),
+            "{target}: {}",
+            rendered.stdout
+        );
+        // Rendered again from there, it is the same.
+        let again = keyfence(folder.path(), &["render", "ecds", "-"], &rendered.stdout);
+        let value = |text: &str| -> Value {
+            let resource: Value = serde_json::from_str(text).unwrap();
+            let config = &resource["resources"][0]["typed_config"]["config"]["configuration"]["value"];
+            serde_json::from_str(config.as_str().unwrap()).unwrap()
+        };
+        let mut expected: Value = serde_json::from_str(&policy).unwrap();
+        let mut found = value(&again.stdout);
+        for policy in [&mut expected, &mut found] {
+            let limit = &mut policy["keys"][0]["rate_limit_per_minute"];
+            *limit = limit.as_f64().unwrap().into();
+        }
+        assert_eq!(found, expected, "{target}: {}", rendered.stdout);
+    }
+}
+
+#[test]
+fn an_empty_policy_is_rendered_too() {
+    for target in TARGETS {
+        let rendered = keyfence(Path::new("."), &["render", target, "-"], "{\"anonymous\": {}}");
+        let checked = keyfence(Path::new("."), &["check", "-"], &rendered.stdout);
+        assert_eq!(
+            (checked.stdout.as_str(), checked.code),
+            ("", 0),
+            "{target}: {}",
+            rendered.stdout
+        );
+    }
+}
+
+#[test]
+fn a_policy_with_errors_leaves_the_file_as_it_was() {
+    let folder = with_file("filter.json", "old");
+    let render = |policy: &str| {
+        keyfence(
+            folder.path(),
+            &["render", "ecds", "-", "--output", "filter.json"],
+            policy,
+        )
+    };
+    let file = || fs::read_to_string(folder.path().join("filter.json")).unwrap();
+    let refused = render("{\"keyz\": []}");
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+    assert!(refused.stderr.contains("did you mean keys?"), "{}", refused.stderr);
+    assert_eq!(file(), "old");
+    assert_eq!(render("{\"keys\": []}").code, 0);
+    assert!(file().contains("TypedExtensionConfig"));
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing else is left there"
+    );
+}
+
+/// The sessions in the README: `$ cat FILE` shows a file that the commands after it use.
+#[test]
+fn the_sessions_of_the_readme_are_real() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(readme).unwrap_or_default();
+    let folder = TempDir::new().unwrap();
+    for session in text.split("```console\n").skip(1) {
+        let session = session.split("```").next().unwrap();
+        let commands = session.strip_prefix("$ ").unwrap_or_default().split("\n$ ");
+        for command in commands {
+            let (line, shown) = command.split_once('\n').unwrap_or((command, ""));
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["cat", file] => fs::write(folder.path().join(file), shown).unwrap(),
+                ["keyfence", arguments @ ..] if !arguments.contains(&"keygen") => {
+                    let output = keyfence(folder.path(), arguments, "");
+                    let printed = output.stdout + &output.stderr;
+                    assert_eq!(printed.trim_end(), shown.trim_end(), "{line}");
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What `keyfence render` writes is loaded by a real Envoy, or held against the published schemas; and `keyfence check` reads YAML as
+//! Envoy does.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::manifests::faults;
+use crate::harness::command_line::{keyfence, printed};
+use crate::harness::gateway::built_filter;
+use crate::harness::{Gateway, Listener, Request, Upstream};
+
+const POLICY: &str = r#"{
+  "keys": [{"id": "on", "name": "it's: # \"é\"", "api_key": "a-raw-key-of-some-bytes", "allowed_origins": ["https://*.yourapp.com"]}],
+  "security_headers": {"set": {"X-A": ": 'yes' # \\"}}
+}"#;
+
+/// Whether the gateway has [`POLICY`] in force.
+fn assert_in_force(gateway: &Gateway, listener: &str, upstream: &Upstream) {
+    let request = Request::get("/")
+        .bearer("a-raw-key-of-some-bytes")
+        .header("Origin", "https://shop.yourapp.com");
+    let response = gateway.send(listener, &request);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.header("x-a"), Some(": 'yes' # \\"));
+    assert_eq!(upstream.take_one().all("x-key-id"), ["on"]);
+    assert_eq!(gateway.send(listener, &Request::get("/")).code(), "missing_api_key");
+}
+
+fn wasm() -> &'static str {
+    built_filter().to_str().unwrap()
+}
+
+#[test]
+fn a_static_envoy_loads_it() {
+    let upstream = Upstream::start();
+    let address = upstream.address().to_string();
+    let arguments = [
+        "render",
+        "envoy",
+        "-",
+        "--wasm",
+        wasm(),
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        &address,
+    ];
+    let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
+    let gateway = Gateway::from_yaml(&(admin.to_owned() + &printed(&arguments, POLICY)));
+    assert_in_force(&gateway, "gateway", &upstream);
+}
+
+#[test]
+fn an_envoy_takes_it_up_by_ecds() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("main", &json!({})).updatable())
+        .start();
+    assert_eq!(gateway.send("main", &Request::get("/")).header("x-a"), None);
+    let resource = gateway.directory().join("main.ecds.json");
+    printed(
+        &[
+            "render",
+            "ecds",
+            "-",
+            "--wasm",
+            wasm(),
+            "--output",
+            resource.to_str().unwrap(),
+        ],
+        POLICY,
+    );
+    gateway.wait_for("the new policy", |gateway| {
+        gateway.send("main", &Request::get("/")).header("x-a").is_some()
+    });
+    assert_in_force(&gateway, "main", &upstream);
+}
+
+#[test]
+fn an_envoy_loads_what_an_envoy_filter_inserts() {
+    let rendered = yaml(&printed(&["render", "envoy-filter", "-", "--wasm", wasm()], POLICY));
+    let filter = rendered["spec"]["configPatches"][0]["patch"]["value"].clone();
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::without_filter("main"))
+        .amend(|bootstrap| {
+            let listener = &mut bootstrap["static_resources"]["listeners"][0];
+            let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            filters.as_array_mut().unwrap().insert(0, filter);
+        })
+        .start();
+    assert_in_force(&gateway, "main", &upstream);
+}
+
+#[test]
+fn manifests_have_the_fields_of_the_published_schemas() {
+    let policy: Value = serde_json::from_str(POLICY).unwrap();
+    for (target, fixture, place) in [
+        ("istio", "istio-wasmplugin", "/spec/pluginConfig"),
+        (
+            "envoy-gateway",
+            "envoy-gateway-envoyextensionpolicy",
+            "/spec/wasm/0/config",
+        ),
+        ("envoy-filter", "istio-envoyfilter", ""),
+    ] {
+        let manifest = yaml(&printed(&["render", target, "-"], POLICY));
+        assert_eq!(faults(&manifest, fixture), [""; 0], "{target}");
+        if !place.is_empty() {
+            assert_eq!(manifest.pointer(place), Some(&policy), "{target}");
+        }
+    }
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+/// Scalars as they stand in YAML: what they are to the filter shows in what it says of them.
+const SCALARS: &[&str] = &[
+    "on",
+    "off",
+    "y",
+    "N",
+    "yes",
+    "No",
+    "yEs",
+    "TRUE",
+    "tRUE",
+    "False",
+    "~",
+    "null",
+    "NULL",
+    "nULL",
+    "''",
+    "\"on\"",
+    "'12'",
+    "0x1F",
+    "-0x1F",
+    "0123",
+    "08",
+    "00",
+    "0o17",
+    "0b11",
+    "1_000",
+    "+12",
+    "-7",
+    "12.",
+    "1e3",
+    "1.5",
+    "600.0",
+    ".inf",
+    "3000000000",
+    "2147483647",
+    "2147483648",
+    "99999999999999999999",
+    "2026-01-01T00:00:00Z",
+    "a b",
+    "\"a\\u00e9\\x41\"",
+];
+
+#[test]
+fn check_reads_yaml_as_envoy_does() {
+    let scopes: String = SCALARS
+        .iter()
+        .enumerate()
+        .map(|(index, scalar)| format!("                    s{index}: [{{methods: {scalar}, path: {scalar}}}]\n"))
+        .collect();
+    let configuration = format!(
+        r#"
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
+static_resources:
+  listeners:
+  - name: main
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          route_config: {{}}
+          http_filters:
+          - name: keyfence
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: keyfence
+                vm_config:
+                  runtime: envoy.wasm.runtime.v8
+                  code: {{local: {{filename: {wasm}}}}}
+                configuration:
+                  "@type": type.googleapis.com/google.protobuf.Struct
+                  value:
+                   scopes:
+{scopes}
+"#,
+        wasm = wasm(),
+    );
+    let findings = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.find("scopes.s").map(|at| line[at..].to_owned()));
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    };
+    let log = Gateway::try_from_yaml(&configuration)
+        .err()
+        .expect("Envoy started with a wrong policy");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("envoy.yaml");
+    fs::write(&file, &configuration).unwrap();
+    let checked = keyfence(&["check", file.to_str().unwrap()], "");
+    let expected = findings(&log);
+    assert!(expected.len() > SCALARS.len(), "{log}");
+    assert_eq!(findings(&String::from_utf8_lossy(&checked.stdout)), expected);
+}

@@ -1,0 +1,170 @@
+//! The JSON Schema that is committed is that of the types, lets every policy through that is in order, and none with a wrong type or
+//! name.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use keyfence::config::timestamp::Timestamp;
+use keyfence::policy::Policy;
+use serde_json::Value;
+
+const SCHEMA: &str = include_str!("../envoy/policy.schema.json");
+
+fn faults(policy: &str) -> Vec<String> {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    validator
+        .iter_errors(&policy)
+        .map(|fault| format!("{}: {fault}", fault.instance_path()))
+        .collect()
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let current = format!("{:#}\n", keyfence::config::schema::policy());
+    assert!(SCHEMA == current, "keyfence schema >envoy/policy.schema.json");
+}
+
+/// The policies under `envoy`: files named for it.
+fn examples(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = Vec::new();
+    for path in entries {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            found.extend(examples(&path));
+        } else if name.starts_with("policy") && name.ends_with(".json") && !name.ends_with(".schema.json") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_example_policy_validates() {
+    for path in examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy")) {
+        let policy = fs::read_to_string(&path).unwrap();
+        assert_eq!(faults(&policy), [""; 0], "{}", path.display());
+    }
+}
+
+const KEY: &str =
+    r#""id": "one", "api_key": "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed""#;
+
+/// What the filter takes.
+#[rustfmt::skip]
+const RIGHT: &[(&str, &str)] = &[
+    ("nothing", "{}"),
+    ("a schema", r#"{"$schema": "policy.schema.json"}"#),
+    ("sources", r#"{"key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]}"#),
+    ("a key with all", r#"{"keys": [{KEY, "name": "One", "kind": "publishable", "enabled": true, "not_before": "2026-01-01T00:00:00Z",
+        "expires_at": "2099-01-01T00:00:00Z", "allowed_origins": ["https://yourapp.com", "https://*.yourapp.com:*", "http://[::1]:3000", "*", "null"],
+        "origin_check": "if_present", "allowed_ips": ["192.168.1.0/24", "::1", "2001:db8::/32"], "scopes": ["search"], "indexes": ["products", "a-*"],
+        "rate_limit_per_minute": 600, "enforcement": "report"}], "scopes": {"search": [{"methods": ["GET", "*"], "path": "/v1/{index}/**"}]}}"#),
+    ("a rotated key", r#"{"keys": [{"id": "one", "api_key": ["a raw key of some bytes", "another raw key of some"]}]}"#),
+    ("a double", r#"{"keys": [{KEY, "rate_limit_per_minute": 6e2}]}"#),
+    ("anonymous", r#"{"anonymous": {"allowed_origins": [], "name": "Anybody", "rate_limit_per_minute": 1}}"#),
+    ("cors", r#"{"cors": {"allow_methods": ["GET"], "allow_headers": [], "expose_headers": ["X-A"], "allow_credentials": false, "max_age": 0}}"#),
+    ("security headers", r#"{"security_headers": {"preset": "owasp", "set": {"X-A": "b", "X-B": null, "X-C": {"value": "d", "mode": "if_absent"}},
+        "content_security_policy": {"default-src": ["'self'"], "upgrade-insecure-requests": []}, "remove": ["Server"]}}"#),
+    ("the rest", r#"{"client_ip": "forwarded", "identity_header": "X-Id", "forward_api_key": false, "enforcement": "report", "docs_url": "https://a.example"}"#),
+    ("no identity header", r#"{"identity_header": null}"#),
+];
+
+/// What the filter refuses for its type or name.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str)] = &[
+    ("a list", "[]"),
+    ("unknown field", r#"{"key": []}"#),
+    ("unknown field of a key", r#"{"keys": [{KEY, "allowed_origin": []}]}"#),
+    ("unknown field of anonymous", r#"{"anonymous": {"kind": "secret"}}"#),
+    ("unknown field of a source", r#"{"key_sources": [{"headers": "X-API-Key"}]}"#),
+    ("unknown field of a rule", r#"{"scopes": {"search": [{"methods": ["GET"], "path": "/", "paths": []}]}}"#),
+    ("unknown field of cors", r#"{"cors": {"allowed_methods": []}}"#),
+    ("unknown field of security_headers", r#"{"security_headers": {"presets": "api"}}"#),
+    ("unknown field of a header", r#"{"security_headers": {"set": {"X-A": {"value": "b", "Mode": "if_absent"}}}}"#),
+    ("keys: an object", r#"{"keys": {}}"#),
+    ("keys: null", r#"{"keys": null}"#),
+    ("key: a string", r#"{"keys": ["one"]}"#),
+    ("no id", r#"{"keys": [{"api_key": "a raw key of some bytes"}]}"#),
+    ("no api_key", r#"{"keys": [{"id": "one"}]}"#),
+    ("id: a boolean", r#"{"keys": [{"id": true, "api_key": "a raw key of some bytes"}]}"#),
+    ("id: ill-formed", r#"{"keys": [{"id": "a b", "api_key": "a raw key of some bytes"}]}"#),
+    ("api_key: a number", r#"{"keys": [{"id": "one", "api_key": 7}]}"#),
+    ("api_key: empty", r#"{"keys": [{"id": "one", "api_key": ""}]}"#),
+    ("api_key: an empty list", r#"{"keys": [{"id": "one", "api_key": []}]}"#),
+    ("name: a number", r#"{"keys": [{KEY, "name": 1}]}"#),
+    ("enabled: a string", r#"{"keys": [{KEY, "enabled": "yes"}]}"#),
+    ("kind: neither", r#"{"keys": [{KEY, "kind": "public"}]}"#),
+    ("kind: null", r#"{"keys": [{KEY, "kind": null}]}"#),
+    ("origin_check: none of the three", r#"{"keys": [{KEY, "origin_check": "strict"}]}"#),
+    ("allowed_origins: a string", r#"{"keys": [{KEY, "allowed_origins": "https://yourapp.com"}]}"#),
+    ("allowed_origins: a slash", r#"{"keys": [{KEY, "allowed_origins": ["https://yourapp.com/"]}]}"#),
+    ("allowed_origins: no scheme", r#"{"keys": [{KEY, "allowed_origins": ["yourapp.com"]}]}"#),
+    ("allowed_ips: null", r#"{"keys": [{KEY, "allowed_ips": null}]}"#),
+    ("allowed_ips: a number", r#"{"keys": [{KEY, "allowed_ips": [10]}]}"#),
+    ("expires_at: a number", r#"{"keys": [{KEY, "expires_at": 1798761600}]}"#),
+    ("scopes of a key: a string", r#"{"keys": [{KEY, "scopes": "search"}]}"#),
+    ("indexes: null", r#"{"keys": [{KEY, "indexes": null}]}"#),
+    ("limit: a string", r#"{"keys": [{KEY, "rate_limit_per_minute": "600"}]}"#),
+    ("limit: a fraction", r#"{"keys": [{KEY, "rate_limit_per_minute": 1.5}]}"#),
+    ("limit: zero", r#"{"keys": [{KEY, "rate_limit_per_minute": 0}]}"#),
+    ("limit: null", r#"{"keys": [{KEY, "rate_limit_per_minute": null}]}"#),
+    ("enforcement: neither", r#"{"enforcement": "log"}"#),
+    ("anonymous: null", r#"{"anonymous": null}"#),
+    ("key_sources: empty", r#"{"key_sources": []}"#),
+    ("key_sources: header and query", r#"{"key_sources": [{"header": "X-API-Key", "query": "api_key"}]}"#),
+    ("key_sources: a scheme alone", r#"{"key_sources": [{"scheme": "Bearer"}]}"#),
+    ("key_sources: nothing", r#"{"key_sources": [{}]}"#),
+    ("scopes: a list", r#"{"scopes": []}"#),
+    ("rule: no methods", r#"{"scopes": {"search": [{"methods": [], "path": "/"}]}}"#),
+    ("rule: no path", r#"{"scopes": {"search": [{"methods": ["GET"]}]}}"#),
+    ("a header that is no token", r#"{"cors": {"allow_headers": ["X A"]}}"#),
+    ("max_age: over a day", r#"{"cors": {"max_age": 86401}}"#),
+    ("allow_credentials: a string", r#"{"cors": {"allow_credentials": "true"}}"#),
+    ("preset: none of the four", r#"{"security_headers": {"preset": "strict"}}"#),
+    ("header: a list", r#"{"security_headers": {"set": {"X-A": ["b"]}}}"#),
+    ("header: no value", r#"{"security_headers": {"set": {"X-A": {"mode": "if_absent"}}}}"#),
+    ("mode: neither", r#"{"security_headers": {"set": {"X-A": {"value": "b", "mode": "append"}}}}"#),
+    ("CSP: a string", r#"{"security_headers": {"content_security_policy": "default-src 'self'"}}"#),
+    ("CSP: a directive that is a string", r#"{"security_headers": {"content_security_policy": {"default-src": "'self'"}}}"#),
+    ("remove: a string", r#"{"security_headers": {"remove": "Server"}}"#),
+    ("client_ip: neither", r#"{"client_ip": "header"}"#),
+    ("forward_api_key: a string", r#"{"forward_api_key": "no"}"#),
+    ("identity_header: false", r#"{"identity_header": false}"#),
+    ("docs_url: a number", r#"{"docs_url": 1}"#),
+    ("docs_url: null", r#"{"docs_url": null}"#),
+    ("$schema: a number", r#"{"$schema": 1}"#),
+];
+
+/// The filter has the last word on each row, so that schema and filter cannot part.
+fn is_refused(policy: &str) -> bool {
+    Policy::load(policy.as_bytes(), Timestamp(0)).is_err()
+}
+
+#[test]
+fn the_schema_lets_through_what_the_filter_takes() {
+    for (name, policy) in RIGHT {
+        let policy = policy.replace("KEY", KEY);
+        assert!(!is_refused(&policy), "{name}");
+        assert_eq!(faults(&policy), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_wrong_types_and_names() {
+    for (name, policy) in WRONG {
+        let policy = policy.replace("KEY", KEY);
+        assert!(is_refused(&policy), "{name}");
+        assert_ne!(faults(&policy), [""; 0], "{name}");
+    }
+}
