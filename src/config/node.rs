@@ -45,7 +45,8 @@ impl fmt::Display for Node<'_> {
         match self {
             Node::Null => f.write_str("null"),
             Node::Bool(value) => write!(f, "{value}"),
-            Node::Number(value) => write!(f, "{value}"),
+            Node::Number(value) if value.fract() == 0.0 && value.abs() < 1e15 => write!(f, "{}", *value as i64),
+            Node::Number(value) => f.write_str(&serde_json::to_string(value).unwrap_or_default()),
             Node::Text(value) => write!(f, "{value:?}"),
             Node::List(items) => write!(f, "[{} items]", items.len()),
             Node::Object(members) => write!(f, "{{{} fields}}", members.len()),

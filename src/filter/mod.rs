@@ -13,3 +13,5 @@ mod metrics;
 mod plugin;
 #[cfg(target_family = "wasm")]
 mod stream;
+#[cfg(all(target_family = "wasm", feature = "trap"))]
+mod trap;

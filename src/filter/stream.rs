@@ -84,12 +84,16 @@ impl HttpContext for Stream {
                 &unseen
             }
         };
+        #[cfg(feature = "trap")]
+        super::trap::on_demand(Pairs::of(&map));
         exchange.edit(policy, Pairs::of(&map), &mut |edit| apply(Map::Response, edit));
         Action::Continue
     }
 }
 
 fn on_request(policy: &Policy, metrics: &super::metrics::Metrics, headers: Pairs<'_>) -> (Stage, Action) {
+    #[cfg(feature = "trap")]
+    super::trap::on_demand(headers);
     let head = Head::read(policy, headers);
     let verdict = decide(policy, &head, &Envoy);
     metrics.count(&verdict);

@@ -5,6 +5,7 @@ pub mod networks;
 pub mod origins;
 pub mod response_headers;
 pub mod scopes;
+mod sorted;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use networks::Networks;
 use origins::{OriginList, OriginTable};
 use response_headers::{CorsValues, StandingHeaders, Vary};
 use scopes::{IndexList, ScopeRules};
+use sorted::sorted;
 
 pub use crate::config::key_source::KeySource;
 
@@ -280,9 +282,8 @@ impl<'c> Compiler<'c> {
                 }
             }
         }
-        scopes.sort_unstable_by_key(|scope| &scope.name);
-        scopes.dedup_by_key(|scope| &scope.name);
-        let key: Vec<&str> = scopes.iter().map(|scope| scope.name.as_str()).collect();
+        let mut key = sorted(scopes.iter().map(|scope| scope.name.as_str()).collect());
+        key.dedup();
         if let Some(rules) = self.scope_rules.get(&key) {
             return rules.clone();
         }

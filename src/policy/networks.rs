@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::sorted::sorted;
 use crate::config::network::Network;
 
 /// The addresses that any network of a list has. IPv4 and IPv6 are apart: `::/0` has no IPv4 address.
@@ -22,10 +23,9 @@ impl<A> Default for Ranges<A> {
 }
 
 impl<A: Ord + Copy> Ranges<A> {
-    fn new(mut ranges: Vec<(A, A)>) -> Self {
-        ranges.sort_unstable();
+    fn new(ranges: Vec<(A, A)>) -> Self {
         let mut merged: Vec<(A, A)> = Vec::with_capacity(ranges.len());
-        for (first, last) in ranges {
+        for (first, last) in sorted(ranges) {
             match merged.last_mut() {
                 Some(previous) if first <= previous.1 => previous.1 = previous.1.max(last),
                 _ => merged.push((first, last)),

@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 
+use super::sorted::sorted;
 use crate::config::origin::{OriginPattern, PortPattern, TuplePattern, is_label_byte};
 
 /// What a client sends in `Origin` is no longer than this, in bytes, or matches nothing.
@@ -67,14 +68,14 @@ struct Wanted<'o> {
 impl OriginTable {
     /// Adds a list; `is_offered` makes it part of the union that answers preflights. The list is for this table only.
     pub fn add(&mut self, patterns: &[OriginPattern], is_offered: bool) -> OriginList {
-        let mut ids: Vec<PatternId> = patterns
+        let ids: Vec<PatternId> = patterns
             .iter()
             .filter_map(|pattern| match pattern {
                 OriginPattern::Tuple(tuple) => self.intern(tuple, is_offered),
                 _ => None,
             })
             .collect();
-        ids.sort_unstable();
+        let mut ids = sorted(ids);
         ids.dedup();
         OriginList {
             patterns: ids.into(),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sorted::sorted;
 use crate::config::index::IndexPattern;
 use crate::config::scope::{PathPattern, Rule, Segment};
 
@@ -95,7 +96,7 @@ impl ScopeRules {
                         // A segment that a literal names fits the wildcards as well; an empty one fits none.
                         if !segment.is_empty() {
                             next.extend(&other);
-                            next.sort_unstable();
+                            next = sorted(next);
                         }
                         Some((segment.into(), number_of(next)?))
                     })
@@ -229,7 +230,7 @@ fn union(methods: Vec<Methods>) -> Methods {
             Methods::Only(more) => names.extend(more),
         }
     }
-    names.sort_unstable();
+    let mut names = sorted(names);
     names.dedup();
     Methods::Only(names)
 }
@@ -247,10 +248,8 @@ impl IndexList {
     pub fn new(entries: &[IndexPattern<'_>]) -> IndexList {
         let (prefixes, names): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_prefix);
         let texts = |entries: Vec<&IndexPattern<'_>>| {
-            let mut texts: Vec<Box<str>> = entries.iter().map(|entry| entry.name.as_ref().into()).collect();
-            texts.sort_unstable();
-            texts.dedup();
-            texts.into_boxed_slice()
+            let texts: Vec<Box<str>> = entries.iter().map(|entry| entry.name.as_ref().into()).collect();
+            sorted(texts).into_boxed_slice()
         };
         IndexList {
             names: texts(names),
@@ -340,6 +339,7 @@ mod tests {
             (search, None, "POST /v1/indexes/products/search", Fits),
             (search, None, "DELETE /v1/indexes/products/search", NoRule),
             (search, None, "get /v1/indexes/products/search", NoRule),
+            (search, None, "HEAD /v1/indexes/products/search", NoRule),
             (search, None, "GET /v1/indexes//search", NoRule),
             (search, None, "GET /v1/indexes/products/search/", NoRule),
             (search, None, "GET /v1/indexes/products", NoRule),

@@ -12,25 +12,47 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod image;
+mod operation;
+
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::gateway::repository;
 use harness::{Request, Version};
 
+/// The networks have addresses of their own, so there can be one project at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A project of docker compose, which is taken down in the end.
 struct Compose {
     name: String,
+    /// What the gateway reads as `target/gateway`: the policy, for one.
+    gateway_files: PathBuf,
+    keeper: Option<Child>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Compose {
     fn up() -> Self {
-        let compose = Self {
+        Self::start(repository().join("target/gateway"), &[])
+    }
+
+    /// `up` with more arguments, such as the services meant.
+    fn start(gateway_files: PathBuf, arguments: &[&str]) -> Self {
+        let mut compose = Self {
             name: format!("keyfence-test-{}", std::process::id()),
+            gateway_files,
+            keeper: None,
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        compose.run(&["up", "--detach"]);
+        compose.keeper = Some(compose.taken_down_later());
+        compose.run(&[&["up", "--detach"], arguments].concat());
         compose
     }
 
@@ -52,9 +74,31 @@ impl Compose {
         command
             .current_dir(repository())
             .env("GATEWAY_PORT", "0")
+            .env("PROMETHEUS_PORT", "0")
+            .env("GATEWAY_FILES", &self.gateway_files)
             .args(["--project-name", &self.name, "--file", "envoy/docker-compose.yaml"])
             .args(["--file", "tests/compose/clients.yaml"]);
         command
+    }
+
+    /// A process that takes the project down once its input ends: with this process at the latest,
+    /// should that be killed.
+    fn taken_down_later(&self) -> Child {
+        let mut down = self.command();
+        down.args(["down", "--timeout", "1", "--volumes"]);
+        Command::new("sh")
+            .args(["-c", "cat >/dev/null; exec \"$0\" \"$@\""])
+            .arg(down.get_program())
+            .args(down.get_args())
+            .envs(down.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(repository())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What interrupts the test must not interrupt this.
+            .process_group(0)
+            .spawn()
+            .unwrap()
     }
 
     fn run(&self, arguments: &[&str]) -> String {
@@ -75,7 +119,10 @@ impl Drop for Compose {
         if thread::panicking() {
             let _ = self.command().args(["logs", "--tail", "40"]).status();
         }
-        let _ = self.command().args(["down", "--timeout", "1", "--volumes"]).output();
+        if let Some(mut keeper) = self.keeper.take() {
+            // Waiting closes its input first.
+            let _ = keeper.wait();
+        }
     }
 }
 

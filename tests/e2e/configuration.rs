@@ -29,7 +29,7 @@ fn a_wrong_policy_is_refused_with_place_value_and_mend() {
     let cases: [(&str, Value, &[&str]); 10] = [
         ("unknown field", with_key(json!({"allowed_origin": ["https://yourapp.com"]})), &["keys[0].allowed_origin", "allowed_origins"]),
         ("wrong type", with_key(json!({"enabled": "yes"})), &["keys[0].enabled"]),
-        ("missing id", json!({"keys": [{"api_key": "key-number-one-00"}]}), &["keys[0].id"]),
+        ("missing id", json!({"keys": [{"api_key": "key-number-one-00"}]}), &["keys[0]", "id is missing"]),
         ("trailing slash", with_key(json!({"allowed_origins": ["https://a.com", "https://yourapp.com/"]})), &["keys[0].allowed_origins[1]", "\"https://yourapp.com/\"", "https://yourapp.com"]),
         ("no scheme", with_key(json!({"allowed_origins": ["yourapp.com"]})), &["keys[0].allowed_origins[0]", "\"yourapp.com\"", "https://yourapp.com"]),
         ("host bits", with_key(json!({"allowed_ips": ["10.0.0.5/8"]})), &["keys[0].allowed_ips[0]", "\"10.0.0.5/8\"", "10.0.0.0/8"]),
@@ -123,4 +123,20 @@ fn the_sample_policy_loads() {
     for listener in ["string", "struct"] {
         assert_eq!(gateway.send(listener, &Request::get("/")).code(), "missing_api_key");
     }
+}
+
+/// A block of the README that is fenced as `json` is a policy.
+#[test]
+fn the_policies_in_the_readme_load() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap_or_default();
+    let policies = readme
+        .split("\n```json\n")
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap());
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::in_front_of(&upstream).listener(Listener::new("empty", &json!({})));
+    for (number, policy) in policies.enumerate() {
+        gateway = gateway.listener(Listener::with_text(&number.to_string(), policy));
+    }
+    drop(gateway.start());
 }

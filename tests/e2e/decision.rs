@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Listener, Request, Upstream, Version};
 
-struct Case {
+pub struct Case {
     name: &'static str,
     request: Request,
     status: u16,
     code: &'static str,
 }
 
-fn allowed(name: &'static str, request: Request) -> Case {
+pub fn allowed(name: &'static str, request: Request) -> Case {
     Case {
         name,
         request,
@@ -21,7 +21,7 @@ fn allowed(name: &'static str, request: Request) -> Case {
     }
 }
 
-fn denied(name: &'static str, status: u16, code: &'static str, request: Request) -> Case {
+pub fn denied(name: &'static str, status: u16, code: &'static str, request: Request) -> Case {
     Case {
         name,
         request,
@@ -30,7 +30,8 @@ fn denied(name: &'static str, status: u16, code: &'static str, request: Request)
     }
 }
 
-fn run(policy: &Value, cases: &[Case]) {
+/// Sends each request with the policy in both of its forms over both versions of HTTP.
+pub fn run(policy: &Value, cases: &[Case]) {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("string", policy))

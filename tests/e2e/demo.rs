@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::Gateway;
@@ -16,7 +17,7 @@ fn shipped(file: &str) -> String {
 fn each_printed_line_answers_as_its_comment_says() {
     built_filter();
     let rendered = TempDir::new().unwrap();
-    let filter = shipped("filter.json").replace("\nPOLICY\n", &shipped("policy.json"));
+    let filter = shipped("filter.json").replace("POLICY", &Value::from(shipped("policy.json")).to_string());
     fs::write(rendered.path().join("filter.json"), filter).unwrap();
 
     let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";

@@ -1,23 +1,31 @@
 //! Clients: a request over HTTP/1.1 or HTTP/2, or bytes as they stand.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 
+use super::http2::Http2Connection;
+
 /// No answer may take longer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request; header names, values and the path may be any bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub method: String,
     pub path: Vec<u8>,
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub body: Vec<u8>,
     pub from: Option<IpAddr>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}", self.to_bytes().escape_ascii())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +98,10 @@ impl Request {
     pub fn send(&self, version: Version, to: SocketAddr) -> io::Result<Response> {
         match version {
             Version::Http1 => self.send_http1(to),
-            Version::Http2 => self.send_http2(to),
+            Version::Http2 => {
+                let mut responses = Http2Connection::open(to, self.from)?.send(std::slice::from_ref(self))?;
+                responses.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
         }
     }
 
@@ -116,57 +127,6 @@ impl Request {
         bytes.extend_from_slice(&self.body);
         bytes
     }
-
-    fn send_http2(&self, to: SocketAddr) -> io::Result<Response> {
-        let connection = connect(to, self.from)?;
-        connection.set_nonblocking(true)?;
-        let path = std::str::from_utf8(&self.path).map_err(io::Error::other)?;
-        let mut request = http::Request::builder()
-            .method(self.method.as_str())
-            .uri(format!("http://api.test{path}"));
-        for (name, value) in &self.headers {
-            request = request.header(name.as_slice(), value.as_slice());
-        }
-        let request = request.body(()).map_err(io::Error::other)?;
-        let body = Bytes::copy_from_slice(&self.body);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let connection = tokio::net::TcpStream::from_std(connection)?;
-            let exchange = exchange_http2(connection, request, body);
-            tokio::time::timeout(TIMEOUT, exchange).await?.map_err(io::Error::other)
-        })
-    }
-}
-
-async fn exchange_http2(
-    connection: tokio::net::TcpStream,
-    request: http::Request<()>,
-    body: Bytes,
-) -> Result<Response, h2::Error> {
-    let (client, connection) = h2::client::handshake(connection).await?;
-    tokio::spawn(connection);
-    let mut client = client.ready().await?;
-    let (response, mut stream) = client.send_request(request, body.is_empty())?;
-    if !body.is_empty() {
-        stream.send_data(body, true)?;
-    }
-    let (head, mut incoming) = response.await?.into_parts();
-    let mut body = Vec::new();
-    while let Some(data) = incoming.data().await {
-        let data = data?;
-        incoming.flow_control().release_capacity(data.len())?;
-        body.extend_from_slice(&data);
-    }
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
-    Ok(Response {
-        status: head.status.as_u16(),
-        headers,
-        body,
-    })
 }
 
 impl Response {

@@ -72,12 +72,12 @@ impl Gateway {
         let log = File::create(&log_path).unwrap();
         let mut command = Command::new(envoy_binary());
         command
+            .args(["--disable-hot-restart", "--file-flush-interval-msec", "100"])
             .args([
-                "--disable-hot-restart",
                 "--log-level",
                 "info",
-                "--file-flush-interval-msec",
-                "100",
+                "--component-log-level",
+                "main:warning,config:warning",
             ])
             .args(["--concurrency", &workers.to_string()])
             .arg("--config-path")
@@ -267,10 +267,10 @@ impl Setup {
 }
 
 /// Ends with its owner, and on Linux also with this process should that be killed.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
-    fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         #[cfg(target_os = "linux")]
         {
             use std::os::unix::process::CommandExt;
@@ -354,8 +354,9 @@ pub fn envoy_binary() -> &'static Path {
 pub fn built_filter() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--lib", "--target", "wasm32-wasip1"])
+        // By make, whose flags are part of what is shipped.
+        let status = Command::new("make")
+            .args(["--silent", "wasm"])
             .current_dir(repository())
             .status()
             .unwrap();

@@ -20,7 +20,8 @@
 //! - [`listener`]: one HTTP listener with one policy; every listener also has the paths
 //!   `/redirect`, `/direct` and `/dead`, which Envoy answers itself.
 //! - [`upstream`]: records requests byte for byte; a test may set its answers.
-//! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes.
+//! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
+//!   [`burst`]: many requests at once.
 //!
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
 //! log is then searched for panics, and shown where the test failed.
@@ -35,8 +36,10 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+pub mod burst;
 pub mod client;
 pub mod gateway;
+pub mod http2;
 pub mod listener;
 pub mod upstream;
 

@@ -1,0 +1,963 @@
+//! The decision table, preflights and response headers, row by row and without a host.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use keyfence::config::key::Enforcement;
+use keyfence::config::timestamp::Timestamp;
+use keyfence::decision::address::SourceAddress;
+use keyfence::decision::rate::{RateStatus, peek};
+use keyfence::decision::reply::Reply;
+use keyfence::decision::request::Head;
+use keyfence::decision::response::{Edit, Exchange};
+use keyfence::decision::{Ruling, Surroundings, Verdict, decide, upstream};
+use keyfence::policy::{Key, Policy};
+
+const NOW: &str = "2026-06-15T12:00:00Z";
+
+/// A world with one address, one time, and a limit that is used up where the key says so.
+struct World {
+    address: &'static str,
+    taken: Cell<u32>,
+}
+
+impl Surroundings for World {
+    fn source_address(&self) -> SourceAddress {
+        SourceAddress::parse(self.address.as_bytes())
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::parse(NOW).unwrap()
+    }
+
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+        self.taken.set(self.taken.get() + 1);
+        match key {
+            Some(key) if key.id.starts_with("used-up") => Err(self.peek(Some(key), limit)),
+            key => Ok(self.peek(key, limit)),
+        }
+    }
+
+    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
+        peek(None, limit, 1_000)
+    }
+}
+
+fn policy(text: &str) -> Policy {
+    match Policy::load(text.as_bytes(), Timestamp::parse(NOW).unwrap()) {
+        Ok(loaded) => loaded.policy,
+        Err(findings) => panic!("{:?}", findings.errors()),
+    }
+}
+
+const POLICY: &str = r#"{
+  "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}],
+  "keys": [
+    {"id": "site", "api_key": ["site-key-1", "site-key-2"], "allowed_origins": ["https://yourapp.com", "https://*.yourapp.com"]},
+    {"id": "if-present", "api_key": "if-present-key", "allowed_origins": ["https://yourapp.com"], "origin_check": "if_present"},
+    {"id": "cors-only", "api_key": "cors-only-key", "allowed_origins": ["https://yourapp.com"], "origin_check": "cors_only"},
+    {"id": "star", "api_key": "star-key", "allowed_origins": ["*", "null", "https://yourapp.com"]},
+    {"id": "open", "api_key": "open-key"},
+    {"id": "off", "api_key": "off-key", "enabled": false, "allowed_origins": ["https://off.example"]},
+    {"id": "early", "api_key": "early-key", "not_before": "2026-06-15T12:00:01Z"},
+    {"id": "begun", "api_key": "begun-key", "not_before": "2026-06-15T12:00:00Z"},
+    {"id": "late", "api_key": "late-key", "expires_at": "2026-06-15T12:00:00Z", "allowed_origins": ["https://yourapp.com"]},
+    {"id": "last-second", "api_key": "last-second-key", "expires_at": "2026-06-15T12:00:01Z"},
+    {"id": "server", "api_key": "server-key", "kind": "secret"},
+    {"id": "office", "api_key": "office-key", "allowed_ips": ["10.0.0.0/8", "2001:db8::/32"], "allowed_origins": ["https://yourapp.com"]},
+    {"id": "search", "api_key": "search-key", "scopes": ["search"], "indexes": ["products"]},
+    {"id": "limited", "api_key": "limited-key", "rate_limit_per_minute": 5, "allowed_origins": ["https://yourapp.com"]},
+    {"id": "used-up", "api_key": "used-up-key", "rate_limit_per_minute": 5},
+    {"id": "watched", "api_key": "watched-key", "allowed_origins": ["https://yourapp.com"], "enforcement": "report"},
+    {"id": "all", "api_key": "all-key", "kind": "secret", "expires_at": "2026-01-01T00:00:00Z", "allowed_ips": ["10.0.0.0/8"],
+     "scopes": [], "rate_limit_per_minute": 1}
+  ],
+  "scopes": {"search": [{"methods": ["GET"], "path": "/v1/{index}/search"}, {"methods": ["GET"], "path": "/v1/stats"}]}
+}"#;
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// What became of a request, and what its response says of the origin.
+fn outcome(verdict: &Verdict<'_, '_>) -> String {
+    let report = if verdict.enforcement == Enforcement::Report {
+        "report "
+    } else {
+        ""
+    };
+    let ruling = match verdict.ruling {
+        Ruling::Allow => "allow".to_owned(),
+        Ruling::Preflight => "preflight".to_owned(),
+        Ruling::Deny(reason) => format!("{} {}", reason.status(), reason.code()),
+    };
+    format!("{report}{ruling}, {:?}", verdict.allow_origin).to_lowercase()
+}
+
+fn head<'r>(policy: &Policy, method: &'r str, path: &'r str, headers: &'r [(&'r str, &'r str)]) -> Head<'r> {
+    let pseudo = [(":method", method), (":path", path)];
+    let all: Vec<(&[u8], &[u8])> = pseudo
+        .into_iter()
+        .chain(headers.iter().copied())
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
+    // A head borrows from the bytes, not from the list.
+    Head::read(policy, all.iter().copied())
+}
+
+#[test]
+fn the_decision_table() {
+    const SITE: (&str, &str) = ("origin", "https://yourapp.com");
+    const EVIL: (&str, &str) = ("origin", "https://evil.com");
+    let policy = policy(POLICY);
+    let rows: &[(&str, &str, &str, Headers, &str)] = &[
+        ("no key", "GET /", "192.0.2.1:9", &[], "401 missing_api_key, omit"),
+        (
+            "no key, a listed origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[SITE],
+            "401 missing_api_key, echo",
+        ),
+        (
+            "no key, a disabled key's origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("origin", "https://off.example")],
+            "401 missing_api_key, any",
+        ),
+        (
+            "unknown key",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "nope"), SITE],
+            "401 invalid_api_key, echo",
+        ),
+        (
+            "two keys",
+            "GET /?api_key=site-key-1",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1"), SITE],
+            "401 ambiguous_api_key, echo",
+        ),
+        (
+            "a key",
+            "GET /",
+            "192.0.2.1:9",
+            &[("authorization", "Bearer site-key-1"), SITE],
+            "allow, echo",
+        ),
+        (
+            "its successor",
+            "GET /",
+            "192.0.2.1:9",
+            &[("authorization", "Bearer site-key-2"), SITE],
+            "allow, echo",
+        ),
+        (
+            "in the query",
+            "GET /?api_key=site-key-1",
+            "192.0.2.1:9",
+            &[SITE],
+            "allow, echo",
+        ),
+        (
+            "a subdomain",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1"), ("origin", "https://a.b.yourapp.com")],
+            "allow, echo",
+        ),
+        (
+            "another origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1"), EVIL],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "no origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1")],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "two origins",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1"), SITE, SITE],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "an empty origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "site-key-1"), ("origin", "")],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "if_present: none",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "if-present-key")],
+            "allow, omit",
+        ),
+        (
+            "if_present: listed",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "if-present-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "if_present: another",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "if-present-key"), EVIL],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "cors_only: another",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "cors-only-key"), EVIL],
+            "allow, omit",
+        ),
+        (
+            "cors_only: listed",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "cors-only-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "star",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), EVIL],
+            "allow, any",
+        ),
+        (
+            "star: null",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "null")],
+            "allow, null",
+        ),
+        (
+            "star: listed",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "star: nonsense",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "a, b")],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "no list",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "open-key"), EVIL],
+            "allow, omit",
+        ),
+        (
+            "disabled",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "off-key"), ("origin", "https://off.example")],
+            "401 key_disabled, echo",
+        ),
+        (
+            "not yet valid",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "early-key")],
+            "401 key_not_yet_valid, omit",
+        ),
+        (
+            "valid from now on",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "begun-key")],
+            "allow, omit",
+        ),
+        (
+            "expired now",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "late-key"), SITE],
+            "401 key_expired, echo",
+        ),
+        (
+            "the last second",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "last-second-key")],
+            "allow, omit",
+        ),
+        (
+            "secret",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "server-key")],
+            "allow, omit",
+        ),
+        (
+            "secret with an origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "server-key"), SITE],
+            "403 secret_key_in_browser, omit",
+        ),
+        (
+            "secret from a page",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "server-key"), ("sec-fetch-mode", "no-cors")],
+            "403 secret_key_in_browser, omit",
+        ),
+        (
+            "address",
+            "GET /",
+            "10.1.2.3:9",
+            &[("x-api-key", "office-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "IPv6 address",
+            "GET /",
+            "[2001:db8::7]:9",
+            &[("x-api-key", "office-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "mapped address",
+            "GET /",
+            "[::ffff:10.1.2.3]:9",
+            &[("x-api-key", "office-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "another address",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "office-key"), SITE],
+            "403 ip_not_allowed, echo",
+        ),
+        (
+            "an address from a header",
+            "GET /",
+            "10.1.2.3:0",
+            &[("x-api-key", "office-key"), SITE],
+            "403 ip_not_allowed, echo",
+        ),
+        (
+            "no address",
+            "GET /",
+            "",
+            &[("x-api-key", "office-key"), SITE],
+            "403 ip_not_allowed, echo",
+        ),
+        (
+            "address before origin",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "office-key"), EVIL],
+            "403 ip_not_allowed, omit",
+        ),
+        (
+            "scope and index",
+            "GET /v1/products/search?q=..",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "allow, omit",
+        ),
+        (
+            "another index",
+            "GET /v1/orders/search",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "403 index_not_allowed, omit",
+        ),
+        (
+            "a rule without index",
+            "GET /v1/stats",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "403 index_not_allowed, omit",
+        ),
+        (
+            "another method",
+            "POST /v1/products/search",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "403 scope_not_allowed, omit",
+        ),
+        (
+            "another path",
+            "GET /v1/products",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "403 scope_not_allowed, omit",
+        ),
+        (
+            "ambiguous path",
+            "GET /v1//products/search",
+            "192.0.2.1:9",
+            &[("x-api-key", "search-key")],
+            "400 ambiguous_path, omit",
+        ),
+        (
+            "ambiguous path without scopes",
+            "GET /v1//x",
+            "192.0.2.1:9",
+            &[("x-api-key", "open-key")],
+            "allow, omit",
+        ),
+        (
+            "within the limit",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "limited-key"), SITE],
+            "allow, echo",
+        ),
+        (
+            "over the limit",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "used-up-key")],
+            "429 rate_limit_exceeded, omit",
+        ),
+        (
+            "reported",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "watched-key"), EVIL],
+            "report 403 origin_not_allowed, omit",
+        ),
+        (
+            "life is first",
+            "GET //",
+            "192.0.2.1:9",
+            &[("x-api-key", "all-key"), EVIL],
+            "401 key_expired, omit",
+        ),
+        (
+            "OPTIONS alone",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[SITE],
+            "401 missing_api_key, echo",
+        ),
+        (
+            "OPTIONS without origin",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET")],
+            "401 missing_api_key, omit",
+        ),
+        (
+            "a preflight's header on a GET",
+            "GET /",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), SITE],
+            "401 missing_api_key, echo",
+        ),
+        (
+            "preflight",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), SITE],
+            "preflight, echo",
+        ),
+        (
+            "preflight of any origin",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), EVIL],
+            "preflight, any",
+        ),
+        (
+            "preflight with a key",
+            "OPTIONS /?api_key=site-key-1",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), EVIL],
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            "preflight with an unknown key",
+            "OPTIONS /?api_key=nope",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), SITE],
+            "preflight, echo",
+        ),
+        (
+            "preflight with a reported key",
+            "OPTIONS /?api_key=watched-key",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), EVIL],
+            "report 403 origin_not_allowed, omit",
+        ),
+        (
+            "preflight of two origins",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[("access-control-request-method", "GET"), SITE, SITE],
+            "403 origin_not_allowed, omit",
+        ),
+    ];
+    for (name, request, address, headers, expected) in rows {
+        let (method, path) = request.split_once(' ').unwrap();
+        let head = head(&policy, method, path, headers);
+        let world = World {
+            address,
+            taken: Cell::new(0),
+        };
+        let verdict = decide(&policy, &head, &world);
+        assert_eq!(outcome(&verdict), *expected, "{name}");
+        let counts = matches!(verdict.key, Some((_, key)) if key.access.limit.is_some())
+            && !matches!(verdict.ruling, Ruling::Deny(reason) if reason.status() != 429);
+        assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
+    }
+}
+
+#[test]
+fn anonymous_requests_have_a_policy_of_their_own() {
+    for (anonymous, request, origin, expected) in [
+        (
+            r#"{"allowed_origins": ["https://yourapp.com"]}"#,
+            "GET /",
+            "https://yourapp.com",
+            "allow, echo",
+        ),
+        (
+            r#"{"allowed_origins": ["https://yourapp.com"]}"#,
+            "GET /",
+            "https://evil.com",
+            "403 origin_not_allowed, omit",
+        ),
+        (
+            r#"{"allowed_origins": ["https://yourapp.com"]}"#,
+            "OPTIONS /",
+            "https://yourapp.com",
+            "preflight, echo",
+        ),
+        (
+            r#"{"allowed_origins": ["https://yourapp.com"]}"#,
+            "OPTIONS /",
+            "https://key.example",
+            "preflight, echo",
+        ),
+        (
+            r#"{"allowed_origins": ["https://yourapp.com"], "enabled": false}"#,
+            "GET /",
+            "https://yourapp.com",
+            "401 missing_api_key, omit",
+        ),
+        (
+            r#"{"allowed_ips": ["10.0.0.0/8"]}"#,
+            "GET /",
+            "https://yourapp.com",
+            "403 ip_not_allowed, omit",
+        ),
+        ("{}", "GET /", "https://evil.com", "allow, omit"),
+    ] {
+        let policy = policy(&format!(
+            r#"{{"anonymous": {anonymous}, "keys": [{{"id": "k", "api_key": "k", "allowed_origins": ["https://key.example"]}}]}}"#
+        ));
+        let (method, path) = request.split_once(' ').unwrap();
+        let headers = [("origin", origin), ("access-control-request-method", "GET")];
+        let head = head(&policy, method, path, &headers);
+        let world = World {
+            address: "192.0.2.1:9",
+            taken: Cell::new(0),
+        };
+        assert_eq!(
+            outcome(&decide(&policy, &head, &world)),
+            expected,
+            "{anonymous} {request} from {origin}"
+        );
+    }
+}
+
+/// Applies the edits of a response to what the upstream sent.
+fn edited(policy: &Policy, exchange: &Exchange, upstream: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in upstream {
+        headers.entry((*name).into()).or_default().push((*value).into());
+    }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let present = upstream.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    exchange.edit(policy, present, &mut |edit| match edit {
+        Edit::Add(name, value) => {
+            let earlier = headers.insert(text(name), vec![text(value)]);
+            assert_eq!(earlier, None, "{} is there already", text(name));
+        }
+        Edit::Replace(name, value) => {
+            let earlier = headers.insert(text(name), vec![text(value)]);
+            assert!(earlier.is_some(), "{} is not there", text(name));
+        }
+        Edit::Remove(name) => assert!(headers.remove(&text(name)).is_some(), "{} is not there", text(name)),
+    });
+    headers
+}
+
+fn exchange(policy: &Policy, headers: &[(&str, &str)]) -> Exchange {
+    let head = head(policy, "GET", "/", headers);
+    let world = World {
+        address: "192.0.2.1:9",
+        taken: Cell::new(0),
+    };
+    Exchange::new(head.origin, &decide(policy, &head, &world))
+}
+
+#[test]
+fn vary_is_added_to_and_nothing_stands_twice() {
+    let all_keys = |origins: &str, source: &str| {
+        policy(&format!(
+            r#"{{"key_sources": [{source}], "keys": [{{"id": "k", "api_key": "k", "allowed_origins": {origins}}}]}}"#
+        ))
+    };
+    let bearer = r#"{"header": "Authorization", "scheme": "Bearer"}"#;
+    let header = r#"{"header": "X-API-Key"}"#;
+    let both = format!("{bearer}, {header}");
+    let site = r#"["https://yourapp.com"]"#;
+    for (origins, source, upstream, expected) in [
+        (site, bearer, &[][..], Some("Origin")),
+        (site, header, &[], Some("Origin, X-API-Key")),
+        (site, both.as_str(), &[], Some("Origin, X-API-Key")),
+        (r#"["null"]"#, bearer, &[], Some("Origin")),
+        (r#"["*"]"#, bearer, &[], None),
+        (r#"["*"]"#, header, &[], Some("X-API-Key")),
+        ("[]", bearer, &[], None),
+        (site, bearer, &["Accept-Encoding"], Some("Accept-Encoding, Origin")),
+        (site, bearer, &["origin"], Some("origin")),
+        (site, bearer, &["Origin, Accept"], Some("Origin, Accept")),
+        (site, bearer, &["Accept,Origin ,accept"], Some("Accept, Origin")),
+        (
+            site,
+            bearer,
+            &["Accept", "Accept-Encoding"],
+            Some("Accept, Accept-Encoding, Origin"),
+        ),
+        (site, bearer, &["Origin", "ORIGIN"], Some("Origin")),
+        (site, bearer, &["*"], Some("*")),
+        (site, bearer, &[""], Some("Origin")),
+        (site, bearer, &["X-Origin"], Some("X-Origin, Origin")),
+        ("[]", bearer, &["Accept"], Some("Accept")),
+    ] {
+        let policy = all_keys(origins, source);
+        let upstream: Vec<(&str, &str)> = upstream.iter().map(|value| ("vary", *value)).collect();
+        let headers = edited(&policy, &exchange(&policy, &[]), &upstream);
+        let vary: Option<Vec<&str>> = headers
+            .get("vary")
+            .map(|lines| lines.iter().map(String::as_str).collect());
+        assert_eq!(
+            vary.as_deref(),
+            expected.as_ref().map(std::slice::from_ref),
+            "{origins} {source} {upstream:?}"
+        );
+    }
+}
+
+#[test]
+fn the_filter_owns_cors() {
+    let policy = policy(POLICY);
+    let upstream = [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-credentials", "false"),
+        ("access-control-allow-methods", "DELETE"),
+        ("access-control-made-up", "x"),
+        ("content-type", "text/plain"),
+    ];
+    let site = ("origin", "https://yourapp.com");
+    let expose = "X-Request-Id, X-RateLimit-Remaining, X-RateLimit-Reset";
+    for (name, request, origin, credentials) in [
+        (
+            "listed",
+            &[("x-api-key", "site-key-1"), site][..],
+            Some("https://yourapp.com"),
+            true,
+        ),
+        (
+            "any",
+            &[("x-api-key", "star-key"), ("origin", "https://x.example")],
+            Some("*"),
+            false,
+        ),
+        (
+            "null",
+            &[("x-api-key", "star-key"), ("origin", "null")],
+            Some("null"),
+            false,
+        ),
+        (
+            "another",
+            &[("x-api-key", "cors-only-key"), ("origin", "https://evil.com")],
+            None,
+            false,
+        ),
+        ("no list", &[("x-api-key", "open-key"), site], None, false),
+        ("no origin", &[("x-api-key", "if-present-key")], None, false),
+    ] {
+        for upstream in [&upstream[..], &[("content-type", "text/plain")]] {
+            let headers = edited(&policy, &exchange(&policy, request), upstream);
+            let cors: Vec<(&str, &str)> = headers
+                .iter()
+                .filter(|(name, _)| name.starts_with("access-control-"))
+                .map(|(name, lines)| (name.as_str(), lines[0].as_str()))
+                .collect();
+            let mut expected = Vec::new();
+            expected.extend(credentials.then_some(("access-control-allow-credentials", "true")));
+            expected.extend(origin.map(|origin| ("access-control-allow-origin", origin)));
+            expected.extend(origin.map(|_| ("access-control-expose-headers", expose)));
+            assert_eq!(cors, expected, "{name}");
+            assert_eq!(headers["content-type"], ["text/plain"], "{name}");
+        }
+    }
+}
+
+#[test]
+fn report_mode_leaves_all_but_security_headers() {
+    let policy = policy(POLICY);
+    let request = [("x-api-key", "watched-key"), ("origin", "https://yourapp.com")];
+    let headers = edited(
+        &policy,
+        &exchange(&policy, &request),
+        &[("access-control-allow-origin", "*"), ("vary", "Accept")],
+    );
+    assert_eq!(headers["access-control-allow-origin"], ["*"]);
+    assert_eq!(headers["vary"], ["Accept"]);
+    assert_eq!(headers["x-frame-options"], ["DENY"]);
+    assert!(!headers.contains_key("access-control-expose-headers"));
+}
+
+#[test]
+fn a_response_whose_request_never_came_is_still_ours() {
+    let policy = policy(POLICY);
+    let headers = edited(
+        &policy,
+        &Exchange::unseen(&policy),
+        &[("access-control-allow-origin", "*")],
+    );
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    assert_eq!(headers["vary"], ["Origin, X-API-Key"]);
+    assert_eq!(headers["x-content-type-options"], ["nosniff"]);
+}
+
+#[test]
+fn security_headers_are_set_once() {
+    let policy = policy(
+        r#"{"security_headers": {
+            "preset": "default",
+            "set": {"Referrer-Policy": "no-referrer", "X-Frame-Options": null, "x-xss-protection": {"value": "0", "mode": "if_absent"}, "X-New": "1"},
+            "content_security_policy": {"default-src": ["'self'"], "script-src": ["'self'", "https://cdn.justkalm.com"], "upgrade-insecure-requests": []},
+            "remove": ["X-Powered-By", "Strict-Transport-Security"]
+        }}"#,
+    );
+    let upstream = [
+        ("x-powered-by", "PHP"),
+        ("referrer-policy", "unsafe-url"),
+        ("x-frame-options", "SAMEORIGIN"),
+        ("x-xss-protection", "1"),
+        ("content-security-policy", "default-src *"),
+        ("strict-transport-security", "max-age=1"),
+    ];
+    let headers = edited(&policy, &Exchange::unseen(&policy), &upstream);
+    for (name, expected) in [
+        ("x-powered-by", None),
+        ("strict-transport-security", None),
+        ("referrer-policy", Some("no-referrer")),
+        ("x-frame-options", Some("SAMEORIGIN")),
+        ("x-xss-protection", Some("1")),
+        ("x-content-type-options", Some("nosniff")),
+        ("x-new", Some("1")),
+        (
+            "content-security-policy",
+            Some("default-src 'self'; script-src 'self' https://cdn.justkalm.com; upgrade-insecure-requests"),
+        ),
+    ] {
+        let lines: Option<Vec<&str>> = headers
+            .get(name)
+            .map(|lines| lines.iter().map(String::as_str).collect());
+        assert_eq!(lines.as_deref(), expected.as_ref().map(std::slice::from_ref), "{name}");
+    }
+}
+
+#[test]
+fn errors_explain_themselves() {
+    let policy = policy(
+        r#"{"docs_url": "https://docs.example.com/errors", "security_headers": {"preset": "owasp"},
+            "keys": [{"id": "used-up", "api_key": "used-up-key", "rate_limit_per_minute": 5}]}"#,
+    );
+    for (name, headers, status, code, extra) in [
+        (
+            "401",
+            &[("x-request-id", "an\"id")][..],
+            401,
+            "missing_api_key",
+            ("www-authenticate", "Bearer realm=\"keyfence\""),
+        ),
+        (
+            "429",
+            &[("authorization", "Bearer used-up-key")],
+            429,
+            "rate_limit_exceeded",
+            ("retry-after", "1"),
+        ),
+    ] {
+        let head = head(&policy, "GET", "/", headers);
+        let world = World {
+            address: "192.0.2.1:9",
+            taken: Cell::new(0),
+        };
+        let verdict = decide(&policy, &head, &world);
+        let reply = Reply::new(&policy, &head, &verdict).expect(name);
+        assert_eq!(reply.status, status);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["type"], format!("https://docs.example.com/errors#{code}"));
+        assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()));
+        assert_eq!(
+            body["request_id"].as_str(),
+            head.request_id.map(|id| std::str::from_utf8(id).unwrap())
+        );
+        let all: Vec<(&str, &str)> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap()))
+            .collect();
+        for expected in [
+            ("content-type", "application/problem+json"),
+            ("cache-control", "no-store"),
+            ("x-frame-options", "deny"),
+            extra,
+        ] {
+            let same_name: Vec<_> = all.iter().filter(|(name, _)| *name == expected.0).collect();
+            assert_eq!(same_name, [&expected], "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_reaches_the_upstream() {
+    let with = |more: &str| {
+        policy(&format!(
+            r#"{{"key_sources": [{{"header": "X-API-Key"}}, {{"query": "api_key"}}], "anonymous": {{}},
+                "keys": [{{"id": "k", "api_key": "k"}}, {{"id": "s", "api_key": "s", "scopes": ["get"]}},
+                         {{"id": "a", "api_key": "a", "scopes": ["any"]}}, {{"id": "r", "api_key": "r", "enforcement": "report"}}],
+                "scopes": {{"get": [{{"methods": ["GET"], "path": "/**"}}], "any": [{{"methods": ["*"], "path": "/**"}}]}} {more}}}"#
+        ))
+    };
+    let claims = [
+        ("x-key-id", "root"),
+        ("x_key_id", "root"),
+        ("x-key_id", "root"),
+        ("x-key-id2", "fine"),
+    ];
+    let overrides = [("x-http-method-override", "DELETE"), ("x_method_override", "DELETE")];
+    let cut = r#", "forward_api_key": false"#;
+    for (name, more, path, headers, expected) in [
+        ("a key", "", "/?a=1", vec![("x-api-key", "k")], vec!["+x-key-id: k"]),
+        ("anonymous", "", "/", vec![], vec![]),
+        (
+            "claims",
+            "",
+            "/",
+            claims.to_vec(),
+            vec!["-x-key-id", "-x_key_id", "-x-key_id"],
+        ),
+        (
+            "a key and claims",
+            "",
+            "/",
+            [&claims[..1], &[("x-api-key", "k")]].concat(),
+            vec!["-x-key-id", "+x-key-id: k"],
+        ),
+        (
+            "report",
+            cut,
+            "/",
+            [&claims[..1], &[("x-api-key", "r")]].concat(),
+            vec!["-x-key-id"],
+        ),
+        (
+            "another name",
+            r#", "identity_header": "X-Client""#,
+            "/",
+            vec![("x-api-key", "k"), ("x_client", "z")],
+            vec!["-x_client", "+x-client: k"],
+        ),
+        (
+            "no identity",
+            r#", "identity_header": null"#,
+            "/",
+            vec![("x-api-key", "k"), ("x-key-id", "z")],
+            vec![],
+        ),
+        (
+            "header cut",
+            cut,
+            "/",
+            vec![("x-api-key", "k")],
+            vec!["+x-key-id: k", "-x-api-key"],
+        ),
+        (
+            "query cut",
+            cut,
+            "/p?a=1&api_key=k",
+            vec![],
+            vec!["+x-key-id: k", "=:path: /p?a=1"],
+        ),
+        (
+            "overrides of a scope with methods",
+            "",
+            "/",
+            [&overrides[..], &[("x-api-key", "s")]].concat(),
+            vec!["+x-key-id: s", "-x-http-method-override", "-x_method_override"],
+        ),
+        (
+            "overrides of a scope for any method",
+            "",
+            "/",
+            [&overrides[..], &[("x-api-key", "a")]].concat(),
+            vec!["+x-key-id: a"],
+        ),
+        (
+            "overrides without scopes",
+            "",
+            "/",
+            [&overrides[..], &[("x-api-key", "k")]].concat(),
+            vec!["+x-key-id: k"],
+        ),
+    ] {
+        let policy = with(more);
+        let head = head(&policy, "GET", path, &headers);
+        let world = World {
+            address: "192.0.2.1:9",
+            taken: Cell::new(0),
+        };
+        let verdict = decide(&policy, &head, &world);
+        let mut edits = Vec::new();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        upstream::edit(&policy, &head, &verdict, &mut |edit| {
+            edits.push(match edit {
+                Edit::Add(name, value) => format!("+{}: {}", text(name), text(value)),
+                Edit::Replace(name, value) => format!("={}: {}", text(name), text(value)),
+                Edit::Remove(name) => format!("-{}", text(name)),
+            });
+        });
+        assert_eq!(edits, expected, "{name}");
+    }
+}
