@@ -17,7 +17,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(loaded.is_ok(), findings.error_count() == 0);
     for (_, line) in findings.lines() {
         assert!(!line.chars().any(char::is_control), "a finding is one line: {line:?}");
-        assert!(line.contains("; ") || line.starts_with("and "), "a finding has a reason and a mend: {line:?}");
+        assert!(
+            line.contains("; ") || line.starts_with("and "),
+            "a finding has a reason and a mend: {line:?}"
+        );
     }
     let Ok(loaded) = loaded else { return };
     // Envoy's main thread and each worker load the same.
@@ -31,7 +34,10 @@ fuzz_target!(|data: &[u8]| {
     let raw = raw_keys(&written);
     let written = Written { policy: written, raw };
     let mut pair = Pair::new(&written.policy, &again.policy);
-    let mut generator = Generator::of_seed(data.iter().fold(0, |seed, byte| seed * 31 % 1_000_003 + u64::from(*byte)));
+    let mut generator = Generator::of_seed(
+        data.iter()
+            .fold(0, |seed, byte| seed * 31 % 1_000_003 + u64::from(*byte)),
+    );
     for now in generator.moments(6) {
         let request = generator.request(&written, now);
         let answer = generator.answer();
@@ -54,9 +60,14 @@ fn to_doubles(value: &mut Value) {
 fn raw_keys(policy: &Value) -> Vec<(usize, String)> {
     let keys = policy["keys"].as_array().into_iter().flatten().enumerate();
     keys.flat_map(|(number, key)| {
-        let written = key["api_key"].as_array().cloned().unwrap_or_else(|| vec![key["api_key"].clone()]);
+        let written = key["api_key"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![key["api_key"].clone()]);
         let raw = written.into_iter().map(|key| key.as_str().unwrap().to_owned());
-        raw.filter(|key| !key.to_ascii_lowercase().starts_with("sha256:")).map(move |key| (number, key)).collect::<Vec<_>>()
+        raw.filter(|key| !key.to_ascii_lowercase().starts_with("sha256:"))
+            .map(move |key| (number, key))
+            .collect::<Vec<_>>()
     })
     .collect()
 }

@@ -25,7 +25,9 @@ fn policies() -> Vec<(Value, Policy)> {
 
 fuzz_target!(|data: &[u8]| {
     let policies = POLICIES.get_or_init(policies);
-    let Some((number, data)) = data.split_first() else { return };
+    let Some((number, data)) = data.split_first() else {
+        return;
+    };
     let (written, policy) = &policies[usize::from(*number) % policies.len()];
     let mut pair = Pair::new(written, policy);
     let mut now = 1_800_000_000_000;
@@ -42,23 +44,38 @@ fuzz_target!(|data: &[u8]| {
         {
             panic!("{wrong}\n{request:?}\n{written:#}");
         }
-        let pause = lines.last().and_then(|line| std::str::from_utf8(line.get(1..)?).ok()?.parse::<u16>().ok());
+        let pause = lines
+            .last()
+            .and_then(|line| std::str::from_utf8(line.get(1..)?).ok()?.parse::<u16>().ok());
         now += u64::from(pause.unwrap_or(0)) * 1000;
     }
 });
 
 /// What Envoy lets through to a filter: tokens in lower case as names, and no line breaks in values.
 fn request(lines: &[&[u8]], now: u64) -> Option<Request> {
-    let [source, method, path, lines @ ..] = lines else { return None };
-    let mut headers: Headers = vec![(b":method".to_vec(), method.to_vec()), (b":path".to_vec(), path.to_vec())];
+    let [source, method, path, lines @ ..] = lines else {
+        return None;
+    };
+    let mut headers: Headers = vec![
+        (b":method".to_vec(), method.to_vec()),
+        (b":path".to_vec(), path.to_vec()),
+    ];
     for line in lines {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
         let (name, value) = line.split_at(colon);
         let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         if !name.is_empty() && name.iter().all(is_token) {
             headers.push((name.to_ascii_lowercase(), value[1..].trim_ascii().to_vec()));
         }
     }
-    let source = std::str::from_utf8(source).ok().filter(|source| !source.is_empty() && !source.contains('%'));
-    Some(Request { headers, source: source.map(str::to_owned), now })
+    let source = std::str::from_utf8(source)
+        .ok()
+        .filter(|source| !source.is_empty() && !source.contains('%'));
+    Some(Request {
+        headers,
+        source: source.map(str::to_owned),
+        now,
+    })
 }

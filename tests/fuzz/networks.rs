@@ -14,7 +14,11 @@ use reference::spec::addresses;
 fuzz_target!(|data: &[u8]| {
     let (source, rest) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     let Ok(rest) = std::str::from_utf8(rest) else { return };
-    let texts: Vec<&str> = rest.split('\n').skip(1).filter(|text| Network::parse(text).is_ok()).collect();
+    let texts: Vec<&str> = rest
+        .split('\n')
+        .skip(1)
+        .filter(|text| Network::parse(text).is_ok())
+        .collect();
     rest.split('\n').for_each(strict);
 
     let parsed: Vec<Network> = texts.iter().map(|text| Network::parse(text).unwrap()).collect();
@@ -34,10 +38,24 @@ fuzz_target!(|data: &[u8]| {
     }
     for (network, text) in parsed.iter().zip(&texts) {
         let (first, last) = network.range();
-        for (address, is_inside) in [(Some(first), true), (Some(last), true), (before(first), false), (after(last), false)] {
-            let Some(address) = address.filter(|address| address.to_canonical() == *address) else { continue };
-            assert_eq!(Networks::new(&[*network]).contains(address), is_inside, "{address} in {text}");
-            assert_eq!(addresses::contains(text, &addresses::digits(&address.to_string()).unwrap()), is_inside);
+        for (address, is_inside) in [
+            (Some(first), true),
+            (Some(last), true),
+            (before(first), false),
+            (after(last), false),
+        ] {
+            let Some(address) = address.filter(|address| address.to_canonical() == *address) else {
+                continue;
+            };
+            assert_eq!(
+                Networks::new(&[*network]).contains(address),
+                is_inside,
+                "{address} in {text}"
+            );
+            assert_eq!(
+                addresses::contains(text, &addresses::digits(&address.to_string()).unwrap()),
+                is_inside
+            );
         }
     }
 });

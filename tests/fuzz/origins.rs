@@ -27,12 +27,23 @@ fuzz_target!(|data: &[u8]| {
         lists.push((text, list));
     }
     for (text, list) in &lists {
-        assert_eq!(table.match_list(list, origin).map(told), told_by_spec([*text], &sent), "{text}");
+        assert_eq!(
+            table.match_list(list, origin).map(told),
+            told_by_spec([*text], &sent),
+            "{text}"
+        );
         for example in examples(text) {
-            assert_eq!(table.match_list(list, example.as_bytes()).map(told), Some(expected(text)), "{example} for {text}");
+            assert_eq!(
+                table.match_list(list, example.as_bytes()).map(told),
+                Some(expected(text)),
+                "{example} for {text}"
+            );
         }
     }
-    assert_eq!(table.match_union(&union, origin).map(told), told_by_spec(offered, &sent));
+    assert_eq!(
+        table.match_union(&union, origin).map(told),
+        told_by_spec(offered, &sent)
+    );
 });
 
 /// The pattern, if it is one. What is accepted is written as it is; what is refused with a mend can be mended.
@@ -74,13 +85,31 @@ fn expected(text: &str) -> Match {
 
 /// Origins that the pattern stands for.
 fn examples(text: &str) -> Vec<String> {
-    let Ok(OriginPattern::Tuple(TuplePattern { scheme, subdomains, host, port })) = OriginPattern::parse(text) else {
+    let Ok(OriginPattern::Tuple(TuplePattern {
+        scheme,
+        subdomains,
+        host,
+        port,
+    })) = OriginPattern::parse(text)
+    else {
         return vec![if text == "*" { "https://a.test" } else { text }.to_owned()];
     };
-    let hosts = if subdomains { vec![format!("a.{host}"), format!("0-_.b.{host}")] } else { vec![host] };
+    let hosts = if subdomains {
+        vec![format!("a.{host}"), format!("0-_.b.{host}")]
+    } else {
+        vec![host]
+    };
     let ports = match port {
         PortPattern::Any => vec![String::new(), ":1".to_owned(), ":65535".to_owned()],
         port => vec![port.to_string()],
     };
-    hosts.iter().flat_map(|host| ports.iter().map(|port| format!("{scheme}://{host}{port}")).collect::<Vec<_>>()).collect()
+    hosts
+        .iter()
+        .flat_map(|host| {
+            ports
+                .iter()
+                .map(|port| format!("{scheme}://{host}{port}"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }

@@ -14,19 +14,34 @@ use serde_json::{Value, json};
 
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
-    let (Some(method), Some(path), Some(indexes)) = (lines.next(), lines.next(), lines.next()) else { return };
+    let (Some(method), Some(path), Some(indexes)) = (lines.next(), lines.next(), lines.next()) else {
+        return;
+    };
     // A walk over the rules of a policy, not over all that fits in a fuzzer's input.
-    let texts: Vec<&str> = lines.take(8).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let texts: Vec<&str> = lines
+        .take(8)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
     let rules: Vec<(&str, Rule)> = texts.into_iter().filter_map(|text| Some((text, rule(text)?))).collect();
-    let Ok(indexes) = std::str::from_utf8(indexes) else { return };
+    let Ok(indexes) = std::str::from_utf8(indexes) else {
+        return;
+    };
     let indexes: Option<Vec<&str>> = (indexes != "-").then(|| {
-        indexes.split(' ').filter(|entry| IndexPattern::parse(Cow::Borrowed(*entry)).is_some()).collect()
+        indexes
+            .split(' ')
+            .filter(|entry| IndexPattern::parse(Cow::Borrowed(*entry)).is_some())
+            .collect()
     });
 
     assert_eq!(is_ambiguous(path), paths::is_ambiguous(path));
-    let Some(compiled) = ScopeRules::new(&rules.iter().map(|(_, rule)| rule).collect::<Vec<_>>()) else { return };
+    let Some(compiled) = ScopeRules::new(&rules.iter().map(|(_, rule)| rule).collect::<Vec<_>>()) else {
+        return;
+    };
     let list = indexes.as_ref().map(|entries| {
-        let entries: Vec<_> = entries.iter().filter_map(|entry| IndexPattern::parse(Cow::Borrowed(*entry))).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| IndexPattern::parse(Cow::Borrowed(*entry)))
+            .collect();
         IndexList::new(&entries)
     });
     let written: Vec<Value> = rules.iter().map(|(text, _)| written(text)).collect();
@@ -56,7 +71,10 @@ fuzz_target!(|data: &[u8]| {
 fn rule(text: &str) -> Option<Rule> {
     let (methods, path) = text.split_once(' ')?;
     let methods: Vec<Method> = methods.split(',').map(|method| Method(method.to_owned())).collect();
-    Some(Rule { methods, path: PathPattern::parse(path).ok()? })
+    Some(Rule {
+        methods,
+        path: PathPattern::parse(path).ok()?,
+    })
 }
 
 fn written(text: &str) -> Value {
