@@ -24,6 +24,11 @@ wasm:
 	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || rustup target add $(TARGET)
 	cargo build --release --lib --target $(TARGET)
 
+# The command line, for this machine.
+.PHONY: cli
+cli:
+	cargo build --release --bin keyfence
+
 # Puts the policy in force at once in a running gateway. One with errors is refused here already.
 .PHONY: reload
 reload:
