@@ -67,6 +67,15 @@ fn csp(directives: &str) -> String {
     headers(&format!(r#""content_security_policy": {{{directives}}}"#))
 }
 
+/// Patterns whose number of ways to match doubles with each segment.
+fn exploding_rules() -> String {
+    let path = |at| format!("/{}x{}", "*/".repeat(at), "/*".repeat(16 - at));
+    let rules: Vec<String> = (0..16)
+        .map(|at| format!(r#"{{"methods": ["GET"], "path": "{}"}}"#, path(at)))
+        .collect();
+    rules.join(",")
+}
+
 /// What the configuration is wrong in, the configuration, and the place, reason and mend of the one finding.
 type Row = (&'static str, String, &'static str, &'static str, &'static str);
 
@@ -146,6 +155,7 @@ fn errors() -> Vec<Row> {
         ("rule: methods empty", rule(r#"{"methods": [], "path": "/"}"#), "scopes.search[0].methods", "fits no request", r#"["*"]"#),
         ("rule: a path without its slash", rule(r#"{"methods": ["GET"], "path": "v1/**"}"#), "scopes.search[0].path", "begins with /", "/v1/**"),
         ("rule: ** within", rule(r#"{"methods": ["GET"], "path": "/**/search"}"#), "scopes.search[0].path", "** stands at the end only", "/v1/**"),
+        ("rules that no memory holds", more(&format!(r#""anonymous": {{"scopes": ["a"]}}, "scopes": {{"a": [{}]}}"#, exploding_rules())), "anonymous.scopes", "too much memory", "literal segments"),
         ("index: a slash", server_key(r#""scopes": [], "indexes": ["a/b"]"#), "keys[0].indexes[0]", "matches no index", "articles-*"),
 
         ("origin: empty", origin(""), "keys[0].allowed_origins[1]", "not empty", "https://yourapp.com"),
