@@ -189,9 +189,10 @@ fn the_fleet_example_is_in_order() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut services: Vec<&str> = text.lines().collect();
-    services.sort_unstable();
-    assert_eq!(services, ["gateway", "ratelimit", "redis", "upstream"]);
+    let services: Vec<&str> = text.lines().collect();
+    for service in ["gateway", "ratelimit", "redis", "upstream"] {
+        assert!(services.contains(&service), "{service} is not in {services:?}");
+    }
 }
 
 /// Until gateway and upstream answer.
