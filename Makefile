@@ -24,6 +24,11 @@ wasm:
 	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || rustup target add $(TARGET)
 	cargo build --release --lib --target $(TARGET)
 
+# The command line, for this machine.
+.PHONY: cli
+cli:
+	cargo build --release --bin keyfence
+
 # Puts the policy in force at once in a running gateway. One with errors is refused here already.
 .PHONY: reload
 reload:
@@ -63,6 +68,19 @@ test-monitoring: build
 	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; \
 	then envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test --test e2e -- --ignored monitoring; \
 	else echo "test-monitoring: skipped, for there is no Prometheus here (Debian: apt-get install prometheus)."; fi
+
+# Each target for TIME seconds, from the committed corpus and what earlier runs left in target/fuzz.
+# The code watched has no `unsafe`, so no sanitizer takes half the speed.
+TIME ?= 60
+.PHONY: fuzz
+fuzz: $(addprefix fuzz-,configuration decision networks origins paths rate)
+
+fuzz-%:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@mkdir -p target/fuzz/corpus/$* target/fuzz/found
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz/build --sanitizer none $* \
+		target/fuzz/corpus/$* tests/fuzz/corpus/$* -- -max_total_time=$(TIME) -max_len=4096 -timeout=10 \
+		-rss_limit_mb=1024 -artifact_prefix=target/fuzz/found/ $(addprefix -dict=,$(wildcard tests/fuzz/$*.dict))
 
 # The image of the filter, for a registry that Istio or Envoy Gateway fetches from. The same sources
 # give the same bytes: target/image.tar.

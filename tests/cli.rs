@@ -501,29 +501,3 @@ fn a_policy_with_errors_leaves_the_file_as_it_was() {
         "nothing else is left there"
     );
 }
-
-/// The sessions in the README: `$ cat FILE` shows a file that the commands after it use.
-#[test]
-fn the_sessions_of_the_readme_are_real() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(readme).unwrap_or_default();
-    let folder = TempDir::new().unwrap();
-    let programs = Path::new(env!("CARGO_BIN_EXE_keyfence")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    for session in text.split("```console\n").skip(1) {
-        let session = session.split("```").next().unwrap();
-        let commands = session.strip_prefix("$ ").unwrap_or_default().split("\n$ ");
-        for command in commands {
-            let (line, shown) = command.split_once('\n').unwrap_or((command, ""));
-            if let Some(file) = line.strip_prefix("cat ") {
-                fs::write(folder.path().join(file), shown).unwrap();
-            } else if line.starts_with("keyfence ") && !line.contains("keygen") {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", line]).current_dir(folder.path()).env("PATH", &path);
-                let output = shell.output().unwrap();
-                let printed = [output.stdout, output.stderr].concat();
-                assert_eq!(String::from_utf8_lossy(&printed).trim_end(), shown.trim_end(), "{line}");
-            }
-        }
-    }
-}

@@ -7,6 +7,9 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+use std::fs;
+use std::process::Command;
+
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::reason::Reason;
 use keyfence::policy::Policy;
@@ -45,4 +48,33 @@ fn the_table_of_errors_is_the_enum() {
         .map(|reason| (reason.status(), reason.code()))
         .collect();
     assert_eq!(rows, reasons);
+}
+
+/// `$ cat FILE` shows a file, `$ keyfence …` a command; a line `...` stands for the rest of what it prints.
+#[test]
+fn every_session_goes_as_it_is_shown() {
+    let sessions = blocks("console");
+    assert!(!sessions.is_empty());
+    for session in sessions {
+        let directory = tempfile::tempdir().unwrap();
+        for step in session.strip_prefix("$ ").unwrap().split("\n$ ") {
+            let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
+            let mut words = command.split(' ');
+            match (words.next(), shown.trim_end().strip_suffix("\n...")) {
+                (Some("cat"), _) => fs::write(directory.path().join(words.next().unwrap()), shown).unwrap(),
+                (Some("keyfence"), beginning) => {
+                    let mut run = Command::new(env!("CARGO_BIN_EXE_keyfence"));
+                    let output = run.args(words).current_dir(&directory).output().unwrap();
+                    let printed = [output.stdout, output.stderr]
+                        .map(|bytes| String::from_utf8(bytes).unwrap())
+                        .concat();
+                    match beginning {
+                        Some(beginning) => assert!(printed.starts_with(beginning), "{command}\n{printed}"),
+                        None => assert_eq!(printed.trim_end(), shown.trim_end(), "{command}"),
+                    }
+                }
+                _ => panic!("{command}"),
+            }
+        }
+    }
 }

@@ -105,17 +105,25 @@ impl Window {
         let (counts, []) = counts.as_chunks() else {
             return None;
         };
-        let counts: Vec<u32> = counts.iter().map(|count| u32::from_le_bytes(*count)).collect();
+        let counts: &[_; SECONDS] = counts.try_into().ok()?;
         Some(Window {
             newest: u64::from_le_bytes(*newest),
-            counts: counts.try_into().ok()?,
+            counts: counts.map(u32::from_le_bytes),
         })
     }
 
     fn to_slot(self) -> Slot {
-        let counts = self.counts.iter().flat_map(|count| count.to_le_bytes());
-        let mut bytes = LAYOUT.into_iter().chain(self.newest.to_le_bytes()).chain(counts);
-        std::array::from_fn(|_| bytes.next().unwrap_or_default())
+        let mut slot = [0; SLOT_LENGTH];
+        if let Some((layout, rest)) = slot.split_first_chunk_mut()
+            && let Some((newest, rest)) = rest.split_first_chunk_mut()
+        {
+            *layout = LAYOUT;
+            *newest = self.newest.to_le_bytes();
+            for (bytes, count) in rest.as_chunks_mut().0.iter_mut().zip(self.counts) {
+                *bytes = count.to_le_bytes();
+            }
+        }
+        slot
     }
 
     /// Brings the window up to `now`, and tells whether the clock was set back.

@@ -7,6 +7,8 @@ use std::ptr::null_mut;
 
 use proxy_wasm::types::{MapType, MetricType, Status};
 
+use crate::config::timestamp::Timestamp;
+
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -142,6 +144,11 @@ pub fn nanoseconds() -> u64 {
     // SAFETY: the host writes to a variable that lives through the call.
     unsafe { proxy_get_current_time_nanoseconds(&mut time) };
     time
+}
+
+/// The time, to the second.
+pub fn now() -> Timestamp {
+    Timestamp(i64::try_from(nanoseconds() / 1_000_000_000).unwrap_or(i64::MAX))
 }
 
 /// A counter or gauge of Envoy's.

@@ -6,9 +6,13 @@ pub mod plugin_configuration;
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
+mod in_force;
+#[cfg(target_family = "wasm")]
 mod limits;
 #[cfg(target_family = "wasm")]
 mod metrics;
+#[cfg(target_family = "wasm")]
+mod once;
 #[cfg(target_family = "wasm")]
 mod plugin;
 #[cfg(target_family = "wasm")]

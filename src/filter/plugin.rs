@@ -5,12 +5,13 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 
-use crate::config::timestamp::Timestamp;
 use crate::config::{Findings, Severity};
 use crate::policy::Policy;
 
-use super::host;
+use super::host::now;
+use super::in_force::InForce;
 use super::metrics::Metrics;
+use super::once::say_once;
 use super::plugin_configuration::to_json;
 use super::stream::Stream;
 
@@ -18,14 +19,6 @@ proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| Box::new(Plugin::default()));
 }}
-
-/// What every request of this configuration shares.
-pub struct InForce {
-    /// `None` where the configuration was refused: then everything is.
-    pub policy: Option<Policy>,
-    /// Counters.
-    pub metrics: Metrics,
-}
 
 #[derive(Default)]
 struct Plugin {
@@ -64,11 +57,6 @@ impl RootContext for Plugin {
     }
 }
 
-/// The time, to the second.
-pub fn now() -> Timestamp {
-    Timestamp(i64::try_from(host::nanoseconds() / 1_000_000_000).unwrap_or(i64::MAX))
-}
-
 fn log_findings(findings: &Findings) {
     for (severity, line) in findings.lines() {
         match severity {
@@ -84,14 +72,4 @@ fn warn_once(findings: &Findings) {
     if say_once(b"keyfence/warned", lines.join("\n").as_bytes()) {
         log_findings(findings);
     }
-}
-
-/// Whether `text` is new under `topic`, in this process.
-pub fn say_once(topic: &[u8], text: &[u8]) -> bool {
-    let said = host::shared_data(topic);
-    if said.as_ref().is_some_and(|(said, _)| said == text) {
-        return false;
-    }
-    let cas = said.map_or(u32::MAX, |(_, cas)| cas);
-    host::set_shared_data(topic, text, cas)
 }

@@ -19,9 +19,10 @@ use crate::decision::{Ruling, Surroundings, Verdict, decide, upstream};
 use crate::policy::{Key, Policy};
 
 use super::host::{self, Map};
+use super::in_force::InForce;
 use super::limits;
+use super::once::say_once;
 use super::pairs::{Pairs, encode};
-use super::plugin::{InForce, now, say_once};
 
 /// The state of one stream. A response may come without its request having been seen.
 pub struct Stream {
@@ -171,7 +172,7 @@ impl Surroundings for Envoy {
     }
 
     fn now(&self) -> Timestamp {
-        now()
+        host::now()
     }
 
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {

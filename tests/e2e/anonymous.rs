@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::decision::{allowed, denied, run};
+use super::decision::{Case, allowed, denied, run_with};
 use crate::harness::{Gateway, Listener, Request, Upstream, Version};
 
 const SITE: &str = "https://yourapp.com";
@@ -11,6 +11,12 @@ const EVIL: &str = "https://evil.com";
 /// An API without keys may well have an `Authorization` of its own: a header that nobody sends is the source of keys.
 fn policy(anonymous: Value) -> Value {
     json!({"key_sources": [{"header": "X-API-Key"}], "anonymous": anonymous})
+}
+
+fn run(policy: &Value, cases: &[Case]) {
+    for workers in [1, 2] {
+        run_with(workers, policy, cases);
+    }
 }
 
 #[test]

@@ -30,12 +30,17 @@ pub fn denied(name: &'static str, status: u16, code: &'static str, request: Requ
     }
 }
 
+fn run(policy: &Value, cases: &[Case]) {
+    run_with(1, policy, cases);
+}
+
 /// Sends each request with the policy in both of its forms over both versions of HTTP.
-pub fn run(policy: &Value, cases: &[Case]) {
+pub fn run_with(workers: u32, policy: &Value, cases: &[Case]) {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("string", policy))
         .listener(Listener::new("struct", policy).struct_form())
+        .workers(workers)
         .start();
     for listener in ["string", "struct"] {
         for version in Version::BOTH {

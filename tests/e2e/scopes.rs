@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::decision::{allowed, denied, run};
+use super::decision::{Case, allowed, denied, run_with};
 use crate::harness::{Gateway, Listener, Request, Upstream, Version};
 
 #[rustfmt::skip]
@@ -42,6 +42,12 @@ fn policy() -> Value {
 
 fn with(key: &str, method: &str, path: impl AsRef<[u8]>) -> Request {
     Request::new(method, path).bearer(&format!("key-of-{key}-00000"))
+}
+
+fn run(policy: &Value, cases: &[Case]) {
+    for workers in [1, 2] {
+        run_with(workers, policy, cases);
+    }
 }
 
 #[test]

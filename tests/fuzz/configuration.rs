@@ -3,6 +3,7 @@
 #![no_main]
 
 use keyfence::config::timestamp::Timestamp;
+use keyfence::filter::plugin_configuration::to_json;
 use keyfence::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 use reference::compare::Pair;
@@ -12,7 +13,11 @@ use serde_json::Value;
 const NOW: Timestamp = Timestamp(1_800_000_000);
 
 fuzz_target!(|data: &[u8]| {
-    let loaded = Policy::load(data, NOW);
+    let text = &*to_json(data);
+    if text != data {
+        serde_json::from_slice::<Value>(text).expect("a Struct becomes JSON");
+    }
+    let loaded = Policy::load(text, NOW);
     let (Ok(findings) | Err(findings)) = loaded.as_ref().map(|loaded| &loaded.findings);
     assert_eq!(loaded.is_ok(), findings.error_count() == 0);
     for (_, line) in findings.lines() {
@@ -24,10 +29,12 @@ fuzz_target!(|data: &[u8]| {
     }
     let Ok(loaded) = loaded else { return };
     // Envoy's main thread and each worker load the same.
-    assert_eq!(Policy::load(data, NOW).unwrap().findings, loaded.findings);
-    let mut written: Value = serde_json::from_slice(data).expect("only JSON is loaded");
+    assert_eq!(Policy::load(text, NOW).unwrap().findings, loaded.findings);
+    let mut written: Value = serde_json::from_slice(text).expect("only JSON is loaded");
     to_doubles(&mut written);
-    let text = serde_json::to_vec(&written).unwrap();
+    let buffer = as_struct(&written);
+    let text = to_json(&buffer);
+    assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), written);
     let again = Policy::load(&text, NOW).expect("a Struct means the same");
     assert_eq!(again.findings.warning_count(), loaded.findings.warning_count());
 
@@ -55,6 +62,44 @@ fn to_doubles(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(to_doubles),
         _ => {}
     }
+}
+
+/// `google.protobuf.Struct`, as Envoy hands it over.
+fn as_struct(value: &Value) -> Vec<u8> {
+    let members = value.as_object().into_iter().flatten();
+    members
+        .flat_map(|(name, value)| bytes(1, &[bytes(1, name.as_bytes()), bytes(2, &as_value(value))].concat()))
+        .collect()
+}
+
+fn as_value(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Null => vec![1 << 3, 0],
+        Value::Number(number) => [&[2 << 3 | 1], &number.as_f64().unwrap().to_le_bytes()[..]].concat(),
+        Value::String(text) => bytes(3, text.as_bytes()),
+        Value::Bool(value) => vec![4 << 3, u8::from(*value)],
+        Value::Object(_) => bytes(5, &as_struct(value)),
+        Value::Array(items) => bytes(
+            6,
+            &items
+                .iter()
+                .flat_map(|item| bytes(1, &as_value(item)))
+                .collect::<Vec<_>>(),
+        ),
+    }
+}
+
+/// A field of wire type 2.
+fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    let mut length = content.len();
+    while length > 0x7f {
+        field.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    field.push(length as u8);
+    field.extend(content);
+    field
 }
 
 fn raw_keys(policy: &Value) -> Vec<(usize, String)> {

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use keyfence::config::timestamp::Timestamp;
+use keyfence::filter::pairs::Pairs;
 use keyfence::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 use reference::compare::Pair;
@@ -24,6 +25,8 @@ fn policies() -> Vec<(Value, Policy)> {
 }
 
 fuzz_target!(|data: &[u8]| {
+    // Whatever the host's buffer holds, reading it ends.
+    assert!(Pairs::of(data).count() <= data.len());
     let policies = POLICIES.get_or_init(policies);
     let Some((number, data)) = data.split_first() else {
         return;

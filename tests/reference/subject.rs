@@ -1,4 +1,4 @@
-//! One request through the filter's own core, told in the terms of the [specification](crate::spec).
+//! One request through the filter's own core, as the host hands it over, told in the terms of the [specification](crate::spec).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
 use keyfence::decision::{self, Surroundings, upstream};
+use keyfence::filter::pairs::{Pairs, encode};
 use keyfence::policy::{Key, Policy};
 
 use crate::spec::decision::{Headers, Request, Ruling};
@@ -83,7 +84,8 @@ impl Surroundings for Around<'_> {
 
 /// `answer` is what the upstream sends, if it is asked.
 pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
-    let head = Head::read(policy, pairs(&request.headers));
+    let map = encode(&request.headers);
+    let head = Head::read(policy, Pairs::of(&map));
     let verdict = decision::decide(policy, &head, &Around { request, slots });
     let reply = if verdict.is_answered() {
         Reply::new(policy, &head, &verdict)
@@ -97,7 +99,9 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
             let exchange = Exchange::new(head.origin, &verdict);
-            exchange.edit(policy, pairs(answer), &mut |edit| apply(&mut response, edit));
+            exchange.edit(policy, Pairs::of(&encode(answer)), &mut |edit| {
+                apply(&mut response, edit)
+            });
             (Some(forwarded), response)
         }
     };
@@ -114,10 +118,6 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         forwarded,
         response,
     }
-}
-
-fn pairs(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-    headers.iter().map(|(name, value)| (&name[..], &value[..]))
 }
 
 /// As Envoy does: a header that is replaced has one line, whatever it had before.
