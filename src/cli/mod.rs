@@ -3,16 +3,19 @@
 mod check;
 mod embedded;
 mod explain;
+mod explanation;
 mod hash;
 mod keygen;
 mod render;
 mod report;
+mod scalar;
 mod schema;
 mod source;
 mod step;
 mod style;
 mod suffix;
 mod tree;
+mod trial;
 mod yaml;
 
 use std::fmt;

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::report::Report;
+use super::scalar::Dialect;
 use super::source::{Found, Source};
 use super::style::Style;
-use super::tree::{self, Dialect, Node};
+use super::tree::{self, Node};
 use super::{DENIED, Failure, print, yaml};
 
 /// Write the configuration that loads a policy

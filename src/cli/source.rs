@@ -11,7 +11,8 @@ use serde::de::IgnoredAny;
 
 use super::Failure;
 use super::embedded::{self, Policy};
-use super::tree::{self, Block, Dialect, Mark, Node, SyntaxError};
+use super::scalar::{Block, Dialect};
+use super::tree::{self, Mark, Node, SyntaxError};
 
 /// A file, or standard input.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use keyfence::config::Config;
 use keyfence::config::key::{Access, Key, Kind, OriginCheck};
-use keyfence::config::origin::OriginPattern;
+use keyfence::config::origin::{OriginPattern, PortPattern};
 use keyfence::config::scope::{Rule, Segment};
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::credential::Credential;
@@ -314,21 +314,23 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
     };
     let same_host = tuples().find(|pattern| pattern.host == sent.host && !pattern.subdomains);
     if let Some(pattern) = same_host {
-        let differences = [
-            (pattern.scheme != sent.scheme).then_some("scheme"),
-            (pattern.port != sent.port).then_some("port"),
-        ];
-        let differences: Vec<&str> = differences.into_iter().flatten().collect();
-        return Some(format!("{pattern} has another {}", differences.join(" and another ")));
+        let port = match (pattern.port, sent.port) {
+            (written, sent) if written == sent => None,
+            (PortPattern::Absent, _) => Some("no port"),
+            (_, PortPattern::Absent) => Some("a port"),
+            _ => Some("another port"),
+        };
+        let scheme = (pattern.scheme != sent.scheme).then_some("another scheme");
+        let differences: Vec<&str> = scheme.into_iter().chain(port).collect();
+        return Some(format!("{pattern} has {}", differences.join(" and ")));
     }
-    let below = |pattern: &&_| {
-        let pattern: &keyfence::config::origin::TuplePattern = pattern;
-        pattern.subdomains && sent.host.ends_with(&format!(".{}", pattern.host))
-    };
     if let Some(pattern) = tuples().find(|pattern| pattern.subdomains && pattern.host == sent.host) {
         return Some(format!("{pattern} is for subdomains, not for {} itself", pattern.host));
     }
-    tuples()
-        .find(below)
-        .map(|pattern| format!("{pattern} has another scheme or port"))
+    let above = tuples().find(|pattern| sent.host.ends_with(&format!(".{}", pattern.host)))?;
+    Some(if above.subdomains {
+        format!("{above} has another scheme or port")
+    } else {
+        format!("{above} is for that host alone, not for its subdomains")
+    })
 }

@@ -7,7 +7,8 @@ use keyfence::config::Problem;
 use keyfence::config::origin::OriginPattern;
 use keyfence::config::place::Place;
 
-use super::tree::{Node, quoted};
+use super::scalar::quoted;
+use super::tree::Node;
 
 /// Adds a finding for each such wildcard of a policy.
 pub fn find(policy: &Node, findings: &mut Findings) {

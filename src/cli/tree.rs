@@ -1,10 +1,12 @@
 //! JSON and YAML as a tree whose every part knows where in the source it stands.
 //!
-//! JSON is YAML, so that one parser locates both. What a plain scalar means is not the same to all who read YAML: see [`Dialect`].
+//! JSON is YAML, so that one parser locates both.
 
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::scalar::{Block, Dialect, Scalar, quoted};
 
 /// A position in a source: line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,33 +35,6 @@ pub struct Member {
     pub mark: Mark,
     pub name: String,
     pub node: Node,
-}
-
-#[derive(Debug, Clone)]
-pub struct Scalar {
-    pub text: String,
-    /// Neither quoted nor tagged: it may be something else than a string.
-    pub is_plain: bool,
-    /// Where the lines of a literal block (`|`) stand.
-    pub block: Option<Block>,
-}
-
-/// The content of a literal block, line by line as in the source but for its indentation.
-#[derive(Debug, Clone, Copy)]
-pub struct Block {
-    pub first_line: usize,
-    pub indentation: usize,
-}
-
-/// Who reads plain scalars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// JSON has no others than its own.
-    Json,
-    /// YAML 1.1 without fractions: `on` and `y` are booleans, `0123` is 83, `1e3` is a string.
-    Envoy,
-    /// YAML 1.1.
-    Kubernetes,
 }
 
 /// Why a source could not be read.
@@ -270,88 +245,4 @@ impl Node {
             }
         }
     }
-}
-
-/// A string as JSON.
-pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-impl Scalar {
-    /// The scalar as JSON.
-    pub fn to_json(&self, dialect: Dialect) -> String {
-        let text = self.text.as_str();
-        if !self.is_plain {
-            return quoted(text);
-        }
-        if dialect == Dialect::Json {
-            return text.to_owned();
-        }
-        if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
-            return "null".into();
-        }
-        if let Some(value) = boolean(text) {
-            return value.to_string();
-        }
-        let number = match (dialect, integer(text)) {
-            (Dialect::Kubernetes, Some(number)) => Some(number.to_string()),
-            (Dialect::Kubernetes, None) => fraction(text),
-            // Envoy keeps others as strings.
-            (_, number) => number
-                .and_then(|number| i32::try_from(number).ok())
-                .map(|n| n.to_string()),
-        };
-        number.unwrap_or_else(|| quoted(text))
-    }
-}
-
-/// In lower case, in upper case, or with a capital.
-fn boolean(text: &str) -> Option<bool> {
-    let mut tail = text.chars();
-    let head = tail.next()?;
-    let is_lower = text.chars().all(|c| c.is_ascii_lowercase());
-    let is_upper = text.chars().all(|c| c.is_ascii_uppercase());
-    let is_capital = head.is_ascii_uppercase() && tail.all(|c| c.is_ascii_lowercase());
-    if !(is_lower || is_upper || is_capital) {
-        return None;
-    }
-    match text.to_ascii_lowercase().as_str() {
-        "y" | "yes" | "true" | "on" => Some(true),
-        "n" | "no" | "false" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Decimal, hexadecimal after `0x`, or octal after `0`.
-fn integer(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
-    let octal = digits.strip_prefix('0').filter(|digits| !digits.is_empty());
-    let (digits, radix) = match (hexadecimal, octal) {
-        (Some(digits), _) => (digits, 16),
-        (None, Some(digits)) => (digits, 8),
-        (None, None) => (digits, 10),
-    };
-    // Without a second sign, which Rust would take.
-    let plain = digits.chars().all(|c| c.is_digit(radix));
-    i64::from_str_radix(digits, radix)
-        .ok()
-        .filter(|_| plain)
-        .map(|number| sign * number)
-}
-
-/// A number with a fraction or an exponent, as JSON writes it.
-fn fraction(text: &str) -> Option<String> {
-    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
-        && text
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
-    let number: f64 = text.parse().ok().filter(|_| is_number)?;
-    serde_json::Number::from_f64(number).map(|number| number.to_string())
 }

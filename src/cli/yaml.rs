@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::tree::{Dialect, Node, Value, quoted};
+use super::scalar::{Dialect, quoted};
+use super::tree::{Node, Value};
 
 /// The lines of a value, each with this indentation. It does not begin on the line of its name.
 pub fn block(node: &Node, dialect: Dialect, indentation: usize) -> String {

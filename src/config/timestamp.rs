@@ -73,7 +73,7 @@ const DAYS_TO_EPOCH: i64 = 719_468;
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
-    let leap_days = year / 4 - year / 100 + year / 400;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     365 * year + leap_days + (153 * month_from_march + 2) / 5 + day - 1 - DAYS_TO_EPOCH
 }
 
@@ -114,6 +114,7 @@ mod tests {
             ("2026-01-01T01:30:00+01:30", Some(1_767_225_600)),
             ("2025-12-31T16:00:00-08:00", Some(1_767_225_600)),
             ("1969-12-31T23:59:59Z", Some(-1)),
+            ("0000-01-01T00:00:00Z", Some(-62_167_219_200)),
             ("0000-03-01T00:00:00Z", Some(-62_162_035_200)),
             ("9999-12-31T23:59:60Z", Some(253_402_300_800)),
             ("2026-01-01", None),

@@ -164,7 +164,7 @@ impl Generator {
 
     /// What keys and `anonymous` have in common.
     pub fn access(&mut self, access: &mut Map<String, Value>, has_origins: bool) {
-        if self.one_in(6) {
+        if self.one_in(4) {
             access.insert("enabled".into(), self.0.bool().into());
         }
         if has_origins && !self.one_in(4) {
@@ -207,6 +207,12 @@ impl Generator {
             0 => return "*".to_owned(),
             1 => return "null".to_owned(),
             _ => {}
+        }
+        if self.one_in(3) {
+            // Lists of several keys name the same.
+            return self
+                .pick(&["https://a.test", "https://*.a.test", "https://b.a.test:*"])
+                .to_owned();
         }
         let (scheme, host) = (self.pick(&SCHEMES), self.pick(&HOSTS));
         let takes_wildcard = host.ends_with(".test") || host.ends_with(".tes");

@@ -318,6 +318,7 @@ impl Generator {
             ("vary", "Accept"),
             ("vary", "accept, Origin"),
             ("vary", "x-api-key,, Accept-Encoding "),
+            ("vary", "ETag, etag"),
             ("vary", "*"),
             ("access-control-allow-origin", "*"),
             ("access-control-allow-origin", "https://a.test"),

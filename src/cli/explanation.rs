@@ -1,0 +1,157 @@
+//! What became of a request, for people and for programs.
+
+use std::fmt::Write;
+
+use keyfence::config::key::Enforcement;
+use keyfence::decision::Ruling;
+use keyfence::decision::reason::Reason;
+use serde_json::{Value, json};
+
+use super::style::{Colour, Style};
+
+/// Name and value.
+pub type Header = (Vec<u8>, Vec<u8>);
+
+/// What became of a request.
+pub struct Explanation {
+    pub request: Vec<Header>,
+    pub steps: Vec<Taken>,
+    pub ruling: Ruling,
+    pub enforcement: Enforcement,
+    pub is_denied: bool,
+    pub key_id: Option<String>,
+    pub response: Response,
+    /// `None`: it gets nothing.
+    pub upstream: Option<Vec<Header>>,
+}
+
+/// One step that was taken.
+pub struct Taken {
+    pub step: &'static str,
+    pub passed: bool,
+    pub compared: String,
+}
+
+/// What the client gets.
+pub struct Response {
+    /// `None`: whatever the upstream says.
+    pub status: Option<u16>,
+    pub headers: Vec<Header>,
+    pub body: Vec<u8>,
+}
+
+impl Explanation {
+    fn verdict(&self) -> String {
+        let code = |reason: Reason| format!("{} {}", reason.status(), reason.code());
+        match (self.ruling, self.enforcement) {
+            (Ruling::Allow, _) => "allowed".into(),
+            (Ruling::Preflight, Enforcement::Enforce) => "answered: an allowed preflight".into(),
+            (Ruling::Preflight, Enforcement::Report) => "forwarded: the policy reports only".into(),
+            (Ruling::Deny(reason), Enforcement::Enforce) => format!("denied: {}", code(reason)),
+            (Ruling::Deny(reason), Enforcement::Report) => {
+                format!(
+                    "forwarded: the policy reports only, and would deny with {}",
+                    code(reason)
+                )
+            }
+        }
+    }
+
+    pub fn to_text(&self, style: Style) -> String {
+        let mut text = String::new();
+        let value = |wanted: &str| {
+            let found = self.request.iter().find(|(name, _)| name == wanted.as_bytes());
+            found.map_or_else(String::new, |(_, value)| lossy(value))
+        };
+        let title = format!("{} {}", value(":method"), value(":path"));
+        let _ = writeln!(text, "{}", style.paint(Colour::Bold, title));
+        write_headers(&mut text, "", &self.request);
+        text.push('\n');
+        for Taken { step, passed, compared } in &self.steps {
+            let mark = if *passed {
+                style.paint(Colour::Green, "pass")
+            } else {
+                style.paint(Colour::Red, "FAIL")
+            };
+            let _ = writeln!(text, "  {mark}  {step:<8} {compared}");
+        }
+        let colour = if self.is_denied { Colour::Red } else { Colour::Green };
+        let _ = writeln!(text, "\n{}", style.paint(colour, self.verdict()));
+        match &self.upstream {
+            Some(headers) => {
+                text.push_str("\nThe upstream gets\n");
+                let pseudo = headers.iter().filter(|(name, _)| name.starts_with(b":"));
+                let line: Vec<String> = pseudo.map(|(_, value)| lossy(value)).collect();
+                let _ = writeln!(text, "  {}", line.join(" "));
+                write_headers(&mut text, "  ", headers);
+            }
+            None => text.push_str("\nThe upstream gets nothing\n"),
+        }
+        match self.response.status {
+            Some(status) => {
+                let _ = writeln!(text, "\nThe client gets\n  {status}");
+            }
+            None => text.push_str("\nThe client gets the upstream's response with\n"),
+        }
+        write_headers(&mut text, "  ", &self.response.headers);
+        if !self.response.body.is_empty() {
+            let _ = write!(text, "\n  {}", lossy(&self.response.body));
+        }
+        text
+    }
+
+    pub fn to_json(&self) -> Value {
+        let reason = match self.ruling {
+            Ruling::Deny(reason) => Some(reason),
+            _ => None,
+        };
+        let steps = self
+            .steps
+            .iter()
+            .map(|Taken { step, passed, compared }| json!({"step": step, "passed": passed, "compared": compared}));
+        json!({
+            "request": headers_json(&self.request),
+            "steps": steps.collect::<Vec<_>>(),
+            "verdict": {
+                "decision": match self.ruling {
+                    Ruling::Allow => "allow",
+                    Ruling::Deny(_) => "deny",
+                    Ruling::Preflight => "preflight",
+                },
+                "enforcement": match self.enforcement {
+                    Enforcement::Enforce => "enforce",
+                    Enforcement::Report => "report",
+                },
+                "key_id": self.key_id,
+                "status": reason.map(Reason::status),
+                "code": reason.map(Reason::code),
+                "detail": reason.map(Reason::detail),
+            },
+            "upstream": self.upstream.as_deref().map(headers_json),
+            "response": {
+                "status": self.response.status,
+                "headers": headers_json(&self.response.headers),
+                "body": lossy(&self.response.body),
+            },
+        })
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// All but the pseudo-headers.
+fn write_headers(text: &mut String, indentation: &str, headers: &[Header]) {
+    for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
+        let _ = writeln!(text, "{indentation}{}: {}", lossy(name), lossy(value));
+    }
+}
+
+/// As pairs, for a name may come twice and the order may matter.
+fn headers_json(headers: &[Header]) -> Value {
+    headers
+        .iter()
+        .map(|(name, value)| json!([lossy(name), lossy(value)]))
+        .collect()
+}

@@ -1,0 +1,279 @@
+//! One request tried on a policy: made from arguments, decided on by the filter's own code.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use keyfence::config::Config;
+use keyfence::config::finding::nearest;
+use keyfence::config::key::Key;
+use keyfence::config::key_source::KeySource;
+use keyfence::config::timestamp::Timestamp;
+use keyfence::decision::address::SourceAddress;
+use keyfence::decision::credential::{Carried, Credential, without_parameter};
+use keyfence::decision::rate::{self, RateStatus};
+use keyfence::decision::reason::Reason;
+use keyfence::decision::reply::Reply;
+use keyfence::decision::request::Head;
+use keyfence::decision::response::{Edit, Exchange};
+use keyfence::decision::{Ruling, Step, Surroundings, Verdict, upstream, walk};
+use keyfence::policy::{self, Policy};
+
+use super::Failure;
+use super::explain::Arguments;
+use super::explanation::{Explanation, Header, Response, Taken};
+use super::step::{self, Decided};
+
+/// In place of the API key.
+const HIDDEN: &str = "(the API key)";
+
+/// A request to try on a policy.
+pub struct Trial<'t> {
+    pub arguments: &'t Arguments,
+    pub policy: &'t Policy,
+    pub config: &'t Config<'t>,
+    pub keys: &'t [Key<'t>],
+    pub now: Timestamp,
+}
+
+/// The world that the arguments describe.
+struct Described {
+    address: Option<IpAddr>,
+    now: Timestamp,
+}
+
+impl Surroundings for Described {
+    fn source_address(&self) -> SourceAddress {
+        self.address.map_or(SourceAddress::Unknown, SourceAddress::Peer)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn admit(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+        Ok(rate::admit(None, limit, self.second()).status)
+    }
+
+    fn peek(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> RateStatus {
+        rate::peek(None, limit, self.second())
+    }
+}
+
+impl Described {
+    fn second(&self) -> u64 {
+        u64::try_from(self.now.0).unwrap_or(0)
+    }
+}
+
+impl Trial<'_> {
+    /// Decides, and says how.
+    pub fn run(&self) -> Result<Explanation, Failure> {
+        let request = self.request()?;
+        let mut head = Head::read(self.policy, pairs(&request));
+        if let (Some(id), Credential::One(carried)) = (&self.arguments.key_id, head.credential) {
+            head.credential = Credential::One(self.with_key(carried, id)?);
+        }
+        let surroundings = Described {
+            address: self.arguments.ip,
+            now: self.now,
+        };
+        let mut taken: Vec<(Step, Result<(), Reason>)> = Vec::new();
+        let verdict = walk(self.policy, &head, &surroundings, &mut |step, outcome| {
+            taken.push((step, outcome));
+        });
+        let decided = Decided {
+            config: self.config,
+            keys: self.keys,
+            head: &head,
+            verdict: &verdict,
+            address: self.arguments.ip,
+            now: self.now,
+        };
+        let steps = taken.into_iter().map(|(step, outcome)| Taken {
+            step: step::name(step),
+            passed: outcome.is_ok(),
+            compared: decided.compared(step, outcome),
+        });
+        let steps = steps.collect();
+        let (response, upstream) = self.outcome(&request, &head, &verdict);
+        Ok(Explanation {
+            request: self.shown(request.clone()),
+            steps,
+            ruling: verdict.ruling,
+            enforcement: verdict.enforcement,
+            is_denied: verdict.is_answered() && verdict.ruling != Ruling::Preflight,
+            key_id: verdict.key.map(|(_, key)| key.id.to_string()),
+            response,
+            upstream: upstream.map(|headers| self.shown(headers)),
+        })
+    }
+
+    /// The headers of the request, names in lower case.
+    fn request(&self) -> Result<Vec<Header>, Failure> {
+        let arguments = self.arguments;
+        if !arguments.path.starts_with('/') && arguments.path != "*" {
+            return Err(Failure::new("a path begins with /"));
+        }
+        let mut path = arguments.path.clone();
+        let mut headers: Vec<(String, String)> = Vec::new();
+        if let Some(origin) = &arguments.origin {
+            headers.push(("origin".into(), origin.clone()));
+        }
+        if arguments.preflight {
+            headers.push(("access-control-request-method".into(), arguments.method.clone()));
+        }
+        let key = match (&arguments.key, &arguments.key_id) {
+            (Some(key), _) => Some(key.as_str()),
+            (None, id) => id.as_ref().map(|_| HIDDEN),
+        };
+        match (key, self.config.key_sources.first()) {
+            (Some(key), Some(KeySource::Query(name))) => {
+                let separator = if path.contains('?') { '&' } else { '?' };
+                let _ = write!(path, "{separator}{}={}", form_encoded(name), form_encoded(key));
+            }
+            // A browser's preflight has no headers of the page.
+            _ if arguments.preflight => {}
+            (Some(key), Some(KeySource::Header(name))) => headers.push((name.lower(), key.into())),
+            (Some(key), Some(KeySource::Scheme { header, scheme })) => {
+                headers.push((header.lower(), format!("{scheme} {key}")));
+            }
+            (_, _) => {}
+        }
+        headers.extend(arguments.headers.iter().cloned());
+        let method = if arguments.preflight {
+            "OPTIONS"
+        } else {
+            &arguments.method
+        };
+        let pseudo = [(":method".into(), method.into()), (":path".into(), path)];
+        let all = pseudo.into_iter().chain(headers);
+        Ok(all.map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// The key of this id in the place of the one carried.
+    fn with_key<'r>(&self, carried: Carried<'r>, id: &str) -> Result<Carried<'r>, Failure> {
+        let key = self.keys.iter().find(|key| key.id == id);
+        match key.and_then(|key| key.api_keys.first()) {
+            Some(api_key) => Ok(carried.with_digest(api_key.digest)),
+            None => {
+                let near = nearest(id, self.keys.iter().map(|key| &*key.id));
+                let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                Err(Failure(format!("no key has the id {id:?}{near}")))
+            }
+        }
+    }
+
+    /// What the client gets, and what the upstream gets if anything.
+    fn outcome(
+        &self,
+        request: &[Header],
+        head: &Head<'_>,
+        verdict: &Verdict<'_, '_>,
+    ) -> (Response, Option<Vec<Header>>) {
+        let reply = Reply::new(self.policy, head, verdict).filter(|_| verdict.is_answered());
+        if let Some(reply) = reply {
+            let response = Response {
+                status: Some(reply.status),
+                headers: reply.headers,
+                body: reply.body,
+            };
+            return (response, None);
+        }
+        let mut forwarded = request.to_vec();
+        upstream::edit(self.policy, head, verdict, &mut |edit| apply(&mut forwarded, edit));
+        let sent = self.arguments.response_headers.iter();
+        let sent: Vec<Header> = sent
+            .map(|(name, value)| (name.clone().into(), value.clone().into()))
+            .collect();
+        let mut headers = sent.clone();
+        Exchange::new(head.origin, verdict).edit(self.policy, pairs(&sent), &mut |edit| apply(&mut headers, edit));
+        let response = Response {
+            status: None,
+            headers,
+            body: Vec::new(),
+        };
+        (response, Some(forwarded))
+    }
+
+    /// Headers without the API key in them.
+    fn shown(&self, headers: Vec<Header>) -> Vec<Header> {
+        let shown = headers.into_iter().map(|(name, value)| {
+            let value = self
+                .config
+                .key_sources
+                .iter()
+                .fold(value, |value, source| match source {
+                    KeySource::Header(header) if header.lower().as_bytes() == name => HIDDEN.into(),
+                    KeySource::Scheme { header, scheme } if header.lower().as_bytes() == name => {
+                        let has_scheme = value.len() >= scheme.len()
+                            && value
+                                .iter()
+                                .zip(scheme.bytes())
+                                .all(|(a, b)| a.eq_ignore_ascii_case(&b));
+                        if has_scheme {
+                            format!("{scheme} {HIDDEN}").into()
+                        } else {
+                            value
+                        }
+                    }
+                    KeySource::Query(parameter) if name == b":path" => hide_parameter(&value, parameter),
+                    _ => value,
+                });
+            (name, value)
+        });
+        shown.collect()
+    }
+}
+
+/// Everything but letters, digits, `-`, `.` and `_` as `%XX`.
+fn form_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// The path with the value of this parameter hidden.
+fn hide_parameter(path: &[u8], name: &str) -> Vec<u8> {
+    let Some(at) = path.iter().position(|byte| *byte == b'?') else {
+        return path.to_vec();
+    };
+    let (target, query) = path.split_at(at);
+    let pairs = query.strip_prefix(b"?").unwrap_or(query).split(|byte| *byte == b'&');
+    let pairs: Vec<Vec<u8>> = pairs
+        .map(|pair| {
+            // The parameter by whatever spelling it is taken for it.
+            let is_hidden = without_parameter(&[b"/?", pair].concat(), name) == b"/";
+            if is_hidden {
+                format!("{name}={HIDDEN}").into()
+            } else {
+                pair.to_vec()
+            }
+        })
+        .collect();
+    [target, b"?", &pairs.join(&b'&')].concat()
+}
+
+fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+    headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+}
+
+/// What Envoy does with an edit.
+fn apply(headers: &mut Vec<Header>, edit: Edit<'_>) {
+    match edit {
+        Edit::Add(name, value) => headers.push((name.into(), value.into())),
+        Edit::Remove(name) => headers.retain(|(known, _)| known != name),
+        Edit::Replace(name, value) => {
+            let mut is_first = true;
+            headers.retain(|(known, _)| known != name || std::mem::take(&mut is_first));
+            if let Some((_, known)) = headers.iter_mut().find(|(known, _)| known == name) {
+                *known = value.into();
+            }
+        }
+    }
+}
