@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::command_line::printed;
 use crate::harness::gateway::{built_filter, repository};
 use crate::harness::rate_limit_service::{Question, RateLimitService};
 use crate::harness::{Gateway, Request, Upstream, Version};
@@ -26,8 +27,11 @@ fn gateway(upstream: &Upstream, service: &RateLimitService, rendered: &TempDir) 
     built_filter();
     let mut policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
     policy["anonymous"] = json!({});
-    let filter = replace(&shipped("filter.json"), "\nPOLICY\n", &policy.to_string());
-    fs::write(rendered.path().join("filter.json"), filter).unwrap();
+    let filter = rendered.path().join("filter.json");
+    printed(
+        &["render", "ecds", "-", "--output", filter.to_str().unwrap()],
+        &policy.to_string(),
+    );
     let mut configuration = shipped("ratelimit/envoy.yaml");
     for (from, to) in [
         (
