@@ -27,11 +27,11 @@ fn gateway(upstream: &Upstream, service: &RateLimitService, rendered: &TempDir) 
     built_filter();
     let mut policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
     policy["anonymous"] = json!({});
-    let policy_file = rendered.path().join("policy.json");
-    fs::write(&policy_file, policy.to_string()).unwrap();
     let filter = rendered.path().join("filter.json");
-    let paths = [policy_file.to_str().unwrap(), filter.to_str().unwrap()];
-    printed(&["render", "ecds", paths[0], "--output", paths[1]], "");
+    printed(
+        &["render", "ecds", "-", "--output", filter.to_str().unwrap()],
+        &policy.to_string(),
+    );
     let mut configuration = shipped("ratelimit/envoy.yaml");
     for (from, to) in [
         (
