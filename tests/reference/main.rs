@@ -117,5 +117,5 @@ fn both_readings_agree() {
 
 #[test]
 fn addresses_are_what_python_takes_them_for() {
-    python::compare(number_from_env("KEYFENCE_CASES").unwrap_or(20_000).min(1_000_000) as usize);
+    python::compare(number_from_env("KEYFENCE_CASES").unwrap_or(10_000).min(1_000_000) as usize);
 }
