@@ -29,6 +29,9 @@ use harness::{Request, Version};
 /// The networks have addresses of their own, so there can be one project at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// How long another run may have the networks.
+const ANOTHERS_TURN: Duration = Duration::from_secs(180);
+
 /// A project of docker compose, which is taken down in the end.
 struct Compose {
     name: String,
@@ -52,7 +55,14 @@ impl Compose {
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
         compose.keeper = Some(compose.taken_down_later());
-        compose.run(&[&["up", "--detach"], arguments].concat());
+        let up = [&["up", "--detach"], arguments].concat();
+        let deadline = Instant::now() + ANOTHERS_TURN;
+        // Another run of these tests on this engine has the networks until its project is down.
+        while let Err(error) = compose.try_run(&up) {
+            let is_taken = error.contains("Pool overlaps") && Instant::now() < deadline;
+            assert!(is_taken, "{up:?}: {error}");
+            thread::sleep(Duration::from_secs(2));
+        }
         compose
     }
 
@@ -88,10 +98,19 @@ impl Compose {
     }
 
     fn run(&self, arguments: &[&str]) -> String {
+        self.try_run(arguments)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    /// What the command prints, or the error that it ends with.
+    fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.command().args(arguments).output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
     }
 
     /// Where a port of a service is published.
