@@ -69,6 +69,13 @@ test-monitoring: build
 	then envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test --test e2e -- --ignored monitoring; \
 	else echo "test-monitoring: skipped, for there is no Prometheus here (Debian: apt-get install prometheus)."; fi
 
+# What a request costs in Envoy, beside Envoy's own filters, Lua and filters that do less.
+.PHONY: bench
+bench: wasm
+	@command -v wrk >/dev/null || { echo "make bench needs wrk (Debian: apt-get install wrk)."; exit 1; }
+	cargo build --release --examples --target $(TARGET)
+	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo bench --profile dev --bench gateway
+
 # Each target for TIME seconds, from the committed corpus and what earlier runs left in target/fuzz.
 # The code watched has no `unsafe`, so no sanitizer takes half the speed.
 TIME ?= 60

@@ -1,0 +1,125 @@
+//! Asks a listener for a second, and reads what that cost.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::contender::Contender;
+use crate::harness::client::Request;
+use crate::harness::gateway::Gateway;
+use crate::scenario::Scenario;
+
+/// Reads the cost of requests to one gateway.
+pub struct Meter<'g> {
+    gateway: &'g Gateway,
+}
+
+const GATEWAY_CORE: &str = "0";
+const CLIENT_CORE: &str = "1";
+
+impl<'g> Meter<'g> {
+    /// Holds the gateway to a core of its own.
+    pub fn of(gateway: &'g Gateway) -> Self {
+        let pid = gateway.pid().to_string();
+        let output = Command::new("taskset")
+            .args(["-a", "-p", "-c", GATEWAY_CORE, &pid])
+            .output();
+        assert!(
+            output.is_ok_and(|output| output.status.success()),
+            "taskset (Debian: util-linux) fails"
+        );
+        Meter { gateway }
+    }
+
+    /// CPU time of the whole process, µs a request.
+    pub fn cost(&self, scenario: &Scenario, contender: &Contender) -> f64 {
+        let listener = scenario.listener_name(contender);
+        self.check(scenario, contender);
+        let script = self.script(scenario, contender);
+        let before = self.cpu_time();
+        let output = Command::new("taskset")
+            .args([
+                "-c",
+                CLIENT_CORE,
+                "wrk",
+                "--threads",
+                "1",
+                "--connections",
+                "16",
+                "--duration",
+                "1s",
+                "--script",
+            ])
+            .arg(script)
+            .arg(format!("http://{}/v1/items", self.gateway.address(&listener)))
+            .output()
+            .expect("wrk is installed (Debian: apt-get install wrk)");
+        let nanoseconds = self.cpu_time() - before;
+        let report = String::from_utf8_lossy(&output.stdout);
+        let requests = report.lines().find_map(|line| line.trim().split_once(" requests in "));
+        let requests: f64 = requests
+            .and_then(|(count, _)| count.parse().ok())
+            .unwrap_or_else(|| panic!("{report}"));
+        nanoseconds as f64 / 1_000.0 / requests
+    }
+
+    /// One request is answered as it should be: what is fast must be right.
+    fn check(&self, scenario: &Scenario, contender: &Contender) {
+        let mut request = Request::new(scenario.method, "/v1/items");
+        for (name, value) in &scenario.requests(contender)[0] {
+            request = request.header(name, value);
+        }
+        let response = self.gateway.send(&scenario.listener_name(contender), &request);
+        let expected = match contender {
+            Contender::NoFilter | Contender::Empty | Contender::Floor => 200,
+            Contender::Keyfence(_) if scenario.method == "OPTIONS" => 204,
+            _ => scenario.status,
+        };
+        // Envoy's own filter for origins lets a request pass whose origin is not listed; rbac refuses it.
+        assert_eq!(response.status, expected, "{}: {}", scenario.name, contender.name());
+    }
+
+    fn script(&self, scenario: &Scenario, contender: &Contender) -> PathBuf {
+        let path = self
+            .gateway
+            .directory()
+            .join(format!("{}.lua", scenario.listener_name(contender)));
+        if path.exists() {
+            return path;
+        }
+        let requests: Vec<String> = scenario
+            .requests(contender)
+            .iter()
+            .map(|headers| {
+                let headers: Vec<String> = headers
+                    .iter()
+                    .map(|(name, value)| format!("[ [==[{name}]==] ]=[==[{value}]==]"))
+                    .collect();
+                format!("wrk.format({:?}, nil, {{{}}}),\n", scenario.method, headers.join(","))
+            })
+            .collect();
+        // In parts, for a function of Lua has no more than 65,536 constants.
+        let parts: Vec<String> = requests
+            .chunks(500)
+            .map(|part| format!("add(function() return {{{}}} end)\n", part.concat()))
+            .collect();
+        let script = format!(
+            "local requests, at = {{}}, 0\n\
+             local function add(part) for _, request in ipairs(part()) do requests[#requests + 1] = request end end\n\
+             function init()\n{}end\n\
+             function request() at = at % #requests + 1; return requests[at] end\n",
+            parts.concat()
+        );
+        fs::write(&path, script).unwrap();
+        path
+    }
+
+    /// Nanoseconds that all threads of the process have run.
+    fn cpu_time(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.gateway.pid())).unwrap();
+        tasks
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+            .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+}
