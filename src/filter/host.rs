@@ -1,32 +1,30 @@
-//! The calls to Envoy that a request makes, straight through the proxy-wasm ABI 0.2.1.
-//!
-//! The SDK's own functions panic on a status that they do not expect and on values that are not UTF-8, and copy each header twice. A
-//! client could have both. Here every failure is a value, and a header map stays the one buffer that the host wrote.
+//! The calls to Envoy, straight through the proxy-wasm ABI 0.2.1. Every failure is a value, no text is taken for UTF-8, and a header map
+//! stays the one buffer that the host wrote.
 
 use std::ptr::null_mut;
-
-use proxy_wasm::types::{MapType, MetricType, Status};
 
 use crate::config::timestamp::Timestamp;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_log(level: Level, message: *const u8, message_size: usize) -> u32;
+    fn proxy_get_buffer_bytes(buffer: u32, start: usize, limit: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: Map, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_add_header_map_value(
-        map: u32,
+        map: Map,
         name: *const u8,
         name_size: usize,
         value: *const u8,
         value_size: usize,
     ) -> u32;
     fn proxy_replace_header_map_value(
-        map: u32,
+        map: Map,
         name: *const u8,
         name_size: usize,
         value: *const u8,
         value_size: usize,
     ) -> u32;
-    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_remove_header_map_value(map: Map, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_get_shared_data(
@@ -38,7 +36,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, cas: u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_define_metric(kind: MetricKind, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_send_local_response(
@@ -53,32 +51,61 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-const OK: u32 = Status::Ok as u32;
+const OK: u32 = 0;
+
+/// What becomes of a request.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy)]
+pub enum Action {
+    /// It goes on.
+    Continue = 0,
+    /// It is answered here.
+    Pause = 1,
+}
 
 /// Which headers are meant.
+#[repr(u32)]
 #[derive(Debug, Clone, Copy)]
 pub enum Map {
     /// Of the request.
-    Request,
+    Request = 0,
     /// Of the response.
-    Response,
+    Response = 2,
 }
 
-impl Map {
-    fn number(self) -> u32 {
-        (match self {
-            Map::Request => MapType::HttpRequestHeaders,
-            Map::Response => MapType::HttpResponseHeaders,
-        }) as u32
-    }
+/// How grave a line of the log is.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy)]
+pub enum Level {
+    /// For who looks closely.
+    Debug = 1,
+    /// Doubtful.
+    Warn = 3,
+    /// Refused.
+    Error = 4,
 }
 
-/// A buffer that the host allocated through `proxy_on_memory_allocate` and left to the filter.
+/// What a metric does.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy)]
+pub enum MetricKind {
+    /// Goes up.
+    Counter = 0,
+    /// Is set.
+    Gauge = 1,
+}
+
+/// A buffer for the host to fill, which a later [`read`] takes over.
+pub fn allocate(size: usize) -> *mut u8 {
+    Box::leak(vec![0; size].into_boxed_slice()).as_mut_ptr()
+}
+
+/// A buffer that the host had allocated, and left to the filter.
 fn owned(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }
-    // SAFETY: the SDK's `proxy_on_memory_allocate`, which the host has just called for these `size` bytes, gives out boxed slices.
+    // SAFETY: the host has just called `allocate` for these `size` bytes, through `proxy_on_memory_allocate`.
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
@@ -88,28 +115,41 @@ fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     (call(&mut data, &mut size) == OK).then(|| owned(data, size))
 }
 
+/// Writes a line to Envoy's log, where it shows as much.
+pub fn log(level: Level, message: &str) {
+    // SAFETY: the host reads the given bytes.
+    unsafe { proxy_log(level, message.as_ptr(), message.len()) };
+}
+
+/// The configuration that the host asks to be read.
+pub fn plugin_configuration() -> Option<Vec<u8>> {
+    const PLUGIN_CONFIGURATION: u32 = 7;
+    // SAFETY: both pointers are to variables of the caller that live through the call.
+    read(|data, size| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, size) })
+}
+
 /// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
 pub fn headers(map: Map) -> Option<Vec<u8>> {
     // SAFETY: both pointers are to variables of the caller that live through the call.
-    read(|data, size| unsafe { proxy_get_header_map_pairs(map.number(), data, size) })
+    read(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
 }
 
 /// Adds a line.
 pub fn add_header(map: Map, name: &[u8], value: &[u8]) {
     // SAFETY: the host reads the given bytes and keeps none of the pointers.
-    unsafe { proxy_add_header_map_value(map.number(), name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    unsafe { proxy_add_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Puts one line in the place of all that the header has.
 pub fn replace_header(map: Map, name: &[u8], value: &[u8]) {
     // SAFETY: as above.
-    unsafe { proxy_replace_header_map_value(map.number(), name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    unsafe { proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Takes all lines of a header away.
 pub fn remove_header(map: Map, name: &[u8]) {
     // SAFETY: as above.
-    unsafe { proxy_remove_header_map_value(map.number(), name.as_ptr(), name.len()) };
+    unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) };
 }
 
 /// The property at `path`, whose parts a NUL parts.
@@ -157,10 +197,10 @@ pub struct Metric(u32);
 
 impl Metric {
     /// Defines a metric, or finds it where it is defined already.
-    pub fn define(kind: MetricType, name: &str) -> Option<Metric> {
+    pub fn define(kind: MetricKind, name: &str) -> Option<Metric> {
         let mut id = 0;
         // SAFETY: the host reads `name`, and writes to a variable that lives through the call.
-        let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
+        let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
         (status == OK).then_some(Metric(id))
     }
 

@@ -1,12 +1,10 @@
 //! What is counted. The names are fixed: none comes from a key, an origin or a header, for Envoy never forgets one.
 
-use proxy_wasm::types::MetricType;
-
 use crate::config::key::Enforcement;
 use crate::decision::reason::Reason;
 use crate::decision::{Ruling, Verdict};
 
-use super::host::Metric;
+use super::host::{Metric, MetricKind};
 
 /// Counters of one kind of request.
 struct Counters {
@@ -26,7 +24,7 @@ pub struct Metrics {
 }
 
 fn counter(name: &str) -> Option<Metric> {
-    Metric::define(MetricType::Counter, name)
+    Metric::define(MetricKind::Counter, name)
 }
 
 impl Counters {
@@ -70,7 +68,7 @@ impl Metrics {
         Metrics {
             requests: Counters::define("keyfence_requests_total", &Reason::ALL),
             preflights,
-            keys: Metric::define(MetricType::Gauge, "keyfence_keys"),
+            keys: Metric::define(MetricKind::Gauge, "keyfence_keys"),
             load_failures: counter("keyfence_policy_load_failures_total"),
         }
     }

@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use std::num::NonZeroU32;
 
 use crate::config::ClientIp;
@@ -18,7 +16,7 @@ use crate::decision::response::{Edit, Exchange};
 use crate::decision::{Ruling, Surroundings, Verdict, decide, upstream};
 use crate::policy::{Key, Policy};
 
-use super::host::{self, Map};
+use super::host::{self, Action, Level, Map};
 use super::in_force::InForce;
 use super::limits;
 use super::once::say_once;
@@ -49,10 +47,9 @@ impl Stream {
     }
 }
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+impl Stream {
+    /// Decides on the request with the headers at hand.
+    pub fn on_request_headers(&mut self) -> Action {
         let (stage, action) = match self.in_force.as_deref() {
             Some(InForce {
                 policy: Some(policy),
@@ -71,16 +68,17 @@ impl HttpContext for Stream {
         action
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+    /// Sets the headers of the response at hand: the upstream's, Envoy's, or the filter's own.
+    pub fn on_response_headers(&self) {
         let policy = self.in_force.as_deref().and_then(|in_force| in_force.policy.as_ref());
-        let (Some(policy), Some(map)) = (policy, host::headers(Map::Response)) else {
-            return Action::Continue;
+        let (Some(policy), Stage::Unseen | Stage::Passed(_)) = (policy, &self.stage) else {
+            return;
         };
+        let Some(map) = host::headers(Map::Response) else { return };
         let unseen;
         let exchange = match &self.stage {
-            Stage::Answered => return Action::Continue,
             Stage::Passed(exchange) => exchange,
-            Stage::Unseen => {
+            _ => {
                 unseen = Exchange::unseen(policy);
                 &unseen
             }
@@ -88,7 +86,6 @@ impl HttpContext for Stream {
         #[cfg(feature = "trap")]
         super::trap::on_demand(Pairs::of(&map));
         exchange.edit(policy, Pairs::of(&map), &mut |edit| apply(Map::Response, edit));
-        Action::Continue
     }
 }
 
@@ -155,9 +152,10 @@ fn note(verdict: &Verdict<'_, '_>) {
 fn explain_unknown_address(policy: &Policy) {
     let is_forwarded = matches!(Envoy.source_address(), SourceAddress::Forwarded(_));
     if is_forwarded && policy.client_ip == ClientIp::Peer && say_once(b"keyfence/said/client_ip", b"forwarded") {
-        log::warn!(
+        host::log(
+            Level::Warn,
             "Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
-             use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\""
+             use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\"",
         );
     }
 }

@@ -38,3 +38,14 @@ callbacks! {
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     Box::leak(vec![0; size].into_boxed_slice()).as_mut_ptr()
 }
+
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Keeps the linker from running the constructors before each callback.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    // SAFETY: the host calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+}

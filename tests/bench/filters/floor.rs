@@ -115,3 +115,14 @@ fn drop_buffer(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) {
         drop(unsafe { Vec::from_raw_parts(data, size, size) });
     }
 }
+
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Keeps the linker from running the constructors before each callback.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    // SAFETY: the host calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+}
