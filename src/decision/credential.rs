@@ -5,6 +5,8 @@ use std::str;
 use crate::config::api_key::{KeyDigest, MAX_LENGTH};
 use crate::policy::Source;
 
+use super::headers::Headers;
+
 /// What the key sources of a policy find in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'r> {
@@ -34,8 +36,8 @@ enum Value<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// Looks for a key in `headers`, whose names are in lower case, and in the query of `path`.
-    pub fn find<H>(sources: &[Source], headers: H, path: &'r [u8]) -> Self
+    /// Looks for a key in `headers` and in the query of `path`.
+    pub fn find<H>(sources: &[Source], headers: &Headers<H>, path: &'r [u8]) -> Self
     where
         H: Iterator<Item = (&'r [u8], &'r [u8])> + Clone,
     {
@@ -43,8 +45,7 @@ impl<'r> Credential<'r> {
         for (index, source) in sources.iter().enumerate() {
             let carried = match source {
                 Source::Header { name, scheme } => {
-                    let lines = headers.clone().filter(|(header, _)| *header == name.as_bytes());
-                    in_lines(lines.map(|(_, value)| value), scheme.as_deref(), index)
+                    in_lines(headers.values(name.as_bytes()), scheme.as_deref(), index)
                 }
                 Source::Query(name) => in_query(path, name, index),
             };
@@ -347,7 +348,7 @@ mod tests {
             ("not text", all(), &[], "/?api_key=%ff", Invalid(2)),
         ] {
             let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let found = match Credential::find(&sources, headers, path.as_bytes()) {
+            let found = match Credential::find(&sources, &Headers::new(headers, u64::MAX), path.as_bytes()) {
                 Credential::Missing => Missing,
                 Credential::Ambiguous => Ambiguous,
                 Credential::One(carried) => match (carried.digest(), &expected) {
@@ -370,7 +371,7 @@ mod tests {
                 (Source::Query("k".into()), vec![], path.as_str()),
             ] {
                 let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-                let Credential::One(carried) = Credential::find(&[source], headers, path.as_bytes()) else {
+                let Credential::One(carried) = Credential::find(&[source], &Headers::new(headers, u64::MAX), path.as_bytes()) else {
                     panic!("{length}");
                 };
                 assert_eq!(carried.digest().is_some(), valid, "{length}");

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod credential;
+pub mod headers;
 pub mod rate;
 pub mod reason;
 pub mod reply;
@@ -124,7 +125,7 @@ pub fn walk<'p, 'r>(
     policy: &'p Policy,
     head: &'r Head<'r>,
     surroundings: &impl Surroundings,
-    observe: &mut dyn FnMut(Step, Result<(), Reason>),
+    observe: &mut impl FnMut(Step, Result<(), Reason>),
 ) -> Verdict<'p, 'r> {
     let identified = identify(policy, head);
     let key = identified.as_ref().ok().and_then(|found| found.key);
@@ -203,7 +204,7 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
     fn run(
         &self,
         rate: &mut Option<RateStatus>,
-        observe: &mut dyn FnMut(Step, Result<(), Reason>),
+        observe: &mut impl FnMut(Step, Result<(), Reason>),
     ) -> Result<(), Reason> {
         let steps: [(Step, Check<Self>); 6] = [
             (Step::Life, Self::life),

@@ -2,6 +2,7 @@
 
 use crate::policy::Policy;
 
+use super::headers::Lines;
 use super::reason::Reason;
 use super::request::Head;
 use super::response::{Edit, Exchange};
@@ -13,7 +14,7 @@ pub struct Reply {
     /// The HTTP status.
     pub status: u16,
     /// Names in lower case.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: Lines,
     /// Empty for a preflight.
     pub body: Vec<u8>,
 }
@@ -34,7 +35,7 @@ impl Reply {
         };
         let mut reply = Reply {
             status,
-            headers: Vec::with_capacity(20),
+            headers: Lines::with_room(),
             body,
         };
         if let Ruling::Deny(reason) = verdict.ruling {
@@ -43,13 +44,13 @@ impl Reply {
         if verdict.is_preflight {
             reply.describe_preflight(policy, verdict.allow_origin);
         }
-        let own = reply.headers.clone();
-        let own = own.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        Exchange::new(head.origin, verdict).edit(policy, own, &mut |edit| match edit {
-            Edit::Add(name, value) => reply.set(name, value),
+        let mut added = Lines::with_room();
+        Exchange::new(head.origin, verdict).edit(policy, reply.headers.iter(), &mut |edit| match edit {
+            Edit::Add(name, value) => added.push(name, value),
             // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
             Edit::Replace(..) | Edit::Remove(_) => {}
         });
+        reply.headers.append(&added);
         Some(reply)
     }
 
@@ -57,32 +58,28 @@ impl Reply {
     pub fn without_policy() -> Reply {
         let mut reply = Reply {
             status: Reason::PolicyUnavailable.status(),
-            headers: Vec::new(),
+            headers: Lines::default(),
             body: problem(Reason::PolicyUnavailable, None, None),
         };
-        reply.set(b"content-type", PROBLEM_JSON);
-        reply.set(b"cache-control", b"no-store");
+        reply.headers.push(b"content-type", PROBLEM_JSON);
+        reply.headers.push(b"cache-control", b"no-store");
         reply
     }
 
-    fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.headers.push((name.to_vec(), value.to_vec()));
-    }
-
     fn describe_error(&mut self, policy: &Policy, reason: Reason, verdict: &Verdict<'_, '_>) {
-        self.set(b"content-type", PROBLEM_JSON);
-        self.set(b"cache-control", b"no-store");
+        self.headers.push(b"content-type", PROBLEM_JSON);
+        self.headers.push(b"cache-control", b"no-store");
         if reason.status() == 401 {
-            self.set(b"www-authenticate", policy.challenge.as_bytes());
+            self.headers.push(b"www-authenticate", policy.challenge.as_bytes());
         }
         if let (Reason::RateLimitExceeded, Some(rate)) = (reason, verdict.rate) {
-            self.set(b"retry-after", rate.retry_after.to_string().as_bytes());
+            self.headers.push(b"retry-after", rate.retry_after.to_string().as_bytes());
         }
     }
 
     /// What the preflight asks for is not read: the browser compares, and names what is missing.
     fn describe_preflight(&mut self, policy: &Policy, allow_origin: AllowOrigin) {
-        self.set(
+        self.headers.push(
             b"vary",
             b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
         );
@@ -96,7 +93,7 @@ impl Reply {
             (b"access-control-max-age", Some(&*cors.max_age)),
         ] {
             if let Some(value) = value {
-                self.set(name, value.as_bytes());
+                self.headers.push(name, value.as_bytes());
             }
         }
     }
@@ -106,21 +103,21 @@ const PROBLEM_JSON: &[u8] = b"application/problem+json";
 
 /// The body of an error. Everything in it but the request's id is the filter's own text.
 fn problem(reason: Reason, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {
+    let (code, status) = (reason.code(), reason.status().to_string());
     let kind = match docs_url {
-        Some(url) => format!("{url}#{}", reason.code()),
-        None => "about:blank".to_owned(),
+        Some(url) => [url, "#", code],
+        None => ["about:blank", "", ""],
     };
-    let mut members = vec![
-        format!(r#""type":"{kind}""#),
-        format!(r#""title":"{}""#, reason.title()),
-        format!(r#""status":{}"#, reason.status()),
-        format!(r#""code":"{}""#, reason.code()),
-        format!(r#""detail":"{}""#, reason.detail()),
-    ];
+    let mut body = String::with_capacity(512);
+    body.extend([r#"{"type":""#]);
+    body.extend(kind);
+    body.extend([r#"","title":""#, reason.title(), r#"","status":"#, &status]);
+    body.extend([r#","code":""#, code, r#"","detail":""#, reason.detail(), r#"""#]);
     let id = request_id.filter(|id| id.len() <= MAX_REQUEST_ID);
     let id = id.and_then(|id| std::str::from_utf8(id).ok());
     if let Some(id) = id.and_then(|id| serde_json::to_string(id).ok()) {
-        members.push(format!(r#""request_id":{id}"#));
+        body.extend([r#","request_id":"#, &id]);
     }
-    format!("{{{}}}\n", members.join(",")).into_bytes()
+    body.push_str("}\n");
+    body.into_bytes()
 }

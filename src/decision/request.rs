@@ -3,6 +3,7 @@
 use crate::policy::Policy;
 
 use super::credential::Credential;
+use super::headers::{Headers, length_bit};
 
 /// The parts of a request that matter. Nothing in it is trusted to be text.
 #[derive(Debug, Clone)]
@@ -45,7 +46,9 @@ impl<'r> Head<'r> {
             has_request_method: false,
             has_fetch_mode: false,
         };
+        let mut lengths = 0;
         for (name, value) in headers.clone() {
+            lengths |= length_bit(name);
             match name {
                 b":method" => head.method = value,
                 b":path" => head.path = value,
@@ -57,8 +60,8 @@ impl<'r> Head<'r> {
             }
         }
         // None of the page's headers come with a preflight (Fetch), so a key is in its URL or nowhere.
-        let is_preflight = head.is_preflight();
-        head.credential = Credential::find(&policy.key_sources, headers.filter(|_| !is_preflight), head.path);
+        let lengths = if head.is_preflight() { 0 } else { lengths };
+        head.credential = Credential::find(&policy.key_sources, &Headers::new(headers, lengths), head.path);
         head
     }
 

@@ -4,6 +4,7 @@ use crate::config::key::Enforcement;
 use crate::config::security_headers::SetMode;
 use crate::policy::Policy;
 
+use super::headers::{Headers, length_bit};
 use super::rate::RateStatus;
 use super::{AllowOrigin, Verdict};
 
@@ -56,14 +57,28 @@ impl Exchange {
         &self,
         policy: &Policy,
         present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-        edit: &mut dyn FnMut(Edit<'_>),
+        edit: &mut impl FnMut(Edit<'_>),
     ) {
-        if self.enforcement == Enforcement::Enforce {
-            self.edit_cors(policy, present.clone(), edit);
-            edit_vary(policy, present.clone(), edit);
-            self.edit_rate(present.clone(), edit);
+        let (mut lengths, mut has_cors) = (0, false);
+        for (name, _) in present.clone() {
+            lengths |= length_bit(name);
+            has_cors |= is_cors(name);
         }
-        edit_standing(policy, present, edit);
+        let present = Headers::new(present, lengths);
+        if self.enforcement == Enforcement::Enforce {
+            let cors = self.cors(policy);
+            if has_cors {
+                remove_cors(&cors, &present, edit);
+            }
+            for (name, value) in cors {
+                if let Some(value) = value {
+                    put(&present, name, value, edit);
+                }
+            }
+            edit_vary(policy, &present, edit);
+            self.edit_rate(&present, edit);
+        }
+        edit_standing(policy, &present, edit);
     }
 
     /// The three CORS headers of a response to `origin`.
@@ -82,31 +97,10 @@ impl Exchange {
         ]
     }
 
-    /// The filter owns CORS: what the upstream says of it goes.
-    fn edit_cors<'h>(
-        &self,
-        policy: &Policy,
-        present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-        edit: &mut dyn FnMut(Edit<'_>),
-    ) {
-        let cors = self.cors(policy);
-        let is_set = |name: &[u8]| cors.iter().any(|(set, value)| *set == name && value.is_some());
-        for (name, _) in present.clone() {
-            if name.starts_with(b"access-control-") && !is_set(name) {
-                edit(Edit::Remove(name));
-            }
-        }
-        for (name, value) in cors {
-            if let Some(value) = value {
-                put(present.clone(), name, value, edit);
-            }
-        }
-    }
-
     fn edit_rate<'h>(
         &self,
-        present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-        edit: &mut dyn FnMut(Edit<'_>),
+        present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
+        edit: &mut impl FnMut(Edit<'_>),
     ) {
         let Some(rate) = self.rate else { return };
         for (name, value) in [
@@ -114,7 +108,7 @@ impl Exchange {
             (b"x-ratelimit-remaining", u64::from(rate.remaining)),
             (b"x-ratelimit-reset", rate.reset),
         ] {
-            put(present.clone(), name, value.to_string().as_bytes(), edit);
+            put(present, name, value.to_string().as_bytes(), edit);
         }
     }
 }
@@ -123,13 +117,31 @@ const ALLOW_ORIGIN: &[u8] = b"access-control-allow-origin";
 const ALLOW_CREDENTIALS: &[u8] = b"access-control-allow-credentials";
 const EXPOSE_HEADERS: &[u8] = b"access-control-expose-headers";
 
+fn is_cors(name: &[u8]) -> bool {
+    name.starts_with(b"access-control-")
+}
+
+/// The filter owns CORS: what the upstream says of it goes.
+fn remove_cors<'h>(
+    cors: &[(&[u8], Option<&[u8]>)],
+    present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
+    edit: &mut impl FnMut(Edit<'_>),
+) {
+    let is_set = |name: &[u8]| cors.iter().any(|(set, value)| *set == name && value.is_some());
+    for (name, _) in present.lines() {
+        if is_cors(name) && !is_set(name) {
+            edit(Edit::Remove(name));
+        }
+    }
+}
+
 fn put<'h>(
-    mut present: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
     name: &[u8],
     value: &[u8],
-    edit: &mut dyn FnMut(Edit<'_>),
+    edit: &mut impl FnMut(Edit<'_>),
 ) {
-    edit(if present.any(|(header, _)| header == name) {
+    edit(if present.has(name) {
         Edit::Replace(name, value)
     } else {
         Edit::Add(name, value)
@@ -139,10 +151,10 @@ fn put<'h>(
 /// Adds what responses differ by to what the upstream says they do, nothing twice. `*` says all of it already.
 fn edit_vary<'h>(
     policy: &Policy,
-    present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-    edit: &mut dyn FnMut(Edit<'_>),
+    present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
+    edit: &mut impl FnMut(Edit<'_>),
 ) {
-    let lines = present.filter(|(name, _)| *name == b"vary").map(|(_, value)| value);
+    let lines = present.values(b"vary");
     let count = lines.clone().count();
     if count == 0 {
         if !policy.vary.names.is_empty() {
@@ -172,21 +184,19 @@ fn edit_vary<'h>(
 
 fn edit_standing<'h>(
     policy: &Policy,
-    present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-    edit: &mut dyn FnMut(Edit<'_>),
+    present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
+    edit: &mut impl FnMut(Edit<'_>),
 ) {
     for header in &policy.standing.set {
-        let name = header.name.as_bytes();
-        let value = header.value.as_bytes();
-        let is_present = present.clone().any(|(present, _)| present == name);
-        match (is_present, header.mode) {
-            (false, _) => edit(Edit::Add(name, value)),
-            (true, SetMode::Overwrite) => edit(Edit::Replace(name, value)),
-            (true, SetMode::IfAbsent) => {}
+        let (name, value) = (header.name.as_bytes(), header.value.as_bytes());
+        match header.mode {
+            SetMode::Overwrite => put(present, name, value, edit),
+            SetMode::IfAbsent if present.has(name) => {}
+            SetMode::IfAbsent => edit(Edit::Add(name, value)),
         }
     }
     for name in &policy.standing.remove {
-        if present.clone().any(|(present, _)| present == name.as_bytes()) {
+        if present.has(name.as_bytes()) {
             edit(Edit::Remove(name.as_bytes()));
         }
     }

@@ -9,7 +9,7 @@ use super::request::Head;
 use super::response::Edit;
 
 /// The changes to the headers of a request that goes to the upstream.
-pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut dyn FnMut(Edit<'_>)) {
+pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut impl FnMut(Edit<'_>)) {
     for name in &head.identity_claims {
         edit(Edit::Remove(name));
     }
@@ -31,7 +31,7 @@ pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &
     }
 }
 
-fn remove_credential(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut dyn FnMut(Edit<'_>)) {
+fn remove_credential(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut impl FnMut(Edit<'_>)) {
     let source = verdict
         .carried
         .and_then(|carried| policy.key_sources.get(carried.source));

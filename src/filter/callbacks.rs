@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use super::host::{self, Action};
+use super::buffer;
+use super::host::Action;
 use super::plugin::Plugin;
 
 thread_local! {
@@ -25,10 +26,10 @@ extern "C" fn _initialize() {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// A buffer for what the host is about to hand over; [`host`] takes it from there.
+/// A buffer for what the host is about to hand over.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    host::allocate(size)
+    buffer::lend(size)
 }
 
 /// A stream begins, under the configuration with the number `parent`; or, with 0, a configuration.

@@ -5,6 +5,8 @@ use std::ptr::null_mut;
 
 use crate::config::timestamp::Timestamp;
 
+use super::buffer::Buffer;
+
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: Level, message: *const u8, message_size: usize) -> u32;
@@ -95,24 +97,14 @@ pub enum MetricKind {
     Gauge = 1,
 }
 
-/// A buffer for the host to fill, which a later [`read`] takes over.
-pub fn allocate(size: usize) -> *mut u8 {
-    Box::leak(vec![0; size].into_boxed_slice()).as_mut_ptr()
-}
-
-/// A buffer that the host had allocated, and left to the filter.
-fn owned(data: *mut u8, size: usize) -> Vec<u8> {
-    if data.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the host has just called `allocate` for these `size` bytes, through `proxy_on_memory_allocate`.
-    unsafe { Vec::from_raw_parts(data, size, size) }
-}
-
 /// Calls the host for a buffer.
-fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Buffer> {
     let (mut data, mut size) = (null_mut(), 0);
-    (call(&mut data, &mut size) == OK).then(|| owned(data, size))
+    if call(&mut data, &mut size) != OK {
+        return None;
+    }
+    // The host allocates nothing for an empty value.
+    Some(if size == 0 { Buffer::default() } else { Buffer::take(data, size)? })
 }
 
 /// Writes a line to Envoy's log, where it shows as much.
@@ -122,14 +114,14 @@ pub fn log(level: Level, message: &str) {
 }
 
 /// The configuration that the host asks to be read.
-pub fn plugin_configuration() -> Option<Vec<u8>> {
+pub fn plugin_configuration() -> Option<Buffer> {
     const PLUGIN_CONFIGURATION: u32 = 7;
     // SAFETY: both pointers are to variables of the caller that live through the call.
     read(|data, size| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, size) })
 }
 
 /// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
-pub fn headers(map: Map) -> Option<Vec<u8>> {
+pub fn headers(map: Map) -> Option<Buffer> {
     // SAFETY: both pointers are to variables of the caller that live through the call.
     read(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
 }
@@ -153,7 +145,7 @@ pub fn remove_header(map: Map, name: &[u8]) {
 }
 
 /// The property at `path`, whose parts a NUL parts.
-pub fn property(path: &[u8]) -> Option<Vec<u8>> {
+pub fn property(path: &[u8]) -> Option<Buffer> {
     // SAFETY: the host reads `path`, and writes to variables that live through the call.
     read(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
@@ -165,7 +157,7 @@ pub fn set_filter_state(path: &[u8], value: &[u8]) {
 }
 
 /// A value of shared data with its compare-and-swap number; `None` where there is none.
-pub fn shared_data(key: &[u8]) -> Option<(Vec<u8>, u32)> {
+pub fn shared_data(key: &[u8]) -> Option<(Buffer, u32)> {
     let mut cas = 0;
     // SAFETY: the host reads `key`, and writes to variables that live through the call.
     let value = read(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut cas) });

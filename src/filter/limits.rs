@@ -33,7 +33,7 @@ pub fn take(key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStat
         let slot = host::shared_data(&name);
         let (bytes, cas) = slot
             .as_ref()
-            .map_or((None, NEVER), |(bytes, cas)| (Some(bytes.as_slice()), *cas));
+            .map_or((None, NEVER), |(bytes, cas)| (Some(&**bytes), *cas));
         let admission = admit(bytes, limit, now());
         let stored = admission
             .store
@@ -50,5 +50,5 @@ pub fn take(key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStat
 /// The limit as it stands.
 pub fn look(key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
     let slot = host::shared_data(&slot_name(key));
-    peek(slot.as_ref().map(|(bytes, _)| bytes.as_slice()), limit, now())
+    peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now())
 }

@@ -4,6 +4,8 @@ pub mod pairs;
 pub mod plugin_configuration;
 
 #[cfg(target_family = "wasm")]
+mod buffer;
+#[cfg(target_family = "wasm")]
 mod callbacks;
 #[cfg(target_family = "wasm")]
 mod host;

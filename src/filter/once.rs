@@ -5,7 +5,7 @@ use super::host;
 /// Whether `text` is new under `topic`, in this process.
 pub fn say_once(topic: &[u8], text: &[u8]) -> bool {
     let said = host::shared_data(topic);
-    if said.as_ref().is_some_and(|(said, _)| said == text) {
+    if said.as_ref().is_some_and(|(said, _)| **said == *text) {
         return false;
     }
     let cas = said.map_or(u32::MAX, |(_, cas)| cas);

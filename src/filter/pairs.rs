@@ -41,15 +41,17 @@ impl<'m> Iterator for Pairs<'m> {
 }
 
 /// Encodes a map for the host.
-pub fn encode(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub fn encode<'h>(headers: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])> + Clone) -> Vec<u8> {
     let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-    let mut map = count.to_le_bytes().to_vec();
-    for (name, value) in headers {
+    let text_size: usize = headers.clone().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut map = Vec::with_capacity(4 + 8 * headers.len() + text_size);
+    map.extend(count.to_le_bytes());
+    for (name, value) in headers.clone() {
         map.extend(size(name));
         map.extend(size(value));
     }
-    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+    for text in headers.flat_map(|(name, value)| [name, value]) {
         map.extend(text);
         map.push(0);
     }
@@ -62,17 +64,15 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_read() {
-        let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.into(), v.into()));
-        let map = encode(&headers);
-        let read: Vec<_> = Pairs::of(&map)
-            .map(|(name, value)| (name.to_vec(), value.to_vec()))
-            .collect();
+        let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        let map = encode(headers.iter().copied());
+        let read: Vec<_> = Pairs::of(&map).collect();
         assert_eq!(read, headers);
     }
 
     #[test]
     fn a_broken_map_ends_where_it_breaks() {
-        let map = encode(&[(b"a".into(), b"b".into()), (b"c".into(), b"d".into())]);
+        let map = encode([(&b"a"[..], &b"b"[..]), (b"c", b"d")].into_iter());
         for length in 0..map.len() {
             let read = Pairs::of(&map[..length]).count();
             assert!(read < 2, "{length} bytes");

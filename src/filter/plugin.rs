@@ -78,8 +78,8 @@ impl Plugin {
 
 fn load(metrics: &Metrics) -> Option<Policy> {
     let begin = host::nanoseconds();
-    let text = host::plugin_configuration().unwrap_or_default();
-    match Policy::load(&to_json(&text), now()) {
+    let text = host::plugin_configuration();
+    match Policy::load(&to_json(text.as_deref().unwrap_or_default()), now()) {
         Ok(loaded) => {
             warn_once(&loaded.findings);
             let keys = loaded.policy.keys().len();

@@ -115,7 +115,7 @@ fn refuse() -> (Stage, Action) {
 }
 
 fn send(reply: &Reply, details: &str) {
-    host::send_local_response(reply.status, details, &encode(&reply.headers), &reply.body);
+    host::send_local_response(reply.status, details, &encode(reply.headers.iter()), &reply.body);
 }
 
 fn apply(map: Map, edit: Edit<'_>) {
@@ -139,13 +139,13 @@ fn note(verdict: &Verdict<'_, '_>) {
     if let Some((_, key)) = verdict.key {
         host::set_filter_state(b"keyfence.key_id", key.id.as_bytes());
     }
-    let decision = match (verdict.ruling, verdict.enforcement) {
+    let (effect, code) = match (verdict.ruling, verdict.enforcement) {
         (Ruling::Allow, _) => return,
-        (Ruling::Preflight, _) => "preflight".to_owned(),
-        (Ruling::Deny(reason), Enforcement::Enforce) => format!("deny:{}", reason.code()),
-        (Ruling::Deny(reason), Enforcement::Report) => format!("report:{}", reason.code()),
+        (Ruling::Preflight, _) => ("preflight", ""),
+        (Ruling::Deny(reason), Enforcement::Enforce) => ("deny:", reason.code()),
+        (Ruling::Deny(reason), Enforcement::Report) => ("report:", reason.code()),
     };
-    host::set_filter_state(b"keyfence.decision", decision.as_bytes());
+    host::set_filter_state(b"keyfence.decision", [effect, code].concat().as_bytes());
 }
 
 /// An address from a header is refused for a reason that the operator does not see in the policy.

@@ -23,6 +23,7 @@ pub struct OriginTable {
     text: String,
     by_hash: HashTable<PatternId>,
     has_wildcards: bool,
+    has_open_ports: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +122,7 @@ impl OriginTable {
         self.text.push_str(&tuple.scheme);
         self.text.push_str(&tuple.host);
         self.has_wildcards |= tuple.subdomains;
+        self.has_open_ports |= tuple.port == PortPattern::Any;
         let (patterns, text) = (&self.patterns, &self.text);
         let hash = hash_of(wanted, HostHash::of(wanted.host));
         self.by_hash
@@ -169,7 +171,8 @@ impl OriginTable {
     /// Whether a pattern that `has` accepts matches. Walks the host once, from its end, and hashes on the way.
     fn lists(&self, scheme: &[u8], host: &[u8], port: PortPattern, has: impl Fn(PatternId) -> bool) -> bool {
         let is_listed = |host_hash: HostHash, host: &[u8], subdomains: bool| {
-            [port, PortPattern::Any].into_iter().any(|port| {
+            let open = self.has_open_ports.then_some(PortPattern::Any);
+            [port].into_iter().chain(open).any(|port| {
                 let wanted = Wanted {
                     scheme,
                     host,

@@ -84,7 +84,7 @@ impl Surroundings for Around<'_> {
 
 /// `answer` is what the upstream sends, if it is asked.
 pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
-    let map = encode(&request.headers);
+    let map = encode(lines(&request.headers));
     let head = Head::read(policy, Pairs::of(&map));
     let verdict = decision::decide(policy, &head, &Around { request, slots });
     let reply = if verdict.is_answered() {
@@ -93,13 +93,13 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         None
     };
     let (forwarded, response) = match &reply {
-        Some(reply) => (None, reply.headers.clone()),
+        Some(reply) => (None, reply.headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect()),
         None => {
             let mut forwarded = request.headers.clone();
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
             let exchange = Exchange::new(head.origin, &verdict);
-            exchange.edit(policy, Pairs::of(&encode(answer)), &mut |edit| {
+            exchange.edit(policy, Pairs::of(&encode(lines(answer))), &mut |edit| {
                 apply(&mut response, edit)
             });
             (Some(forwarded), response)
@@ -130,4 +130,8 @@ fn apply(headers: &mut Headers, edit: Edit<'_>) {
         }
         Edit::Remove(name) => headers.retain(|(other, _)| other != name),
     }
+}
+
+fn lines(headers: &Headers) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
+    headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
 }

@@ -45,7 +45,7 @@ impl<'g> Meter<'g> {
                 "--threads",
                 "1",
                 "--connections",
-                "16",
+                "64",
                 "--duration",
                 "1s",
                 "--script",
