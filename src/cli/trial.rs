@@ -175,7 +175,11 @@ impl Trial<'_> {
         if let Some(reply) = reply {
             let response = Response {
                 status: Some(reply.status),
-                headers: reply.headers.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+                headers: reply
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .collect(),
                 body: reply.body,
             };
             return (response, None);

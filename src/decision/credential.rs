@@ -44,9 +44,7 @@ impl<'r> Credential<'r> {
         let mut found = Credential::Missing;
         for (index, source) in sources.iter().enumerate() {
             let carried = match source {
-                Source::Header { name, scheme } => {
-                    in_lines(headers.values(name.as_bytes()), scheme.as_deref(), index)
-                }
+                Source::Header { name, scheme } => in_lines(headers.values(name.as_bytes()), scheme.as_deref(), index),
                 Source::Query(name) => in_query(path, name, index),
             };
             found = match (found, carried) {
@@ -371,7 +369,9 @@ mod tests {
                 (Source::Query("k".into()), vec![], path.as_str()),
             ] {
                 let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-                let Credential::One(carried) = Credential::find(&[source], &Headers::new(headers, u64::MAX), path.as_bytes()) else {
+                let Credential::One(carried) =
+                    Credential::find(&[source], &Headers::new(headers, u64::MAX), path.as_bytes())
+                else {
                     panic!("{length}");
                 };
                 assert_eq!(carried.digest().is_some(), valid, "{length}");

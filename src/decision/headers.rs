@@ -29,7 +29,7 @@ impl<'h, H: Iterator<Item = (&'h [u8], &'h [u8])> + Clone> Headers<H> {
 
     /// Whether there is such a line.
     pub fn has(&self, name: &[u8]) -> bool {
-        self.values(name).next().is_some()
+        self.lengths & length_bit(name) != 0 && self.lines.clone().any(|(header, _)| header == name)
     }
 
     /// All of them.
@@ -66,7 +66,10 @@ impl Lines {
     /// Names and values in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
         let mut start = 0;
-        let starts = self.ends.iter().map(move |(_, end)| std::mem::replace(&mut start, *end));
+        let starts = self
+            .ends
+            .iter()
+            .map(move |(_, end)| std::mem::replace(&mut start, *end));
         starts.zip(&self.ends).map(|(start, (middle, end))| {
             let name = self.text.get(start..*middle).unwrap_or_default();
             (name, self.text.get(*middle..*end).unwrap_or_default())

@@ -73,7 +73,8 @@ impl Reply {
             self.headers.push(b"www-authenticate", policy.challenge.as_bytes());
         }
         if let (Reason::RateLimitExceeded, Some(rate)) = (reason, verdict.rate) {
-            self.headers.push(b"retry-after", rate.retry_after.to_string().as_bytes());
+            self.headers
+                .push(b"retry-after", rate.retry_after.to_string().as_bytes());
         }
     }
 

@@ -27,7 +27,11 @@ thread_local! {
 pub fn lend(size: usize) -> *mut u8 {
     ROOM.with_borrow_mut(|room| {
         let unused = mem::take(&mut room.lent);
-        let mut buffer = if unused.capacity() == 0 { room.spare.pop().unwrap_or_default() } else { unused };
+        let mut buffer = if unused.capacity() == 0 {
+            room.spare.pop().unwrap_or_default()
+        } else {
+            unused
+        };
         if buffer.capacity() < size {
             buffer = Vec::with_capacity(size);
         }

@@ -104,7 +104,11 @@ fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Buffer> {
         return None;
     }
     // The host allocates nothing for an empty value.
-    Some(if size == 0 { Buffer::default() } else { Buffer::take(data, size)? })
+    Some(if size == 0 {
+        Buffer::default()
+    } else {
+        Buffer::take(data, size)?
+    })
 }
 
 /// Writes a line to Envoy's log, where it shows as much.

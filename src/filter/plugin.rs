@@ -34,7 +34,8 @@ impl Plugin {
         let policy = load(&metrics);
         let is_loaded = policy.is_some();
         self.configurations.retain(|(known, _)| *known != context);
-        self.configurations.push((context, Rc::new(InForce { policy, metrics })));
+        self.configurations
+            .push((context, Rc::new(InForce { policy, metrics })));
         is_loaded
     }
 

@@ -74,7 +74,9 @@ impl Stream {
         let (Some(policy), Stage::Unseen | Stage::Passed(_)) = (policy, &self.stage) else {
             return;
         };
-        let Some(map) = host::headers(Map::Response) else { return };
+        let Some(map) = host::headers(Map::Response) else {
+            return;
+        };
         let unseen;
         let exchange = match &self.stage {
             Stage::Passed(exchange) => exchange,

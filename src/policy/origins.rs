@@ -171,8 +171,7 @@ impl OriginTable {
     /// Whether a pattern that `has` accepts matches. Walks the host once, from its end, and hashes on the way.
     fn lists(&self, scheme: &[u8], host: &[u8], port: PortPattern, has: impl Fn(PatternId) -> bool) -> bool {
         let is_listed = |host_hash: HostHash, host: &[u8], subdomains: bool| {
-            let open = self.has_open_ports.then_some(PortPattern::Any);
-            [port].into_iter().chain(open).any(|port| {
+            let is_listed = |port| {
                 let wanted = Wanted {
                     scheme,
                     host,
@@ -180,7 +179,8 @@ impl OriginTable {
                     subdomains,
                 };
                 self.find(wanted, hash_of(wanted, host_hash)).is_some_and(&has)
-            })
+            };
+            is_listed(port) || self.has_open_ports && is_listed(PortPattern::Any)
         };
         let mut hash = HostHash::START;
         for (index, &byte) in host.iter().enumerate().rev() {

@@ -93,7 +93,10 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         None
     };
     let (forwarded, response) = match &reply {
-        Some(reply) => (None, reply.headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect()),
+        Some(reply) => (
+            None,
+            reply.headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect(),
+        ),
         None => {
             let mut forwarded = request.headers.clone();
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
