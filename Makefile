@@ -49,7 +49,7 @@ run: build
 .PHONY: test
 test: build chromium
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features instructions -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
 	@$(MAKE) --no-print-directory test-monitoring test-compose

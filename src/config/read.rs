@@ -117,7 +117,7 @@ impl<'a, 'p> Fields<'a, 'p> {
             Node::Object(members) => Some(Fields {
                 members,
                 place,
-                known: Vec::new(),
+                known: Vec::with_capacity(16),
             }),
             other => wrong_type_unshown(&other, "an object", place, findings),
         }

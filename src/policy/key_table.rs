@@ -20,6 +20,13 @@ fn hash(digest: &KeyDigest) -> u64 {
 }
 
 impl KeyTable {
+    /// With room for so many digests.
+    pub fn with_capacity(digests: usize) -> KeyTable {
+        KeyTable {
+            by_digest: HashTable::with_capacity(digests),
+        }
+    }
+
     /// The key that has this digest.
     pub fn find(&self, digest: &KeyDigest) -> Option<KeyIndex> {
         let entry = self.by_digest.find(hash(digest), |(known, _)| known == digest);

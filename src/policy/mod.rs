@@ -186,10 +186,10 @@ impl<'c> Compiler<'c> {
     fn new(config: &'c Config<'c>) -> Self {
         Compiler {
             config,
-            keys: Vec::new(),
-            config_index: Vec::new(),
-            ids: HashTable::new(),
-            table: KeyTable::default(),
+            keys: Vec::with_capacity(config.key_count),
+            config_index: Vec::with_capacity(config.key_count),
+            ids: HashTable::with_capacity(config.key_count),
+            table: KeyTable::with_capacity(config.key_count),
             origins: OriginTable::default(),
             union: OriginList::default(),
             names_origins: false,

@@ -23,7 +23,7 @@ pub struct OriginTable {
     text: String,
     by_hash: HashTable<PatternId>,
     has_wildcards: bool,
-    has_open_ports: bool,
+    has_any_port: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,7 @@ impl OriginTable {
         self.text.push_str(&tuple.scheme);
         self.text.push_str(&tuple.host);
         self.has_wildcards |= tuple.subdomains;
-        self.has_open_ports |= tuple.port == PortPattern::Any;
+        self.has_any_port |= tuple.port == PortPattern::Any;
         let (patterns, text) = (&self.patterns, &self.text);
         let hash = hash_of(wanted, HostHash::of(wanted.host));
         self.by_hash
@@ -170,25 +170,29 @@ impl OriginTable {
 
     /// Whether a pattern that `has` accepts matches. Walks the host once, from its end, and hashes on the way.
     fn lists(&self, scheme: &[u8], host: &[u8], port: PortPattern, has: impl Fn(PatternId) -> bool) -> bool {
-        let is_listed = |host_hash: HostHash, host: &[u8], subdomains: bool| {
-            let is_listed = |port| {
-                let wanted = Wanted {
-                    scheme,
-                    host,
-                    port,
-                    subdomains,
-                };
-                self.find(wanted, hash_of(wanted, host_hash)).is_some_and(&has)
+        let is_listed_with = |port: PortPattern, host_hash: HostHash, host: &[u8], subdomains: bool| {
+            let wanted = Wanted {
+                scheme,
+                host,
+                port,
+                subdomains,
             };
-            is_listed(port) || self.has_open_ports && is_listed(PortPattern::Any)
+            self.find(wanted, hash_of(wanted, host_hash)).is_some_and(&has)
+        };
+        let is_listed = |host_hash: HostHash, host: &[u8], subdomains: bool| {
+            is_listed_with(port, host_hash, host, subdomains)
+                || self.has_any_port && is_listed_with(PortPattern::Any, host_hash, host, subdomains)
         };
         let mut hash = HostHash::START;
+        // No wildcard is over a single label, so none is looked for at the last dot.
+        let mut is_single_label = true;
         for (index, &byte) in host.iter().enumerate().rev() {
-            if byte == b'.' && self.has_wildcards && index > 0 {
+            if byte == b'.' && self.has_wildcards {
                 let suffix = host.get(index + 1..).unwrap_or_default();
-                if is_listed(hash, suffix, true) {
+                if !is_single_label && is_listed(hash, suffix, true) {
                     return true;
                 }
+                is_single_label = false;
             }
             hash = hash.with(byte);
         }
@@ -303,29 +307,37 @@ fn is_host(host: &[u8]) -> bool {
         };
         return address.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':'));
     }
-    let mut after_dot = true;
+    // A dot is right after a label only.
+    let mut after_label = false;
     for &byte in host {
-        match byte {
-            b'.' if after_dot => return false,
-            b'.' => after_dot = true,
-            _ if is_label_byte(byte) => after_dot = false,
-            _ => return false,
+        let is_label = IS_LABEL_BYTE.get(usize::from(byte)).is_some_and(|is| *is);
+        if !(is_label || byte == b'.' && after_label) {
+            return false;
         }
+        after_label = is_label;
     }
-    !after_dot
+    after_label
 }
 
+/// [`is_label_byte`] of each byte, looked up.
+static IS_LABEL_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_label_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// Host and port; what stands there instead of a port is left to the host, which has no colon outside brackets.
 fn split_port(authority: &[u8]) -> Option<(&[u8], PortPattern)> {
-    let colon = authority
-        .iter()
-        .rposition(|&b| b == b':')
-        .filter(|_| authority.last() != Some(&b']'));
-    let Some((host, rest)) = colon.and_then(|at| authority.split_at_checked(at)) else {
+    let digits = authority.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (before, digits) = authority.split_at_checked(authority.len() - digits)?;
+    let Some(host) = before.strip_suffix(b":") else {
         return Some((authority, PortPattern::Absent));
     };
-    let digits = rest.strip_prefix(b":")?;
-    let is_plain =
-        (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
+    let is_plain = (1..=5).contains(&digits.len()) && digits.first() != Some(&b'0');
     let text = std::str::from_utf8(digits).ok().filter(|_| is_plain)?;
     let port = text.parse().ok()?;
     Some((host, PortPattern::Exact(port)))

@@ -1,0 +1,286 @@
+//! Memory: a decision allocates nothing, and a loaded policy takes no more than it must.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+#[path = "bench/workload.rs"]
+mod workload;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use keyfence::config::timestamp::Timestamp;
+use keyfence::decision::address::SourceAddress;
+use keyfence::decision::rate::{RateStatus, Slot, admit, peek};
+use keyfence::decision::reason::Reason;
+use keyfence::decision::request::Head;
+use keyfence::decision::{Ruling, Surroundings, decide};
+use keyfence::policy::{Key, Policy};
+use workload::NOW;
+
+/// The system's allocator, and what each thread has asked of it. Tests run beside each other.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Tally {
+    allocations: u64,
+    /// Bytes in use, less what was before the thread began to count.
+    live: isize,
+    /// The most that `live` has been.
+    peak: isize,
+}
+
+thread_local! {
+    static TALLY: Cell<Tally> = const { Cell::new(Tally { allocations: 0, live: 0, peak: 0 }) };
+}
+
+fn note(allocations: u64, taken: usize, given: usize) {
+    // A thread that ends has no tally any more.
+    let _ = TALLY.try_with(|tally| {
+        let Tally {
+            allocations: before,
+            live,
+            peak,
+        } = tally.get();
+        let live = live + taken.cast_signed() - given.cast_signed();
+        tally.set(Tally {
+            allocations: before + allocations,
+            live,
+            peak: peak.max(live),
+        });
+    });
+}
+
+/// Each call is the system's own, with the same arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(0, 0, layout.size());
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size(), 0);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if size > layout.size() {
+            // Both are there while one is copied to the other.
+            note(1, size, 0);
+            note(0, 0, layout.size());
+        } else {
+            note(1, size, layout.size());
+        }
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// What `action` gives, and what it asked of the allocator.
+fn tally<T>(action: impl FnOnce() -> T) -> (T, Tally) {
+    TALLY.set(Tally::default());
+    let outcome = action();
+    (outcome, TALLY.get())
+}
+
+#[test]
+fn the_allocator_counts() {
+    let (kept, counted) = tally(|| {
+        drop(vec![0_u8; 1_000]);
+        let mut kept = Vec::with_capacity(100);
+        kept.resize(300, 1_u8);
+        kept
+    });
+    let live = kept.capacity().cast_signed();
+    assert_eq!(
+        counted,
+        Tally {
+            allocations: 3,
+            live,
+            peak: 1_000
+        }
+    );
+}
+
+/// One address, one time, and one slot of shared data.
+struct World {
+    slot: Cell<Option<Slot>>,
+}
+
+impl Surroundings for World {
+    fn source_address(&self) -> SourceAddress {
+        SourceAddress::parse(b"10.1.2.3:51234")
+    }
+
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn admit(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+        let admission = admit(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000);
+        self.slot.set(admission.store.or(self.slot.get()));
+        if admission.admitted {
+            Ok(admission.status)
+        } else {
+            Err(admission.status)
+        }
+    }
+
+    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
+        peek(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000)
+    }
+}
+
+const SITE: (&str, &str) = ("origin", "https://www.yourapp.com");
+const EVIL: (&str, &str) = ("origin", "https://www.yourapp.com.evil.com");
+const ASKS: (&str, &str) = ("access-control-request-method", "GET");
+
+/// The keys that the requests name, and so many more.
+fn policy(more: usize) -> Policy {
+    let more: String = (0..more)
+        .map(|number| {
+            format!(r#", {{"id": "more-{number}", "api_key": "more-{number}", "allowed_origins": ["https://more-{number}.example", "https://*.more-{number}.example"], "allowed_ips": ["192.0.2.{}"]}}"#, number % 256)
+        })
+        .collect();
+    let text = format!(
+        r#"{{
+          "key_sources": [{{"header": "Authorization", "scheme": "Bearer"}}, {{"header": "X-API-Key"}}, {{"query": "api_key"}}],
+          "keys": [
+            {{"id": "site", "api_key": "site", "allowed_origins": ["https://yourapp.com", "https://*.yourapp.com", "null"]}},
+            {{"id": "office", "api_key": "office", "allowed_ips": ["10.0.0.0/8", "2001:db8::/32"]}},
+            {{"id": "elsewhere", "api_key": "elsewhere", "allowed_ips": ["192.168.0.0/16", "172.16.0.0/12"]}},
+            {{"id": "off", "api_key": "off", "enabled": false}},
+            {{"id": "early", "api_key": "early", "not_before": "2036-01-01T00:00:00Z"}},
+            {{"id": "late", "api_key": "late", "expires_at": "2026-01-01T00:00:00Z"}},
+            {{"id": "server", "api_key": "server", "kind": "secret"}},
+            {{"id": "search", "api_key": "search", "scopes": ["search", "files"], "indexes": ["products", "articles-*"]}},
+            {{"id": "limited", "api_key": "limited", "rate_limit_per_minute": 3}},
+            {{"id": "used-up", "api_key": "used-up", "rate_limit_per_minute": 1}},
+            {{"id": "watched", "api_key": "watched", "allowed_origins": ["https://yourapp.com"], "enforcement": "report"}}
+            {more}
+          ],
+          "scopes": {{
+            "search": [{{"methods": ["GET", "POST"], "path": "/v1/indexes/{{index}}/search"}}, {{"methods": ["GET"], "path": "/v1/*/stats"}}],
+            "files": [{{"methods": ["*"], "path": "/files/**"}}]
+          }}
+        }}"#
+    );
+    match Policy::load(text.as_bytes(), NOW) {
+        Ok(loaded) => loaded.policy,
+        Err(findings) => panic!("{:?}", findings.errors()),
+    }
+}
+
+type Row<'r> = (&'static str, &'r str, &'r [(&'r str, &'r str)], Ruling);
+
+#[test]
+fn a_decision_allocates_nothing() {
+    use Reason::*;
+    use Ruling::{Allow, Deny, Preflight};
+    let long = "k".repeat(100_000);
+    let long_query = format!("GET /?api_key={}&{}", "%6b".repeat(1_000), "a=b&".repeat(10_000));
+    let deep_host = format!("https://{}yourapp.com", "a.".repeat(240));
+    let deep_path = format!("GET {}/search", "/v1/indexes/products".repeat(1_000));
+    let commas = ",Bearer site".repeat(1_000);
+    let escapes = format!("GET /{}2f", "%25".repeat(10_000));
+    let many = vec![("x-api-key", "site"); 1_000];
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        ("allowed", "GET /", &[("authorization", "Bearer office")], Allow),
+        ("allowed, its key in a header of its own", "GET /", &[("x-api-key", "office")], Allow),
+        ("allowed, its key in the query", "GET /?api_key=%6fffice", &[], Allow),
+        ("allowed with an origin", "GET /", &[("x-api-key", "site"), ("origin", "https://yourapp.com")], Allow),
+        ("allowed by a wildcard", "GET /", &[("x-api-key", "site"), SITE], Allow),
+        ("allowed with the origin null", "GET /", &[("x-api-key", "site"), ("origin", "null")], Allow),
+        ("allowed by a scope", "GET /v1/indexes/articles-7/search?q=1", &[("x-api-key", "search")], Allow),
+        ("allowed within a limit", "GET /", &[("x-api-key", "limited")], Allow),
+        ("OPTIONS that is no preflight", "OPTIONS /", &[("x-api-key", "office"), SITE], Allow),
+
+        ("missing", "GET /", &[SITE], Deny(MissingApiKey)),
+        ("another scheme", "GET /", &[("authorization", "Basic c2l0ZQ==")], Deny(MissingApiKey)),
+        ("two keys", "GET /?api_key=site", &[("x-api-key", "site")], Deny(AmbiguousApiKey)),
+        ("unknown", "GET /", &[("x-api-key", "nobody"), EVIL], Deny(InvalidApiKey)),
+        ("disabled", "GET /", &[("x-api-key", "off")], Deny(KeyDisabled)),
+        ("not yet valid", "GET /", &[("x-api-key", "early")], Deny(KeyNotYetValid)),
+        ("expired", "GET /", &[("x-api-key", "late")], Deny(KeyExpired)),
+        ("secret, from a page", "GET /", &[("x-api-key", "server"), SITE], Deny(SecretKeyInBrowser)),
+        ("another network", "GET /", &[("x-api-key", "elsewhere")], Deny(IpNotAllowed)),
+        ("no origin", "GET /", &[("x-api-key", "site")], Deny(OriginNotAllowed)),
+        ("another origin", "GET /", &[("x-api-key", "site"), EVIL], Deny(OriginNotAllowed)),
+        ("another origin, only watched", "GET /", &[("x-api-key", "watched"), EVIL], Deny(OriginNotAllowed)),
+        ("a path with two readings", "GET /v1/indexes/products%2Fsearch", &[("x-api-key", "search")], Deny(AmbiguousPath)),
+        ("another path", "GET /v1/indexes/products", &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
+        ("another index", "POST /v1/indexes/orders/search", &[("x-api-key", "search")], Deny(IndexNotAllowed)),
+        ("used up", "GET /", &[("x-api-key", "used-up")], Deny(RateLimitExceeded)),
+
+        ("preflight", "OPTIONS /", &[SITE, ASKS], Preflight),
+        ("preflight of one key", "OPTIONS /?api_key=site", &[SITE, ASKS], Preflight),
+        ("preflight from elsewhere", "OPTIONS /", &[EVIL, ASKS], Deny(OriginNotAllowed)),
+
+        ("a long key", "GET /", &[("x-api-key", &long)], Deny(InvalidApiKey)),
+        ("a key that is not text", "GET /?api_key=%ff%fe", &[], Deny(InvalidApiKey)),
+        ("a long query", &long_query, &[], Deny(InvalidApiKey)),
+        ("a thousand keys", "GET /", &many, Deny(AmbiguousApiKey)),
+        ("a thousand schemes", "GET /", &[("authorization", &commas)], Deny(AmbiguousApiKey)),
+        ("a long origin", "GET /", &[("x-api-key", "site"), ("origin", &long)], Deny(OriginNotAllowed)),
+        ("an origin of many labels", "GET /", &[("x-api-key", "site"), ("origin", &deep_host)], Allow),
+        ("two origins", "GET /", &[("x-api-key", "site"), SITE, SITE], Deny(OriginNotAllowed)),
+        ("a deep path", &deep_path, &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
+        ("a path of escapes", &escapes, &[("x-api-key", "search")], Deny(AmbiguousPath)),
+        ("no path", "GET", &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
+    ];
+    for keys in [0, 1_000] {
+        let policy = policy(keys);
+        for (name, target, headers, ruling) in rows {
+            let (method, path) = target.split_once(' ').unwrap_or((target, ""));
+            let pseudo = [(":method", method), (":path", path)];
+            let headers: Vec<(&[u8], &[u8])> = pseudo
+                .iter()
+                .chain(*headers)
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect();
+            let world = World { slot: Cell::default() };
+            if *name == "used up" {
+                world.admit(None, NonZeroU32::MIN).unwrap();
+            }
+            let (decided, counted) = tally(|| {
+                let head = Head::read(&policy, headers.iter().copied());
+                decide(&policy, &head, &world).ruling
+            });
+            assert_eq!(decided, *ruling, "{name}");
+            assert_eq!(counted.allocations, 0, "{name}, with {keys} keys more");
+        }
+    }
+    let denied: BTreeSet<Reason> = rows
+        .iter()
+        .filter_map(|row| if let Deny(reason) = row.3 { Some(reason) } else { None })
+        .collect();
+    // Without a policy nothing is decided.
+    let others = Reason::ALL.into_iter().filter(|reason| !denied.contains(reason));
+    assert_eq!(others.collect::<Vec<_>>(), [PolicyUnavailable]);
+}
+
+/// Bytes beside the text of the configuration, 29 MB, with three origins and two networks a key. They hold for 64 bits; in the wasm
+/// pointers are half as long.
+#[test]
+fn a_policy_of_100_000_keys_fits() {
+    let text = workload::policy_text(100_000);
+    let (loaded, counted) = tally(|| Policy::load(text.as_bytes(), NOW));
+    let policy = loaded.unwrap().policy;
+    assert_eq!(policy.keys().len(), 100_000);
+    assert!(counted.live <= 43_000_000, "{counted:?}");
+    assert!(counted.peak <= 57_000_000, "{counted:?}");
+}
