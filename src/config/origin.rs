@@ -486,7 +486,9 @@ mod tests {
             ("https://YourApp.com", UpperCase, https),
             ("https://yourapp.com:443", DefaultPort, https),
             ("http://yourapp.com:80", DefaultPort, Some("http://yourapp.com")),
+            ("ws://yourapp.com:80", DefaultPort, Some("ws://yourapp.com")),
             ("wss://yourapp.com:443", DefaultPort, Some("wss://yourapp.com")),
+            ("ftp://yourapp.com:21", DefaultPort, Some("ftp://yourapp.com")),
             ("https://yourapp.com:", BadPort, https),
             ("https://yourapp.com:0", BadPort, None),
             ("https://yourapp.com:65536", BadPort, None),
@@ -534,10 +536,24 @@ mod tests {
                 "{text}"
             );
         }
-        let long = format!("https://{}.com", "a".repeat(64));
-        assert_eq!(OriginPattern::parse(&long), Err(TooLong.into()));
         let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
         let error = OriginPattern::parse(&dots).unwrap_err();
         assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));
+    }
+
+    #[test]
+    fn labels_and_hosts_have_an_end() {
+        for (lengths, fits) in [
+            (&[63, 3][..], true),
+            (&[64, 3], false),
+            (&[63, 63, 63, 61], true),
+            (&[63, 63, 63, 62], false),
+            (&[63, 63, 63, 63], false),
+        ] {
+            let labels: Vec<String> = lengths.iter().map(|&length| "a".repeat(length)).collect();
+            let parsed = OriginPattern::parse(&format!("https://{}", labels.join(".")));
+            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            assert_eq!(parsed.map(drop), expected, "{lengths:?}");
+        }
     }
 }
