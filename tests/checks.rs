@@ -545,3 +545,20 @@ fn a_hundred_findings_are_kept_and_the_rest_is_counted() {
         assert!(lines[lines.len() - 1].starts_with(last), "{lines:#?}");
     }
 }
+
+#[test]
+fn a_second_key_of_one_id_is_found_among_many() {
+    let key = |id: usize, number: usize| {
+        format!(r#"{{"id": "key-{id}", "api_key": "sha256:{number:064x}", "kind": "secret"}}"#)
+    };
+    let mut keys: Vec<String> = (0..1_000).map(|number| key(number, number)).collect();
+    for first in [0, 1, 500, 999] {
+        keys.push(key(first, 1_000));
+        let findings = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        let [finding] = findings.errors() else {
+            panic!("{first}: {findings:#?}");
+        };
+        assert_eq!(finding.problem.reason(), format!("keys[{first}] has this id already"));
+        keys.pop();
+    }
+}
