@@ -190,6 +190,7 @@ fn errors() -> Vec<Row> {
         ("origin: a trailing dot", origin("https://shop.yourapp.com."), "keys[0].allowed_origins[1]", "trailing dot", "write \"https://shop.yourapp.com\""),
         ("origin: an empty label", origin("https://shop..yourapp.com"), "keys[0].allowed_origins[1]", "empty label", "https://yourapp.com"),
         ("origin: a long label", origin(&format!("https://{}.com", "a".repeat(64))), "keys[0].allowed_origins[1]", "at most 63", "https://yourapp.com"),
+        ("origin: a long scheme", origin(&format!("{}://yourapp.com", "a".repeat(70_000))), "keys[0].allowed_origins[1]", "a scheme 200", "https://yourapp.com"),
         ("origin: another character", origin("https://shop$.yourapp.com"), "keys[0].allowed_origins[1]", "letters, digits", "https://yourapp.com"),
         ("origin: white space", origin(" https://shop.yourapp.com"), "keys[0].allowed_origins[1]", "white space", "write \"https://shop.yourapp.com\""),
         ("origin: not ASCII", origin("https://bücher.example"), "keys[0].allowed_origins[1]", "punycode", "write \"https://xn--bcher-kva.example\""),

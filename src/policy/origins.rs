@@ -44,6 +44,8 @@ pub struct OriginList {
     patterns: Box<[PatternId]>,
     null: bool,
     any: bool,
+    /// Something was listed, whether or not the table could take it: what has no room allows nothing, and not everything.
+    is_checked: bool,
 }
 
 /// How an allowed origin is allowed.
@@ -82,6 +84,7 @@ impl OriginTable {
             patterns: ids.into(),
             null: patterns.contains(&OriginPattern::Null),
             any: patterns.contains(&OriginPattern::Any),
+            is_checked: !patterns.is_empty(),
         }
     }
 
@@ -199,7 +202,7 @@ impl OriginTable {
 impl OriginList {
     /// Whether the list has no origin at all: then the origin is not checked.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty() && !self.null && !self.any
+        !self.is_checked
     }
 
     /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
@@ -489,6 +492,29 @@ mod tests {
                 "{length}"
             );
         }
+    }
+
+    /// No parser lets such a pattern through, but it would be the worst to be wrong about.
+    #[test]
+    fn a_list_that_the_table_cannot_hold_allows_nothing() {
+        let pattern = OriginPattern::Tuple(TuplePattern {
+            scheme: "a".repeat(70_000),
+            subdomains: false,
+            host: "yourapp.com".into(),
+            port: PortPattern::Absent,
+        });
+        let mut table = OriginTable::default();
+        let list = table.add(&[pattern], true);
+        assert!(!list.is_empty());
+        assert_eq!(table.match_list(&list, b"https://yourapp.com"), None);
+    }
+
+    /// The longest that the strict parser takes is not longer than what is read.
+    #[test]
+    fn the_longest_pattern_matches_its_origin() {
+        let host = [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".");
+        let origin = format!("{}://{host}:65535", "a".repeat(200));
+        assert_eq!(match_of(&[&origin], origin.as_bytes()), Some(OriginMatch::Listed));
     }
 
     #[test]
