@@ -89,6 +89,13 @@ fuzz-%:
 		target/fuzz/corpus/$* tests/fuzz/corpus/$* -- -max_total_time=$(TIME) -max_len=4096 -timeout=10 \
 		-rss_limit_mb=1024 -artifact_prefix=target/fuzz/found/ $(addprefix -dict=,$(wildcard tests/fuzz/$*.dict))
 
+# Changes the code that decides, one expression at a time, and sees whether the tests notice. SHARD=1/8 for
+# a part; what was not noticed is in target/mutants.out/missed.txt.
+.PHONY: mutants
+mutants:
+	@command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants
+	KEYFENCE_CASES=20000 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --output target $(addprefix --shard=,$(SHARD))
+
 # The image of the filter, for a registry that Istio or Envoy Gateway fetches from. The same sources
 # give the same bytes: target/image.tar.
 .PHONY: image

@@ -115,6 +115,10 @@ fn errors() -> Vec<Row> {
         ("header: a list", headers(r#""set": {"X-A": ["b"]}"#), "security_headers.set.X-A", "expected a string, an object with value and mode, or null", "write a string"),
         ("scopes: a list", more(r#""scopes": []"#), "scopes", "expected an object, found a list", "write an object"),
         ("docs_url: relative", more(r#""docs_url": "docs.example.com/errors""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
+        ("docs_url: no host", more(r#""docs_url": "https://""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
+        ("docs_url: a path for its host", more(r#""docs_url": "https:///errors""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
+        ("docs_url: a fragment", more(r#""docs_url": "https://docs.example.com/#errors""#), "docs_url", "without a fragment", "https://docs.example.com/errors"),
+        ("docs_url: a space", more(r#""docs_url": "https://docs.example.com/all errors""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
 
         ("id: missing", more(&format!(r#""keys": [{{"api_key": {ONE}, "kind": "secret"}}]"#)), "keys[0]", "id is missing", "add id"),
         ("id: a space", keys((r#""key one""#, ONE), (r#""two""#, TWO)), "keys[0].id", "1 to 64 of A-Z a-z 0-9 . _ -", "only these characters"),
@@ -135,6 +139,9 @@ fn errors() -> Vec<Row> {
         ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: twice", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "x-api-key"}]"#), "key_sources[1]", "listed already", "keep one"),
         ("key_sources: a nameless parameter", more(r#""key_sources": [{"query": ""}]"#), "key_sources[0].query", "has a name", "api_key"),
+        ("key_sources: none of the two", more(r#""key_sources": [{}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
+        ("key_sources: a scheme twice", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "authorization", "scheme": "BEARER"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a number", more(r#""key_sources": [{"header": 7}]"#), "key_sources[0].header", "expected a string", "in quotes"),
         ("key_sources: a header with a space", more(r#""key_sources": [{"header": "X API Key"}]"#), "key_sources[0].header", "not a token", "letters, digits"),
         ("key_sources: a scheme with a space", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer "}]"#), "key_sources[0].scheme", "not a token", "letters, digits"),
 
@@ -155,6 +162,14 @@ fn errors() -> Vec<Row> {
         ("rule: methods empty", rule(r#"{"methods": [], "path": "/"}"#), "scopes.search[0].methods", "fits no request", r#"["*"]"#),
         ("rule: a path without its slash", rule(r#"{"methods": ["GET"], "path": "v1/**"}"#), "scopes.search[0].path", "begins with /", "/v1/**"),
         ("rule: ** within", rule(r#"{"methods": ["GET"], "path": "/**/search"}"#), "scopes.search[0].path", "** stands at the end only", "/v1/**"),
+        ("rule: .. in its path", rule(r#"{"methods": ["GET"], "path": "/v1/../search"}"#), "scopes.search[0].path", "with . or ..", "/v1/**"),
+        ("rule: // in its path", rule(r#"{"methods": ["GET"], "path": "/v1//search"}"#), "scopes.search[0].path", "with //", "/v1/**"),
+        ("rule: braces", rule(r#"{"methods": ["GET"], "path": "/v1/{id}"}"#), "scopes.search[0].path", "the one name in braces", "/v1/**"),
+        ("rule: * in a segment", rule(r#"{"methods": ["GET"], "path": "/v1/a*"}"#), "scopes.search[0].path", "a whole segment", "/v1/**"),
+        ("rule: two indexes", rule(r#"{"methods": ["GET"], "path": "/{index}/{index}"}"#), "scopes.search[0].path", "one {index}", "/v1/**"),
+        ("rule: a query", rule(r#"{"methods": ["GET"], "path": "/v1?a=b"}"#), "scopes.search[0].path", "no query", "/v1/**"),
+        ("rule: an encoded slash", rule(r#"{"methods": ["GET"], "path": "/v1/a%252fb"}"#), "scopes.search[0].path", "%2F", "/v1/**"),
+        ("rule: not ASCII", rule(r#"{"methods": ["GET"], "path": "/bücher"}"#), "scopes.search[0].path", "printable ASCII", "/v1/**"),
         ("rules that no memory holds", more(&format!(r#""anonymous": {{"scopes": ["a"]}}, "scopes": {{"a": [{}]}}"#, exploding_rules())), "anonymous.scopes", "too much memory", "literal segments"),
         ("index: a slash", server_key(r#""scopes": [], "indexes": ["a/b"]"#), "keys[0].indexes[0]", "matches no index", "articles-*"),
 
@@ -175,6 +190,7 @@ fn errors() -> Vec<Row> {
         ("origin: a trailing dot", origin("https://shop.yourapp.com."), "keys[0].allowed_origins[1]", "trailing dot", "write \"https://shop.yourapp.com\""),
         ("origin: an empty label", origin("https://shop..yourapp.com"), "keys[0].allowed_origins[1]", "empty label", "https://yourapp.com"),
         ("origin: a long label", origin(&format!("https://{}.com", "a".repeat(64))), "keys[0].allowed_origins[1]", "at most 63", "https://yourapp.com"),
+        ("origin: a long scheme", origin(&format!("{}://yourapp.com", "a".repeat(70_000))), "keys[0].allowed_origins[1]", "a scheme 200", "https://yourapp.com"),
         ("origin: another character", origin("https://shop$.yourapp.com"), "keys[0].allowed_origins[1]", "letters, digits", "https://yourapp.com"),
         ("origin: white space", origin(" https://shop.yourapp.com"), "keys[0].allowed_origins[1]", "white space", "write \"https://shop.yourapp.com\""),
         ("origin: not ASCII", origin("https://bücher.example"), "keys[0].allowed_origins[1]", "punycode", "write \"https://xn--bcher-kva.example\""),
@@ -205,6 +221,8 @@ fn errors() -> Vec<Row> {
         ("max_age: over a day", cors(r#""max_age": 86401"#), "cors.max_age", "0 to 86400", "no longer than a day"),
 
         ("a header value with a line break", headers(r#""set": {"X-A": "b\r\nX-C: d"}"#), "security_headers.set.X-A", "line breaks", "one line"),
+        ("a header value with a space at its end", headers(r#""set": {"X-A": "b "}"#), "security_headers.set.X-A", "white space at an end", "one line"),
+        ("a header value that is not ASCII", headers(r#""set": {"X-A": "bücher"}"#), "security_headers.set.X-A", "outside ASCII", "one line"),
         ("a header that the protocol needs", headers(r#""set": {"Content-Length": "0"}"#), "security_headers.set.Content-Length", "writes this header itself", "take it out"),
         ("a CORS header", headers(r#""remove": ["Access-Control-Allow-Origin"]"#), "security_headers.remove[0]", "writes this header itself", "under cors"),
         ("a header name that is no token", headers(r#""set": {"X A": "b"}"#), "security_headers.set[\"X A\"]", "not a token", "letters, digits"),
@@ -215,7 +233,12 @@ fn errors() -> Vec<Row> {
         ("CSP: a nonce without quotes", csp(r#""script-src": ["nonce-abc"]"#), "security_headers.content_security_policy.script-src[0]", "host name", "single quotes"),
         ("CSP: two sources in one", csp(r#""script-src": ["'self' https://cdn.example.com"]"#), "security_headers.content_security_policy.script-src[0]", "white space", "entry of its own"),
         ("CSP: no directive's name", csp(r#""script src": []"#), "security_headers.content_security_policy[\"script src\"]", "letters and -", "script-src"),
+        ("CSP: a nameless directive", csp(r#""": []"#), "security_headers.content_security_policy[\"\"]", "letters and -", "script-src"),
+        ("CSP: a directive twice", csp(r#""default-src": ["'self'"], "Default-Src": ["'none'"]"#), "security_headers.content_security_policy.Default-Src", "twice", "keep one"),
+        ("CSP: an empty source", csp(r#""default-src": [""]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
+        ("CSP: a source with a semicolon", csp(r#""default-src": ["a.example;"]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
         ("identity_header: no token", more(r#""identity_header": "X Key Id""#), "identity_header", "not a token", "letters, digits"),
+        ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
         ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
 
         ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),
@@ -233,10 +256,12 @@ fn warnings() -> Vec<Row> {
         ("network: all of IPv4", network("0.0.0.0/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
         ("network: all of IPv6", network("::/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
         ("api_key: raw", raw("a-raw-key-of-some-length"), "keys[0].api_key", "config_dump", "sha256: form"),
+        ("api_key: raw, 16 bytes", raw("sixteen-bytes-ky"), "keys[0].api_key", "config_dump", "sha256: form"),
         ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
         ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
         ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
         ("expires_at: passed", server_key(r#""expires_at": "2026-06-30T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
+        ("expires_at: this second", server_key(r#""expires_at": "2026-07-01T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
         ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
         ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
     ]
@@ -286,10 +311,19 @@ fn nothing_is_found_where_nothing_is_wrong() {
         ("a secret key", server_key(r#""name": "Indexer", "allowed_ips": ["2001:db8::/32"], "rate_limit_per_minute": 1"#)),
         ("origins", origin("https://*.yourapp.com\", \"http://localhost:3000\", \"http://[::1]:*\", \"capacitor://localhost")),
         ("a rotated key", keys((r#""one""#, &format!("[{ONE}]")), (r#""two""#, TWO))),
+        ("the longest id", keys((&format!("\"{}\"", "Az09._-a".repeat(8)), ONE), (r#""two""#, TWO))),
+        ("origins of this machine", origin("http://127.0.0.1:8080\", \"http://shop.localhost\", \"http://localhost\", \"http://[::1]")),
+        ("the key's life", server_key(r#""not_before": "2026-01-01T00:00:00Z", "expires_at": "2026-07-01T00:00:01Z""#)),
+        ("where errors are explained", r#"{"anonymous": {}, "docs_url": "http://docs.example.com/a?b=c"}"#.into()),
+        ("two schemes of one header", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "Authorization", "scheme": "ApiKey"}]}"#.into()),
+        ("one scheme in two headers", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Key"}, {"header": "X-Auth", "scheme": "Key"}]}"#.into()),
+        ("a rule of its own method", rule(r#"{"methods": ["purge", "*"], "path": "/"}"#)),
         ("anonymous without a list", r#"{"anonymous": {}}"#.into()),
         ("no identity header", r#"{"anonymous": {}, "identity_header": null}"#.into()),
         ("* without credentials", cors(r#""allow_credentials": false, "allow_headers": ["*"], "allow_methods": ["*"], "expose_headers": ["*"]"#)),
-        ("max_age at its ends", cors(r#""max_age": 0"#)),
+        ("max_age at its beginning", cors(r#""max_age": 0"#)),
+        ("max_age at its end", cors(r#""max_age": 86400"#)),
+        ("a header value with spaces", headers(r#""set": {"X-A": "b c\td"}"#)),
         ("a header taken away", headers(r#""set": {"X-Frame-Options": null}"#)),
         ("CSP", csp(r#""default-src": ["'self'"], "report-to": ["self"], "upgrade-insecure-requests": []"#)),
     ] {
@@ -409,6 +443,15 @@ fn a_long_value_is_cut() {
     let findings = load(&origin(&format!("https://{}é", "a".repeat(100_000))));
     let line = findings.errors()[0].to_string();
     assert!(line.len() < 300 && line.contains('…'), "{line}");
+    // 80 bytes are shown, the quotes among them.
+    for (bytes, cut) in [(79, false), (80, false), (81, true), (82, true)] {
+        let findings = load(&origin(&"a".repeat(bytes - 2)));
+        let value = &findings.errors()[0].value;
+        assert_eq!(
+            (value.len(), value.contains('…')),
+            if cut { (83, true) } else { (bytes, false) }
+        );
+    }
 }
 
 /// Wherever a key was written by mistake.
@@ -458,5 +501,65 @@ fn whole_numbers_may_be_written_as_doubles() {
         let limit = loaded.policy.keys()[0].access.limit.map(|limit| limit.get());
         assert_eq!(limit, Some(600), "{number}");
         assert_eq!(&*loaded.policy.cors.max_age, "600", "{number}");
+    }
+}
+
+/// As JSON, but for what is long.
+#[test]
+fn a_finding_shows_the_value() {
+    for (json, shown) in [
+        ("true", "true"),
+        ("7", "7"),
+        ("7.0", "7"),
+        ("-7", "-7"),
+        ("1.5", "1.5"),
+        ("1e14", "100000000000000"),
+        ("1e15", "1000000000000000.0"),
+        ("1e300", "1e+300"),
+        ("null", "null"),
+        ("[1, 2]", "[2 items]"),
+        (r#"{"a": 1}"#, "{1 fields}"),
+    ] {
+        let findings = load(&server_key(&format!(r#""expires_at": {json}"#)));
+        assert_eq!(findings.errors()[0].value, shown, "{json}");
+    }
+}
+
+#[test]
+fn a_hundred_findings_are_kept_and_the_rest_is_counted() {
+    for (count, last) in [
+        (99, "keys[98].id"),
+        (100, "keys[99].id"),
+        (101, "and 1 more errors"),
+        (102, "and 2 more errors"),
+    ] {
+        let key =
+            |number: usize| format!(r#"{{"id": "key {number}", "api_key": "sha256:{number:064x}", "kind": "secret"}}"#);
+        let keys: Vec<String> = (0..count).map(key).collect();
+        let findings = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        assert_eq!(
+            (findings.error_count(), findings.errors().len()),
+            (count, count.min(100))
+        );
+        let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+        assert_eq!(lines.len(), count.min(101));
+        assert!(lines[lines.len() - 1].starts_with(last), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_second_key_of_one_id_is_found_among_many() {
+    let key = |id: usize, number: usize| {
+        format!(r#"{{"id": "key-{id}", "api_key": "sha256:{number:064x}", "kind": "secret"}}"#)
+    };
+    let mut keys: Vec<String> = (0..1_000).map(|number| key(number, number)).collect();
+    for first in [0, 1, 500, 999] {
+        keys.push(key(first, 1_000));
+        let findings = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        let [finding] = findings.errors() else {
+            panic!("{first}: {findings:#?}");
+        };
+        assert_eq!(finding.problem.reason(), format!("keys[{first}] has this id already"));
+        keys.pop();
     }
 }

@@ -99,6 +99,11 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_key_is_one() {
+        assert_eq!(ApiKey::parse(&"k".repeat(512)).unwrap().raw_length, Some(512));
+    }
+
+    #[test]
     fn keys_that_could_never_match_are_refused() {
         let long = "k".repeat(513);
         for (text, fault) in [

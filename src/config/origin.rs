@@ -89,7 +89,7 @@ pub enum OriginFault {
     BroadWildcard,
     /// A character that no host name has.
     BadHost,
-    /// A label over 63 or a host over 253 characters.
+    /// A scheme over 200, a label over 63 or a host over 253 characters.
     TooLong,
 }
 
@@ -119,7 +119,7 @@ impl OriginFault {
             Self::MisplacedWildcard => "* stands for the whole leftmost label or the whole port only",
             Self::BroadWildcard => "*. before fewer than two labels would let in a whole top-level domain",
             Self::BadHost => "a host is letters, digits, -, _ and dots",
-            Self::TooLong => "a label has at most 63 characters and a host 253",
+            Self::TooLong => "a label has at most 63 characters, a host 253 and a scheme 200",
         }
     }
 }
@@ -231,15 +231,20 @@ fn without_tail<'t>(scheme: &str, rest: &'t str) -> Result<&'t str, OriginError>
     Err(fault.suggest(format!("{scheme}://{authority}")))
 }
 
+/// Longer than any in use. With the longest host and port it is an origin that is still read when a client sends it.
+const LONGEST_SCHEME: usize = 200;
+
 fn check_scheme(scheme: &str) -> Result<(), OriginError> {
     let mut bytes = scheme.bytes();
     let leads = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
     let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'));
-    if leads && rest {
-        Ok(())
-    } else {
-        Err(OriginFault::BadScheme.into())
+    if !leads || !rest {
+        return Err(OriginFault::BadScheme.into());
     }
+    if scheme.len() > LONGEST_SCHEME {
+        return Err(OriginFault::TooLong.into());
+    }
+    Ok(())
 }
 
 /// Host and port text; an IPv6 address keeps its brackets.
@@ -489,7 +494,9 @@ mod tests {
             ("https://YourApp.com", UpperCase, https),
             ("https://yourapp.com:443", DefaultPort, https),
             ("http://yourapp.com:80", DefaultPort, Some("http://yourapp.com")),
+            ("ws://yourapp.com:80", DefaultPort, Some("ws://yourapp.com")),
             ("wss://yourapp.com:443", DefaultPort, Some("wss://yourapp.com")),
+            ("ftp://yourapp.com:21", DefaultPort, Some("ftp://yourapp.com")),
             ("https://yourapp.com:", BadPort, https),
             ("https://yourapp.com:0", BadPort, None),
             ("https://yourapp.com:65536", BadPort, None),
@@ -537,10 +544,33 @@ mod tests {
                 "{text}"
             );
         }
-        let long = format!("https://{}.com", "a".repeat(64));
-        assert_eq!(OriginPattern::parse(&long), Err(TooLong.into()));
         let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
         let error = OriginPattern::parse(&dots).unwrap_err();
         assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));
+    }
+
+    #[test]
+    fn schemes_have_an_end() {
+        for (length, fits) in [(200, true), (201, false), (500, false), (70_000, false)] {
+            let parsed = OriginPattern::parse(&format!("{}://yourapp.com", "a".repeat(length)));
+            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            assert_eq!(parsed.map(drop), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn labels_and_hosts_have_an_end() {
+        for (lengths, fits) in [
+            (&[63, 3][..], true),
+            (&[64, 3], false),
+            (&[63, 63, 63, 61], true),
+            (&[63, 63, 63, 62], false),
+            (&[63, 63, 63, 63], false),
+        ] {
+            let labels: Vec<String> = lengths.iter().map(|&length| "a".repeat(length)).collect();
+            let parsed = OriginPattern::parse(&format!("https://{}", labels.join(".")));
+            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            assert_eq!(parsed.map(drop), expected, "{lengths:?}");
+        }
     }
 }

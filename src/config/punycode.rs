@@ -100,6 +100,8 @@ mod tests {
             ("例え.jp", "xn--r8jz45g.jp"),
             ("他们为什么不说中文.com", "xn--ihqwcrb4cv8a8dqg056pqjye.com"),
             ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
+            // A digit is the threshold itself.
+            ("lmohžižç.example", "xn--lmohi-2ra96hba.example"),
             ("plain.example", "plain.example"),
         ] {
             assert_eq!(host_to_ascii(host).as_deref(), Some(ascii), "{host}");

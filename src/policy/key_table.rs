@@ -48,3 +48,32 @@ impl KeyTable {
         self.by_digest.shrink_to_fit(|(digest, _)| hash(digest));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_grew_and_shrank_has_all_digests_and_no_room() {
+        let digest = |number: u32| KeyDigest::of(&number.to_le_bytes());
+        let mut table = KeyTable::default();
+        for number in 0..1_000 {
+            assert_eq!(table.insert(digest(number), KeyIndex(number)), Ok(()), "{number}");
+        }
+        table.by_digest.reserve(100_000, |(digest, _)| hash(digest));
+        let before = table.by_digest.capacity();
+        table.shrink();
+        assert!(table.by_digest.capacity() < before);
+        for number in 0..1_000 {
+            assert_eq!(table.find(&digest(number)), Some(KeyIndex(number)), "{number}");
+            assert_eq!(
+                table.insert(digest(number), KeyIndex(7)),
+                Err(KeyIndex(number)),
+                "{number}"
+            );
+        }
+        assert_eq!(table.find(&digest(1_000)), None);
+        let hashes: std::collections::BTreeSet<u64> = (0..1_000).map(|number| hash(&digest(number))).collect();
+        assert_eq!(hashes.len(), 1_000);
+    }
+}

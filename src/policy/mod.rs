@@ -363,3 +363,33 @@ fn quoted(text: &str) -> String {
     let is_plain = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
     text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hash_apart() {
+        let hashes: std::collections::BTreeSet<u64> = (0..10_000).map(|id| text_hash(&format!("key-{id}"))).collect();
+        assert_eq!(hashes.len(), 10_000);
+    }
+
+    #[test]
+    fn a_challenge_names_each_source() {
+        let header = |name: &str| crate::config::token::HeaderName(name.into());
+        let query = |name: &str| KeySource::Query(name.into());
+        for (source, expected) in [
+            (KeySource::by_default().remove(0), "Bearer realm=\"keyfence\""),
+            (
+                KeySource::Header(header("X-API-Key")),
+                "ApiKey realm=\"keyfence\", header=\"X-API-Key\"",
+            ),
+            (query("api_key"), "ApiKey realm=\"keyfence\", query=\"api_key\""),
+            (query("api key"), "ApiKey realm=\"keyfence\", query=\"api key\""),
+            (query("a\"b\\c"), "ApiKey realm=\"keyfence\", query=\"a?b?c\""),
+            (query("clé\n"), "ApiKey realm=\"keyfence\", query=\"cl??\""),
+        ] {
+            assert_eq!(&*challenge(&[source]), expected);
+        }
+    }
+}

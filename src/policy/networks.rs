@@ -117,4 +117,17 @@ mod tests {
             assert_eq!(found, inside, "{address} in {networks:?}");
         }
     }
+
+    #[test]
+    fn a_list_of_any_family_is_not_empty() {
+        for (networks, empty) in [
+            (&[][..], true),
+            (&["10.0.0.0/8"], false),
+            (&["2001:db8::/32"], false),
+            (&["10.0.0.0/8", "2001:db8::/32"], false),
+        ] {
+            let parsed: Vec<Network> = networks.iter().map(|text| Network::parse(text).unwrap()).collect();
+            assert_eq!(Networks::new(&parsed).is_empty(), empty, "{networks:?}");
+        }
+    }
 }

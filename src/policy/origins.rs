@@ -44,6 +44,8 @@ pub struct OriginList {
     patterns: Box<[PatternId]>,
     null: bool,
     any: bool,
+    /// Something was listed, whether or not the table could take it: what has no room allows nothing, and not everything.
+    is_checked: bool,
 }
 
 /// How an allowed origin is allowed.
@@ -82,6 +84,7 @@ impl OriginTable {
             patterns: ids.into(),
             null: patterns.contains(&OriginPattern::Null),
             any: patterns.contains(&OriginPattern::Any),
+            is_checked: !patterns.is_empty(),
         }
     }
 
@@ -203,7 +206,7 @@ impl OriginTable {
 impl OriginList {
     /// Whether the list has no origin at all: then the origin is not checked.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty() && !self.null && !self.any
+        !self.is_checked
     }
 
     /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
@@ -454,6 +457,19 @@ mod tests {
             (star, "https://a.example, https://b.example", None),
             (star, "https://\u{e9}.example", None),
             (star, "nonsense", None),
+            (star, "chrome-extension://abcdefgh", Some(Any)),
+            (star, "web+a2.b://host", Some(Any)),
+            (star, "HTTPS://a.example", None),
+            (star, "9p://a.example", None),
+            (star, "+web://a.example", None),
+            (star, "a_b://a.example", None),
+            (star, "://a.example", None),
+            (star, "https://", None),
+            (star, "https://:1", None),
+            (star, "http://[::1]:3000", Some(Any)),
+            (star, "http://[::1", None),
+            (star, "http://[::1%25eth0]", None),
+            (star, "http://[::1]x", None),
             (mixed, "https://yourapp.com", Some(Listed)),
             (mixed, "null", Some(Null)),
             (mixed, "Null", None),
@@ -468,8 +484,49 @@ mod tests {
             );
         }
         assert_eq!(match_of(star, b"https://\xff.example"), None);
-        let long = format!("https://{}.yourapp.com", "a.".repeat(250));
-        assert_eq!(match_of(wildcard, long.as_bytes()), None);
+    }
+
+    #[test]
+    fn an_origin_longer_than_any_browser_sends_matches_nothing() {
+        for (length, expected) in [
+            (511, Some(OriginMatch::Listed)),
+            (512, Some(OriginMatch::Listed)),
+            (513, None),
+            (100_000, None),
+        ] {
+            let origin = format!(
+                "https://{}.yourapp.com",
+                "a".repeat(length - "https://.yourapp.com".len())
+            );
+            assert_eq!(
+                match_of(&["https://*.yourapp.com"], origin.as_bytes()),
+                expected,
+                "{length}"
+            );
+        }
+    }
+
+    /// No parser lets such a pattern through, but it would be the worst to be wrong about.
+    #[test]
+    fn a_list_that_the_table_cannot_hold_allows_nothing() {
+        let pattern = OriginPattern::Tuple(TuplePattern {
+            scheme: "a".repeat(70_000),
+            subdomains: false,
+            host: "yourapp.com".into(),
+            port: PortPattern::Absent,
+        });
+        let mut table = OriginTable::default();
+        let list = table.add(&[pattern], true);
+        assert!(!list.is_empty());
+        assert_eq!(table.match_list(&list, b"https://yourapp.com"), None);
+    }
+
+    /// The longest that the strict parser takes is not longer than what is read.
+    #[test]
+    fn the_longest_pattern_matches_its_origin() {
+        let host = [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".");
+        let origin = format!("{}://{host}:65535", "a".repeat(200));
+        assert_eq!(match_of(&[&origin], origin.as_bytes()), Some(OriginMatch::Listed));
     }
 
     #[test]
@@ -488,5 +545,85 @@ mod tests {
             table.match_union(&union, b"https://yourapp.com"),
             Some(OriginMatch::Listed)
         );
+    }
+
+    #[test]
+    fn a_list_says_whether_it_is_empty_and_names_origins() {
+        for (patterns, empty, names) in [
+            (&[][..], true, false),
+            (&["*"], false, false),
+            (&["null"], false, true),
+            (&["*", "null"], false, true),
+            (&["https://yourapp.com"], false, true),
+            (&["https://yourapp.com", "*"], false, true),
+        ] {
+            let patterns: Vec<OriginPattern> = patterns
+                .iter()
+                .map(|text| OriginPattern::parse(text).unwrap())
+                .collect();
+            let list = OriginTable::default().add(&patterns, true);
+            assert_eq!((list.is_empty(), list.names_origins()), (empty, names), "{patterns:?}");
+            let mut union = OriginList::default();
+            union.include(&list);
+            union.include(&OriginList::default());
+            assert_eq!((union.null, union.any), (list.null, list.any), "{patterns:?}");
+        }
+    }
+
+    fn shops() -> Vec<OriginPattern> {
+        let pattern = |number| OriginPattern::parse(&format!("https://shop-{number}.example")).unwrap();
+        (0..4_096).map(pattern).collect()
+    }
+
+    #[test]
+    fn a_table_that_grew_and_shrank_has_all_patterns_and_no_room() {
+        let mut table = OriginTable::default();
+        let list = table.add(&shops(), true);
+        table.add(&shops(), true);
+        table.shrink();
+        for pattern in shops() {
+            let origin = pattern.to_string();
+            let found = table.match_list(&list, origin.as_bytes());
+            assert_eq!(found, Some(OriginMatch::Listed), "{origin}");
+        }
+        assert_eq!((table.patterns.len(), table.patterns.capacity()), (4_096, 4_096));
+        assert_eq!(table.text.len(), table.text.capacity());
+    }
+
+    /// The hash of every pattern, so that a look-up compares with one or two of them.
+    #[test]
+    fn hashes_spread_over_the_table() {
+        let hash = |pattern: &OriginPattern| {
+            let OriginPattern::Tuple(tuple) = pattern else {
+                panic!("{pattern} is no tuple")
+            };
+            let wanted = Wanted {
+                scheme: tuple.scheme.as_bytes(),
+                host: tuple.host.as_bytes(),
+                port: tuple.port,
+                subdomains: tuple.subdomains,
+            };
+            hash_of(wanted, HostHash::of(wanted.host))
+        };
+        // The table takes its bucket from the low bits and a tag from the seven highest.
+        for (name, of) in [
+            ("bucket", (|hash| hash & 63) as fn(u64) -> u64),
+            ("tag", |hash| hash >> 57),
+        ] {
+            let mut load = [0; 128];
+            for pattern in shops() {
+                load[of(hash(&pattern)) as usize] += 1;
+            }
+            assert!(load.iter().all(|&count| count < 128), "{name}: {load:?}");
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for scheme in ["http", "https"] {
+            for host in ["*.a.example", "a.example", "*.b.example", "b.example"] {
+                for port in ["", ":1", ":2", ":512", ":65535", ":*"] {
+                    let text = format!("{scheme}://{host}{port}");
+                    assert!(seen.insert(hash(&OriginPattern::parse(&text).unwrap())), "{text}");
+                }
+            }
+        }
     }
 }
