@@ -47,12 +47,29 @@ run: build
 		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"
 
 .PHONY: test
-test: build chromium
+test: build chromium deny
 	cargo fmt --check
 	cargo clippy --all-targets --features instructions -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
 	@$(MAKE) --no-print-directory test-monitoring test-compose
+
+# Hostile traffic and changes of the policy at length; `make test` has both in short.
+REQUESTS ?= 2000000
+SWAPS ?= 1000
+.PHONY: hostile
+hostile: build
+	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_REQUESTS=$(REQUESTS) KEYFENCE_SWAPS=$(SWAPS) \
+		cargo test --test e2e -- --nocapture --test-threads 1 hostile_traffic:: updates::policies_change_under_load
+
+# Licences, duplicate versions and sources of what keyfence is made of; known holes where their database can be had.
+DENY := cargo deny --locked --config tests/deny.toml
+.PHONY: deny
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	$(DENY) check bans licenses sources
+	@if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check --disable-fetch advisories; \
+	else echo "deny: advisories skipped, for their database (github.com/RustSec/advisory-db) cannot be fetched."; fi
 
 # The filter in every Envoy that envoy/versions.txt names.
 .PHONY: matrix

@@ -886,6 +886,27 @@ fn what_reaches_the_upstream() {
             vec!["-x-key-id", "+x-key-id: k"],
         ),
         (
+            "hop by hop",
+            "",
+            "/",
+            vec![("x-api-key", "k"), ("connection", "upgrade, X-Key-Id,te")],
+            vec!["+x-key-id: k", "=connection: upgrade, te"],
+        ),
+        (
+            "hop by hop alone",
+            "",
+            "/",
+            vec![("x-api-key", "k"), ("connection", " x-key-id")],
+            vec!["+x-key-id: k", "-connection"],
+        ),
+        (
+            "an upgrade",
+            "",
+            "/",
+            vec![("x-api-key", "k"), ("connection", "upgrade")],
+            vec!["+x-key-id: k"],
+        ),
+        (
             "report",
             cut,
             "/",

@@ -20,6 +20,8 @@ pub struct Head<'r> {
     pub request_id: Option<&'r [u8]>,
     /// The names of headers that an upstream may take for the identity header.
     pub identity_claims: Vec<&'r [u8]>,
+    /// `Connection`, of an upgrade: Envoy lets no other pass. The next hop takes away the headers that it names.
+    pub connection: Option<&'r [u8]>,
     /// The names of headers by which an upstream may take another method than the request's.
     pub method_overrides: Vec<&'r [u8]>,
     has_request_method: bool,
@@ -42,6 +44,7 @@ impl<'r> Head<'r> {
             credential: Credential::Missing,
             request_id: None,
             identity_claims: Vec::new(),
+            connection: None,
             method_overrides: Vec::new(),
             has_request_method: false,
             has_fetch_mode: false,
@@ -55,6 +58,7 @@ impl<'r> Head<'r> {
                 b"origin" => head.origin = Some(if head.origin.is_none() { value } else { b"" }),
                 b"x-request-id" => head.request_id = Some(value),
                 b"access-control-request-method" => head.has_request_method = true,
+                b"connection" => head.connection = Some(value),
                 b"sec-fetch-mode" => head.has_fetch_mode = true,
                 _ => head.note_dangerous(policy, name),
             }

@@ -19,6 +19,7 @@ pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &
     }
     if let (Some(name), Some((_, key))) = (&policy.identity_header, verdict.key) {
         edit(Edit::Add(name.as_bytes(), key.id.as_bytes()));
+        keep_through_next_hop(name.as_bytes(), head.connection, edit);
     }
     let scopes = verdict.access.and_then(|access| access.scopes.as_ref());
     if scopes.is_some_and(|rules| rules.names_methods()) {
@@ -28,6 +29,24 @@ pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &
     }
     if !policy.forward_api_key {
         remove_credential(policy, head, verdict, edit);
+    }
+}
+
+/// Takes `name` out of `Connection`, with which a client would have the next hop take the header away (RFC 9110, 7.6.1).
+fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, edit: &mut impl FnMut(Edit<'_>)) {
+    let Some(connection) = connection else { return };
+    let options = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    let kept: Vec<&[u8]> = options
+        .clone()
+        .filter(|option| !option.eq_ignore_ascii_case(name))
+        .collect();
+    if kept.len() == options.count() {
+        return;
+    }
+    if kept.is_empty() {
+        edit(Edit::Remove(b"connection"));
+    } else {
+        edit(Edit::Replace(b"connection", &kept.join(&b", "[..])));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::manifests::yaml;
 const KEY: &str = "ak_test_failure_0d1c2b3a4f5e";
 
 /// The header that makes the trapping build fail, of a request or a response.
-const TRAP: &str = "x-keyfence-trap";
+pub const TRAP: &str = "x-keyfence-trap";
 
 fn policy() -> Value {
     json!({"keys": [{"id": "site", "api_key": KEY, "rate_limit_per_minute": 3}]})
@@ -189,7 +189,7 @@ fn for_a_while(at_most: Duration, mut action: impl FnMut() -> bool) {
     }
 }
 
-fn trapping_filter() -> &'static Path {
+pub fn trapping_filter() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let target = repository().join("target/trap");

@@ -27,6 +27,10 @@ fn the_header_is_the_filters_own() {
         .listener(Listener::new("default", &policy(json!({}))))
         .listener(Listener::new("named", &policy(json!({"identity_header": "X-Consumer-Name"}))))
         .listener(Listener::new("none", &policy(json!({"identity_header": null}))))
+        .amend(|bootstrap| {
+            let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
+        })
         .start();
     let get = || Request::get("/");
     let keyed = || get().bearer(KEY);
@@ -53,8 +57,10 @@ fn the_header_is_the_filters_own() {
         }
     }
     // A hop-by-hop header would be taken away on the next hop: HTTP/1.1 only.
-    for connection in ["x-key-id", "X-Key-Id, keep-alive", "close, x-key-id"] {
-        let response = gateway.send("default", &keyed().header("Connection", connection).header("X-Key-Id", "admin"));
+    // Envoy leaves the header in an upgrade.
+    for connection in ["x-key-id", "X-Key-Id, keep-alive", "close, x-key-id", "upgrade, X-Key-Id", "x-key-id,Upgrade,x-key-id"] {
+        let request = keyed().header("Connection", connection).header("Upgrade", "websocket").header("X-Key-Id", "admin");
+        let response = gateway.send("default", &request);
         if response.status == 200 {
             let received = upstream.take_one();
             assert_eq!(received.all("x-key-id"), ["the.id_1"], "{connection}");

@@ -23,6 +23,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A running Envoy.
 pub struct Gateway {
     process: Process,
+    launch: Launch,
     directory: TempDir,
     wasm: PathBuf,
     listeners: HashMap<String, Listener>,
@@ -39,6 +40,7 @@ pub struct Setup {
     wasm: Option<PathBuf>,
     amend: Vec<Amendment>,
     crash_expected: bool,
+    restart: Restart,
 }
 
 type Amendment = Box<dyn FnOnce(&mut Value)>;
@@ -46,13 +48,19 @@ type Amendment = Box<dyn FnOnce(&mut Value)>;
 impl Gateway {
     /// A gateway with one worker, to be set up and started.
     pub fn in_front_of(upstream: &Upstream) -> Setup {
+        Self::before(upstream.address())
+    }
+
+    /// The same, before an upstream of another kind.
+    pub fn before(upstream: SocketAddr) -> Setup {
         Setup {
-            upstream: upstream.address(),
+            upstream,
             listeners: Vec::new(),
             workers: 1,
             wasm: None,
             amend: Vec::new(),
             crash_expected: false,
+            restart: Restart::Cold,
         }
     }
 
@@ -65,39 +73,27 @@ impl Gateway {
 
     /// The log of an Envoy that did not start is the error.
     pub fn try_from_yaml(configuration: &str) -> Result<Self, String> {
-        Self::launch(TempDir::new().unwrap(), "envoy.yaml", configuration, 1)
+        Self::launch(TempDir::new().unwrap(), "envoy.yaml", configuration, 1, Restart::Cold)
     }
 
-    fn launch(directory: TempDir, file: &str, configuration: &str, workers: u32) -> Result<Self, String> {
-        let path = directory.path().join(file);
-        fs::write(&path, configuration).unwrap();
-        let admin_path = directory.path().join("admin-address");
-        let log_path = directory.path().join("envoy.log");
-        let log = File::create(&log_path).unwrap();
-        let mut command = Command::new(envoy_binary());
-        command
-            .args(["--disable-hot-restart", "--file-flush-interval-msec", "100"])
-            .args([
-                "--log-level",
-                "info",
-                "--component-log-level",
-                "main:warning,config:warning",
-            ])
-            .args(["--concurrency", &workers.to_string()])
-            .arg("--config-path")
-            .arg(path)
-            .arg("--admin-address-path")
-            .arg(&admin_path)
-            .current_dir(repository())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let mut process = Process::spawn(command);
-        let Some(admin) = process.wait_until_ready(&admin_path) else {
-            return Err(read_lossy(&log_path));
+    fn launch(
+        directory: TempDir,
+        file: &str,
+        configuration: &str,
+        workers: u32,
+        restart: Restart,
+    ) -> Result<Self, String> {
+        fs::write(directory.path().join(file), configuration).unwrap();
+        let launch = Launch {
+            file: file.to_owned(),
+            workers,
+            restart,
+            epoch: 0,
         };
+        let (process, admin) = launch.start(directory.path())?;
         Ok(Self {
             process,
+            launch,
             directory,
             wasm: PathBuf::new(),
             listeners: HashMap::new(),
@@ -105,6 +101,29 @@ impl Gateway {
             admin,
             crash_expected: false,
         })
+    }
+
+    /// Starts a second Envoy that takes over from this one, which gives its connections time to end and then ends itself: it is the
+    /// result. For a [`Setup::hot_restart`].
+    pub fn restart_hot(&mut self) -> Process {
+        self.launch.epoch += 1;
+        self.start_again()
+    }
+
+    /// Ends Envoy as the kernel would, and starts it anew after a while. Its listeners need ports of their own ([`Listener::port`]).
+    pub fn kill_and_start(&mut self, after: Duration) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+        thread::sleep(after);
+        drop(self.start_again());
+    }
+
+    fn start_again(&mut self) -> Process {
+        let started = self.launch.start(self.directory.path());
+        let (process, admin) = started.unwrap_or_else(|log| panic!("Envoy did not start again:\n{}", tail(&log)));
+        self.admin = admin;
+        self.addresses = listener_addresses(admin);
+        std::mem::replace(&mut self.process, process)
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
@@ -236,6 +255,12 @@ impl Setup {
         self
     }
 
+    /// For [`Gateway::restart_hot`]; the listeners need ports of their own ([`Listener::port`]).
+    pub fn hot_restart(mut self) -> Self {
+        self.restart = Restart::Hot;
+        self
+    }
+
     pub fn start(self) -> Gateway {
         self.try_start()
             .unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
@@ -264,7 +289,13 @@ impl Setup {
         for amend in self.amend {
             amend(&mut bootstrap);
         }
-        let mut gateway = Gateway::launch(directory, "envoy.json", &bootstrap.to_string(), self.workers)?;
+        let mut gateway = Gateway::launch(
+            directory,
+            "envoy.json",
+            &bootstrap.to_string(),
+            self.workers,
+            self.restart,
+        )?;
         gateway.wasm = wasm;
         gateway.listeners = self
             .listeners
@@ -273,6 +304,68 @@ impl Setup {
             .collect();
         gateway.crash_expected = self.crash_expected;
         Ok(gateway)
+    }
+}
+
+/// How an Envoy is started, and started again.
+struct Launch {
+    /// The configuration's, in the gateway's directory.
+    file: String,
+    workers: u32,
+    restart: Restart,
+    /// How many hot restarts there were.
+    epoch: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    Cold,
+    Hot,
+}
+
+impl Launch {
+    /// A process, and where its admin interface is; the log of one that does not start is the error.
+    fn start(&self, directory: &Path) -> Result<(Process, SocketAddr), String> {
+        let admin_path = directory.join("admin-address");
+        let _ = fs::remove_file(&admin_path);
+        let log_path = directory.join("envoy.log");
+        let log = File::options().create(true).append(true).open(&log_path).unwrap();
+        let mut command = Command::new(envoy_binary());
+        command
+            .args(["--file-flush-interval-msec", "100"])
+            .args(["--log-level", "info"])
+            .args(["--component-log-level", "main:warning,config:warning"])
+            .args(["--concurrency", &self.workers.to_string()])
+            .arg("--config-path")
+            .arg(directory.join(&self.file))
+            .arg("--admin-address-path")
+            .arg(&admin_path)
+            .current_dir(repository())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.add_restart(&mut command, &directory.join("base-id"));
+        let mut process = Process::spawn(command);
+        match process.wait_until_ready(&admin_path) {
+            Some(admin) => Ok((process, admin)),
+            None => Err(read_lossy(&log_path)),
+        }
+    }
+
+    /// Envoys with the same base id, which the first of them chooses, take over from each other.
+    fn add_restart(&self, command: &mut Command, base_id: &Path) {
+        if self.restart == Restart::Cold {
+            command.arg("--disable-hot-restart");
+            return;
+        }
+        command
+            .args(["--drain-time-s", "1", "--parent-shutdown-time-s", "3"])
+            .args(["--restart-epoch", &self.epoch.to_string()]);
+        if self.epoch == 0 {
+            command.arg("--use-dynamic-base-id").arg("--base-id-path").arg(base_id);
+        } else {
+            command.args(["--base-id", read_lossy(base_id).trim()]);
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! One HTTP/2 connection, and several requests at once on it.
 
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::client::{Request, Response, TIMEOUT, connect};
@@ -13,6 +16,7 @@ use super::client::{Request, Response, TIMEOUT, connect};
 pub struct Http2Connection {
     runtime: Runtime,
     client: SendRequest<Bytes>,
+    patience: Duration,
 }
 
 impl Http2Connection {
@@ -27,37 +31,59 @@ impl Http2Connection {
             tokio::spawn(connection);
             io::Result::Ok(client)
         })?;
-        Ok(Self { runtime, client })
+        Ok(Self {
+            runtime,
+            client,
+            patience: TIMEOUT,
+        })
+    }
+
+    /// How long an answer may take, if not 10 seconds.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Sends all of `requests`, each on a stream of its own, none waiting for another's answer.
     pub fn send(&self, requests: &[Request]) -> io::Result<Vec<Response>> {
-        let heads: Vec<_> = requests.iter().map(head).collect::<io::Result<_>>()?;
+        self.try_send(requests).into_iter().collect()
+    }
+
+    /// The same, with what became of each. One that HTTP/2 has no way to say is not sent, and is [`io::ErrorKind::InvalidInput`].
+    pub fn try_send(&self, requests: &[Request]) -> Vec<io::Result<Response>> {
+        let heads: Vec<_> = requests.iter().map(head).collect();
         self.runtime.block_on(async {
-            let send = |(head, request): (_, &Request)| {
+            let send = |(head, request): (io::Result<_>, &Request)| {
                 let body = Bytes::copy_from_slice(&request.body);
-                tokio::spawn(exchange(self.client.clone(), head, body))
+                head.map(|head| tokio::spawn(exchange(self.client.clone(), head, body)))
             };
             let exchanges: Vec<_> = heads.into_iter().zip(requests).map(send).collect();
             let mut responses = Vec::with_capacity(exchanges.len());
             for exchange in exchanges {
-                let response = timeout(TIMEOUT, exchange).await??;
-                responses.push(response.map_err(io::Error::other)?);
+                responses.push(match exchange {
+                    Ok(exchange) => finish(exchange, self.patience).await,
+                    Err(error) => Err(error),
+                });
             }
-            Ok(responses)
+            responses
         })
     }
 }
 
+async fn finish(exchange: JoinHandle<Result<Response, h2::Error>>, patience: Duration) -> io::Result<Response> {
+    timeout(patience, exchange).await??.map_err(io::Error::other)
+}
+
 fn head(request: &Request) -> io::Result<http::Request<()>> {
-    let path = std::str::from_utf8(&request.path).map_err(io::Error::other)?;
+    let unsayable = |error: Box<dyn Error + Send + Sync>| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let path = std::str::from_utf8(&request.path).map_err(|error| unsayable(error.into()))?;
     let mut head = http::Request::builder()
         .method(request.method.as_str())
         .uri(format!("http://api.test{path}"));
     for (name, value) in &request.headers {
         head = head.header(name.as_slice(), value.as_slice());
     }
-    head.body(()).map_err(io::Error::other)
+    head.body(()).map_err(|error| unsayable(error.into()))
 }
 
 async fn exchange(client: SendRequest<Bytes>, head: http::Request<()>, body: Bytes) -> Result<Response, h2::Error> {

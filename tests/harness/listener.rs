@@ -17,6 +17,7 @@ pub struct Listener {
     failure_policy: &'static str,
     vm_id: String,
     address: String,
+    port: u16,
 }
 
 /// How the policy stands in Envoy's configuration.
@@ -43,6 +44,7 @@ impl Listener {
             failure_policy: "FAIL_RELOAD",
             vm_id: "keyfence".to_owned(),
             address: "127.0.0.1".to_owned(),
+            port: 0,
         }
     }
 
@@ -96,6 +98,12 @@ impl Listener {
         self
     }
 
+    /// The port to listen on, which is otherwise any that is free.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     pub(super) fn with_policy(mut self, policy: &str) -> Self {
         self.policy = Some(policy.to_owned());
         self
@@ -126,7 +134,7 @@ impl Listener {
             "name": self.name,
             "address": {"socket_address": {
                 "address": self.address,
-                "port_value": 0,
+                "port_value": self.port,
                 "ipv4_compat": self.address == "::",
             }},
             "filter_chains": [{"filters": [{

@@ -20,6 +20,7 @@
 //! - [`listener`]: one HTTP listener with one policy; every listener also has the paths
 //!   `/redirect`, `/direct` and `/dead`, which Envoy answers itself.
 //! - [`upstream`]: records requests byte for byte; a test may set its answers.
+//! - [`witness`]: an upstream for millions of requests, which keeps none and holds each to the rules.
 //! - [`rate_limit_service`]: what Envoy's rate limit filter asks.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
@@ -44,10 +45,13 @@ pub mod command_line;
 pub mod gateway;
 pub mod http2;
 pub mod listener;
+pub mod memory;
 pub mod rate_limit_service;
 pub mod upstream;
+pub mod witness;
 
 pub use client::{Request, Response, Version};
 pub use gateway::Gateway;
 pub use listener::Listener;
 pub use upstream::Upstream;
+pub use witness::Witness;

@@ -82,6 +82,24 @@ impl Upstream {
 }
 
 impl Received {
+    /// The next request on a connection; none where it ends.
+    pub fn read(reader: &mut impl BufRead) -> Option<Self> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if reader.read_until(b'\n', &mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let mut received = Self { head, body: Vec::new() };
+        if let Some(length) = received.all("content-length").first() {
+            received.body.resize(length.parse().ok()?, 0);
+            reader.read_exact(&mut received.body).ok()?;
+        } else if !received.all("transfer-encoding").is_empty() {
+            received.body = read_chunks(reader)?;
+        }
+        Some(received)
+    }
+
     pub fn request_line(&self) -> String {
         let end = self.head.iter().position(|&byte| byte == b'\r').unwrap();
         String::from_utf8_lossy(&self.head[..end]).into_owned()
@@ -121,19 +139,7 @@ fn serve(connection: TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut writer = connection;
     loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            if reader.read_until(b'\n', &mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let mut received = Received { head, body: Vec::new() };
-        if let Some(length) = received.all("content-length").first() {
-            received.body.resize(length.parse().ok()?, 0);
-            reader.read_exact(&mut received.body).ok()?;
-        } else if !received.all("transfer-encoding").is_empty() {
-            received.body = read_chunks(&mut reader)?;
-        }
+        let received = Received::read(&mut reader)?;
         let path = received.path();
         let path = path.split('?').next()?.to_owned();
         let response = {

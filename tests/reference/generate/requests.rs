@@ -120,6 +120,12 @@ impl Generator {
                 headers.push((name.into(), self.odd_value()));
             }
         }
+        if self.one_in(8) {
+            let mut options = ["upgrade", "x-key-id", "X-Caller", "x_key_id", " te", "", "x-key-id "];
+            self.0.shuffle(&mut options);
+            let connection = options[..self.0.usize(1..4)].join(",");
+            headers.push((b"connection".into(), connection.into()));
+        }
         self.0.shuffle(&mut headers);
         headers.splice(0..0, [(b":method".into(), method.into()), (b":path".into(), path)]);
         Request {

@@ -50,6 +50,12 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         if drops_key && name == b":path" {
             value = without_keys(decision, &value, request);
         }
+        if let (b"connection", Some(identity), Some(_)) = (&name[..], &identity, &decision.key) {
+            let Some(rest) = without_option(&value, identity) else {
+                continue;
+            };
+            value = rest;
+        }
         sent.push((name.clone(), value));
     }
     if let (Some(name), Some(key)) = (identity, &decision.key) {
@@ -60,6 +66,18 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
 
 fn folded(name: &[u8]) -> String {
     String::from_utf8_lossy(name).to_ascii_lowercase().replace('_', "-")
+}
+
+/// `Connection` without one of its options; none where nothing is left of it.
+fn without_option(connection: &[u8], option: &str) -> Option<Vec<u8>> {
+    let all: Vec<&[u8]> = connection.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let mut kept = all.clone();
+    kept.retain(|part| part.to_ascii_lowercase() != option.as_bytes());
+    match kept.len() {
+        0 => None,
+        count if count == all.len() => Some(connection.to_vec()),
+        _ => Some(kept.join(&b", "[..])),
+    }
 }
 
 fn without_keys(decision: &Decision, path: &[u8], request: &Request) -> Vec<u8> {
