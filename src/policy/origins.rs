@@ -323,6 +323,7 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 /// [`is_label_byte`] of each byte, looked up.
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
 static IS_LABEL_BYTE: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
