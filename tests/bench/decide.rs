@@ -1,4 +1,4 @@
-//! What a decision costs natively, and what a policy costs to load: `cargo bench`.
+//! What a decision costs natively, and what a policy costs to load: `cargo bench --bench decide`.
 //!
 //! Requests come from 16,384 of the keys in turn (all, where there are fewer), so that with 100,000 keys the policy is not in the
 //! processor's nearest cache, and the branches are not those of the request before. With one key everything is.
@@ -224,7 +224,7 @@ where
     }
 }
 
-/// Long enough for figures that stand still, and short enough for all of them in two minutes.
+/// Short, for there are over fifty of them.
 fn short() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
