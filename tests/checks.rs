@@ -138,6 +138,7 @@ fn errors() -> Vec<Row> {
         ("key_sources: empty", more(r#""key_sources": []"#), "key_sources", "no request can carry a key", "leave the field out"),
         ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: twice", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "x-api-key"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a parameter twice", more(r#""key_sources": [{"query": "api_key"}, {"query": "key"}, {"query": "api_key"}]"#), "key_sources[2]", "listed already", "keep one"),
         ("key_sources: a nameless parameter", more(r#""key_sources": [{"query": ""}]"#), "key_sources[0].query", "has a name", "api_key"),
         ("key_sources: none of the two", more(r#""key_sources": [{}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: a scheme twice", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "authorization", "scheme": "BEARER"}]"#), "key_sources[1]", "listed already", "keep one"),
@@ -299,7 +300,19 @@ fn a_short_raw_key_is_two_warnings() {
     let findings = load(r#"{"keys": [{"id": "one", "api_key": "fifteen-bytes-k", "kind": "secret"}]}"#);
     let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
     assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!((findings.warning_count(), findings.error_count()), (2, 0));
     assert!(lines[1].contains("15 bytes can be guessed"), "{lines:#?}");
+}
+
+/// Its list is not empty, but wrong.
+#[test]
+fn a_key_with_a_wrong_origin_is_not_told_to_list_origins() {
+    let findings = load(&key(r#""allowed_origins": ["https://yourapp.com/"]"#));
+    assert_eq!(
+        (findings.errors().len(), findings.warnings()),
+        (1, &[][..]),
+        "{findings:#?}"
+    );
 }
 
 /// What an operator may well write is not complained of.
@@ -381,6 +394,7 @@ fn an_unknown_name_comes_with_the_nearest_known_one() {
         ("alowed_ips", Some("allowed_ips")),
         ("rate_limit", Some("rate_limit_per_minute")),
         ("expire_at", Some("expires_at")),
+        ("ids", Some("id")),
         ("apikey", Some("api_key")),
         ("colour", None),
         ("", None),

@@ -527,6 +527,8 @@ fn the_decision_table() {
         };
         let verdict = decide(&policy, &head, &world);
         assert_eq!(outcome(&verdict), *expected, "{name}");
+        let passes = expected.starts_with("report") || expected.starts_with("allow");
+        assert_eq!(verdict.is_answered(), !passes, "{name}");
         let counts = matches!(verdict.key, Some((_, key)) if key.access.limit.is_some())
             && !matches!(verdict.ruling, Ruling::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");

@@ -69,8 +69,9 @@ mod tests {
             ("é", None),
         ] {
             let pattern = IndexPattern::parse(entry.into());
-            let pattern = pattern.as_ref().map(|p| (&*p.name, p.is_prefix));
-            assert_eq!(pattern, parsed, "{entry:?}");
+            let parts = pattern.as_ref().map(|p| (&*p.name, p.is_prefix));
+            assert_eq!(parts, parsed, "{entry:?}");
+            assert!(pattern.is_none_or(|pattern| pattern.to_string() == entry), "{entry:?}");
         }
     }
 }

@@ -120,3 +120,19 @@ fn is_same(one: &KeySource, other: &KeySource) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_read_as_people_write_them() {
+        for (source, written) in [
+            (KeySource::by_default().remove(0), "Authorization: Bearer"),
+            (KeySource::Header(HeaderName("X-API-Key".into())), "X-API-Key"),
+            (KeySource::Query("api_key".into()), "?api_key"),
+        ] {
+            assert_eq!(source.to_string(), written);
+        }
+    }
+}

@@ -100,8 +100,13 @@ mod tests {
             ("例え.jp", "xn--r8jz45g.jp"),
             ("他们为什么不说中文.com", "xn--ihqwcrb4cv8a8dqg056pqjye.com"),
             ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
-            // A digit is the threshold itself.
-            ("lmohžižç.example", "xn--lmohi-2ra96hba.example"),
+            (
+                "安室奈美恵-with-super-monkeys.example",
+                "xn---with-super-monkeys-pc58ag80a8qai00g7n9n.example",
+            ),
+            // The bias adapts over one more round, or over none.
+            ("abcàźб.example", "xn--abc-cla48ef3j.example"),
+            ("abcëŭéб.example", "xn--abc-dmaj49eh4m.example"),
             ("plain.example", "plain.example"),
         ] {
             assert_eq!(host_to_ascii(host).as_deref(), Some(ascii), "{host}");
