@@ -1,8 +1,7 @@
 //! One request and its response.
 
-use std::rc::Rc;
-
 use std::num::NonZeroU32;
+use std::rc::Rc;
 
 use crate::config::ClientIp;
 use crate::config::key::Enforcement;
@@ -45,9 +44,7 @@ impl Stream {
             stage: Stage::Unseen,
         }
     }
-}
 
-impl Stream {
     /// Decides on the request with the headers at hand.
     pub fn on_request_headers(&mut self) -> Action {
         let (stage, action) = match self.in_force.as_deref() {
