@@ -667,6 +667,7 @@ fn vary_is_added_to_and_nothing_stands_twice() {
             Some("Accept, Accept-Encoding, Origin"),
         ),
         (site, bearer, &["Origin", "ORIGIN"], Some("Origin")),
+        (site, bearer, &["Origin", "Accept"], Some("Origin, Accept")),
         (site, bearer, &["*"], Some("*")),
         (site, bearer, &[""], Some("Origin")),
         (site, bearer, &["X-Origin"], Some("X-Origin, Origin")),
