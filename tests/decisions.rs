@@ -668,6 +668,7 @@ fn vary_is_added_to_and_nothing_stands_twice() {
         ),
         (site, bearer, &["Origin", "ORIGIN"], Some("Origin")),
         (site, bearer, &["Origin", "Accept"], Some("Origin, Accept")),
+        (site, bearer, &["Accept,Origin"], Some("Accept,Origin")),
         (site, bearer, &["*"], Some("*")),
         (site, bearer, &[""], Some("Origin")),
         (site, bearer, &["X-Origin"], Some("X-Origin, Origin")),
