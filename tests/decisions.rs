@@ -778,7 +778,7 @@ fn security_headers_are_set_once() {
     let policy = policy(
         r#"{"security_headers": {
             "preset": "default",
-            "set": {"Referrer-Policy": "no-referrer", "X-Frame-Options": null, "x-xss-protection": {"value": "0", "mode": "if_absent"}, "X-New": "1"},
+            "set": {"Referrer-Policy": "no-referrer", "X-Frame-Options": null, "x-xss-protection": {"value": "0", "mode": "if_absent"}, "X-New": "1", "X-Absent": {"value": "2", "mode": "if_absent"}},
             "content_security_policy": {"default-src": ["'self'"], "script-src": ["'self'", "https://cdn.justkalm.com"], "upgrade-insecure-requests": []},
             "remove": ["X-Powered-By", "Strict-Transport-Security"]
         }}"#,
@@ -800,6 +800,7 @@ fn security_headers_are_set_once() {
         ("x-xss-protection", Some("1")),
         ("x-content-type-options", Some("nosniff")),
         ("x-new", Some("1")),
+        ("x-absent", Some("2")),
         (
             "content-security-policy",
             Some("default-src 'self'; script-src 'self' https://cdn.justkalm.com; upgrade-insecure-requests"),
@@ -1135,4 +1136,29 @@ fn without_a_policy_every_request_is_refused() {
         (&body["type"], &body["code"]),
         (&"about:blank".into(), &"policy_unavailable".into())
     );
+}
+
+#[test]
+fn a_limited_keys_responses_tell_of_its_limit() {
+    let policy = policy(POLICY);
+    let site = ("origin", "https://yourapp.com");
+    for (key, expected) in [
+        ("limited-key", [Some("5"), Some("5"), Some("1000")]),
+        ("site-key-1", [None; 3]),
+    ] {
+        let headers = edited(&policy, &exchange(&policy, &[("x-api-key", key), site]), &[]);
+        let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+        let found = names.map(|name| headers.get(name).map(|lines| lines[0].as_str()));
+        assert_eq!(found, expected, "{key}");
+    }
+}
+
+#[test]
+fn people_find_a_key_by_its_id() {
+    let policy = policy(POLICY);
+    for (number, key) in policy.keys().iter().enumerate() {
+        let (index, found) = policy.find_key_by_id(&key.id).unwrap();
+        assert_eq!((index.0 as usize, &found.id), (number, &key.id));
+    }
+    assert!(policy.find_key_by_id("nobody").is_none());
 }
