@@ -15,6 +15,7 @@ use keyfence::config::key::Enforcement;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::rate::{RateStatus, peek};
+use keyfence::decision::reason::Reason;
 use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
@@ -511,6 +512,17 @@ fn the_decision_table() {
             "report 403 origin_not_allowed, omit",
         ),
         (
+            "preflight with a key in a header, as no browser sends it",
+            "OPTIONS /",
+            "192.0.2.1:9",
+            &[
+                ("access-control-request-method", "GET"),
+                EVIL,
+                ("x-api-key", "site-key-1"),
+            ],
+            "preflight, any",
+        ),
+        (
             "preflight of two origins",
             "OPTIONS /",
             "192.0.2.1:9",
@@ -655,6 +667,8 @@ fn vary_is_added_to_and_nothing_stands_twice() {
             Some("Accept, Accept-Encoding, Origin"),
         ),
         (site, bearer, &["Origin", "ORIGIN"], Some("Origin")),
+        (site, bearer, &["Origin", "Accept"], Some("Origin, Accept")),
+        (site, bearer, &["Accept,Origin"], Some("Accept,Origin")),
         (site, bearer, &["*"], Some("*")),
         (site, bearer, &[""], Some("Origin")),
         (site, bearer, &["X-Origin"], Some("X-Origin, Origin")),
@@ -764,7 +778,7 @@ fn security_headers_are_set_once() {
     let policy = policy(
         r#"{"security_headers": {
             "preset": "default",
-            "set": {"Referrer-Policy": "no-referrer", "X-Frame-Options": null, "x-xss-protection": {"value": "0", "mode": "if_absent"}, "X-New": "1"},
+            "set": {"Referrer-Policy": "no-referrer", "X-Frame-Options": null, "x-xss-protection": {"value": "0", "mode": "if_absent"}, "X-New": "1", "X-Absent": {"value": "2", "mode": "if_absent"}},
             "content_security_policy": {"default-src": ["'self'"], "script-src": ["'self'", "https://cdn.justkalm.com"], "upgrade-insecure-requests": []},
             "remove": ["X-Powered-By", "Strict-Transport-Security"]
         }}"#,
@@ -786,6 +800,7 @@ fn security_headers_are_set_once() {
         ("x-xss-protection", Some("1")),
         ("x-content-type-options", Some("nosniff")),
         ("x-new", Some("1")),
+        ("x-absent", Some("2")),
         (
             "content-security-policy",
             Some("default-src 'self'; script-src 'self' https://cdn.justkalm.com; upgrade-insecure-requests"),
@@ -983,4 +998,167 @@ fn what_reaches_the_upstream() {
         });
         assert_eq!(edits, expected, "{name}");
     }
+}
+
+/// The reply to a request without a key and its headers, in their order.
+fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(String, String)>, Vec<u8>) {
+    let head = head(policy, method, "/", headers);
+    let world = World {
+        address: "192.0.2.1:9",
+        taken: Cell::new(0),
+    };
+    let reply = Reply::new(policy, &head, &decide(policy, &head, &world)).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let lines = reply.headers.iter().map(|(name, value)| (text(name), text(value)));
+    (reply.status, lines.collect(), reply.body)
+}
+
+#[test]
+fn a_preflight_is_answered_with_the_whole_lists() {
+    let policy = |cors: &str| {
+        policy(&format!(
+            r#"{{"anonymous": {{"allowed_origins": ["https://yourapp.com", "null", "*"]}}, "security_headers": {{"preset": "none"}}, "cors": {cors}}}"#
+        ))
+    };
+    let vary = (
+        "vary",
+        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    );
+    let methods = ("access-control-allow-methods", "GET, PUT");
+    let names = ("access-control-allow-headers", "X-A, Authorization");
+    let age = ("access-control-max-age", "600");
+    let expose = ("access-control-expose-headers", "X-B");
+    let credentials = ("access-control-allow-credentials", "true");
+    let full =
+        r#"{"allow_methods": ["GET", "PUT"], "allow_headers": ["X-A"], "expose_headers": ["X-B"], "max_age": 600}"#;
+    let bare =
+        r#"{"allow_methods": [], "allow_headers": [], "expose_headers": [], "max_age": 0, "allow_credentials": false}"#;
+    let allow = |origin| ("access-control-allow-origin", origin);
+    for (cors, origin, status, expected) in [
+        (
+            full,
+            "https://yourapp.com",
+            204,
+            vec![
+                vary,
+                methods,
+                names,
+                age,
+                allow("https://yourapp.com"),
+                credentials,
+                expose,
+            ],
+        ),
+        (
+            full,
+            "null",
+            204,
+            vec![vary, methods, names, age, allow("null"), expose],
+        ),
+        (
+            full,
+            "https://x.example",
+            204,
+            vec![vary, methods, names, age, allow("*"), expose],
+        ),
+        (
+            bare,
+            "https://yourapp.com",
+            204,
+            vec![
+                vary,
+                ("access-control-allow-headers", "Authorization"),
+                ("access-control-max-age", "0"),
+                allow("https://yourapp.com"),
+            ],
+        ),
+        (
+            full,
+            "nonsense",
+            403,
+            vec![
+                ("content-type", "application/problem+json"),
+                ("cache-control", "no-store"),
+                vary,
+            ],
+        ),
+    ] {
+        let headers = [("origin", origin), ("access-control-request-method", "PUT")];
+        let (found, mut lines, body) = reply(&policy(cors), "OPTIONS", &headers);
+        let mut expected: Vec<(String, String)> = expected.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        lines.sort();
+        expected.sort();
+        assert_eq!((found, lines), (status, expected), "{origin} with {cors}");
+        assert_eq!(body.is_empty(), status == 204, "{origin} with {cors}");
+    }
+}
+
+#[test]
+fn a_title_is_the_status_in_words() {
+    for reason in Reason::ALL {
+        let title = match reason.status() {
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            429 => "Too Many Requests",
+            503 => "Service Unavailable",
+            other => panic!("{other}"),
+        };
+        assert_eq!(reason.title(), title, "{reason:?}");
+        assert!(
+            reason.detail().ends_with('.') && reason.detail().contains(' '),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
+fn a_long_request_id_is_not_repeated() {
+    for (length, shown) in [(1, true), (127, true), (128, true), (129, false), (10_000, false)] {
+        let id = "i".repeat(length);
+        let (_, _, body) = reply(&policy("{}"), "GET", &[("x-request-id", &id)]);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["request_id"].as_str(), shown.then_some(&*id), "{length}");
+    }
+}
+
+#[test]
+fn without_a_policy_every_request_is_refused() {
+    let reply = Reply::without_policy();
+    let lines: Vec<_> = reply.headers.iter().collect();
+    let expected: [(&[u8], &[u8]); 2] = [
+        (b"content-type", b"application/problem+json"),
+        (b"cache-control", b"no-store"),
+    ];
+    assert_eq!((reply.status, lines), (503, expected.to_vec()));
+    let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(
+        (&body["type"], &body["code"]),
+        (&"about:blank".into(), &"policy_unavailable".into())
+    );
+}
+
+#[test]
+fn a_limited_keys_responses_tell_of_its_limit() {
+    let policy = policy(POLICY);
+    let site = ("origin", "https://yourapp.com");
+    for (key, expected) in [
+        ("limited-key", [Some("5"), Some("5"), Some("1000")]),
+        ("site-key-1", [None; 3]),
+    ] {
+        let headers = edited(&policy, &exchange(&policy, &[("x-api-key", key), site]), &[]);
+        let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+        let found = names.map(|name| headers.get(name).map(|lines| lines[0].as_str()));
+        assert_eq!(found, expected, "{key}");
+    }
+}
+
+#[test]
+fn people_find_a_key_by_its_id() {
+    let policy = policy(POLICY);
+    for (number, key) in policy.keys().iter().enumerate() {
+        let (index, found) = policy.find_key_by_id(&key.id).unwrap();
+        assert_eq!((index.0 as usize, &found.id), (number, &key.id));
+    }
+    assert!(policy.find_key_by_id("nobody").is_none());
 }

@@ -507,6 +507,22 @@ mod tests {
         }
     }
 
+    /// No other pattern is there to make the look-up look further.
+    #[test]
+    fn a_pattern_alone_in_its_table_matches() {
+        for (pattern, origin) in [
+            ("http://localhost:*", "http://localhost:3000"),
+            ("https://*.yourapp.com", "https://a.b.yourapp.com"),
+            ("https://*.yourapp.com:*", "https://a.yourapp.com:1"),
+            ("https://yourapp.com:8443", "https://yourapp.com:8443"),
+        ] {
+            let mut table = OriginTable::default();
+            let list = table.add(&[OriginPattern::parse(pattern).unwrap()], true);
+            let found = table.match_list(&list, origin.as_bytes());
+            assert_eq!(found, Some(OriginMatch::Listed), "{pattern}");
+        }
+    }
+
     /// No parser lets such a pattern through, but it would be the worst to be wrong about.
     #[test]
     fn a_list_that_the_table_cannot_hold_allows_nothing() {
