@@ -61,6 +61,8 @@ impl Compose {
         while let Err(error) = compose.try_run(&up) {
             let is_taken = error.contains("Pool overlaps") && Instant::now() < deadline;
             assert!(is_taken, "{up:?}: {error}");
+            // What there is of this project keeps the engine from trying the address anew.
+            let _ = compose.try_run(&["down", "--timeout", "1"]);
             thread::sleep(Duration::from_secs(2));
         }
         compose
