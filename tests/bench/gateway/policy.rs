@@ -36,14 +36,9 @@ pub fn networks(number: usize) -> [(String, u8); 2] {
 pub fn keyfence(keys: usize) -> Value {
     let keys: Vec<Value> = (0..keys)
         .map(|number| {
-            let digest: String = KeyDigest::of(key(number).as_bytes())
-                .0
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect();
             json!({
                 "id": id(number),
-                "api_key": format!("sha256:{digest}"),
+                "api_key": KeyDigest::of(key(number).as_bytes()).to_string(),
                 "allowed_origins": origins(number),
                 "allowed_ips": networks(number).map(|(address, length)| format!("{address}/{length}")),
             })
