@@ -28,18 +28,24 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
+/// Hands each connection to a free port of 127.0.0.1 to `serve`, on a thread of its own.
+pub(super) fn listen<S: Send + Sync + 'static>(state: &Arc<S>, serve: fn(TcpStream, &S) -> Option<()>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = Arc::clone(state);
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let state = Arc::clone(&state);
+            thread::spawn(move || serve(connection, &state));
+        }
+    });
+    address
+}
+
 impl Upstream {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
-        let for_connections = Arc::clone(&state);
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let state = Arc::clone(&for_connections);
-                thread::spawn(move || serve(connection, &state));
-            }
-        });
+        let address = listen(&state, serve);
         Self { address, state }
     }
 

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use super::client::Request;
-use super::upstream::Received;
+use super::upstream::{Received, listen};
 
 /// Answers 200 to everything, with headers of its own that the filter must replace or add to ([`HEADERS`]), with the number that
 /// it read and with who it was told that the client is.
@@ -37,8 +36,6 @@ const NUMBER: &str = "x-number";
 impl Witness {
     /// For clients whose ids are `ids`, which come in `X-Key-Id`.
     pub fn start(ids: &[&'static str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             ids: ids.iter().copied().collect(),
             identity_header: "x-key-id",
@@ -47,13 +44,7 @@ impl Witness {
             count: AtomicU64::new(0),
             complaints: Mutex::new(Vec::new()),
         });
-        let for_connections = Arc::clone(&state);
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let state = Arc::clone(&for_connections);
-                thread::spawn(move || serve(connection, &state));
-            }
-        });
+        let address = listen(&state, serve);
         Self { address, state }
     }
 
