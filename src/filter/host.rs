@@ -168,6 +168,10 @@ pub fn shared_data(key: &[u8]) -> Option<(Buffer, u32)> {
     value.map(|value| (value, cas))
 }
 
+/// A number that no value has: the host counts up from 1. It makes the first write of a value a compare-and-swap too, for the host
+/// looks at the number only where a value is there already.
+pub const NEVER: u32 = u32::MAX;
+
 /// Sets a value of shared data if its number is still `cas`, or if there is none yet. Whether it was set.
 pub fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> bool {
     // SAFETY: the host reads the given bytes and keeps none of the pointers.

@@ -7,10 +7,6 @@ use crate::policy::Key;
 
 use super::host;
 
-/// A number that no value has: the host counts up from 1. It makes the first write of a slot a compare-and-swap too, for the host
-/// looks at the number only where a value is there already.
-const NEVER: u32 = u32::MAX;
-
 /// Each failed try is another worker's success, so this many in a row do not happen; if they do, the request is refused.
 const TRIES: usize = 10_000;
 
@@ -33,7 +29,7 @@ pub fn take(key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStat
         let slot = host::shared_data(&name);
         let (bytes, cas) = slot
             .as_ref()
-            .map_or((None, NEVER), |(bytes, cas)| (Some(&**bytes), *cas));
+            .map_or((None, host::NEVER), |(bytes, cas)| (Some(&**bytes), *cas));
         let admission = admit(bytes, limit, now());
         let stored = admission
             .store

@@ -8,6 +8,6 @@ pub fn say_once(topic: &[u8], text: &[u8]) -> bool {
     if said.as_ref().is_some_and(|(said, _)| **said == *text) {
         return false;
     }
-    let cas = said.map_or(u32::MAX, |(_, cas)| cas);
+    let cas = said.map_or(host::NEVER, |(_, cas)| cas);
     host::set_shared_data(topic, text, cas)
 }
