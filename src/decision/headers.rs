@@ -64,7 +64,7 @@ impl Lines {
     }
 
     /// Names and values in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         let mut start = 0;
         let starts = self
             .ends
@@ -74,12 +74,5 @@ impl Lines {
             let name = self.text.get(start..*middle).unwrap_or_default();
             (name, self.text.get(*middle..*end).unwrap_or_default())
         })
-    }
-
-    /// Adds all of `more`.
-    pub fn append(&mut self, more: &Lines) {
-        for (name, value) in more.iter() {
-            self.push(name, value);
-        }
     }
 }

@@ -33,25 +33,24 @@ impl Reply {
                 problem(reason, policy.docs_url.as_deref(), head.request_id),
             ),
         };
-        let mut reply = Reply {
-            status,
-            headers: Lines::with_room(),
-            body,
-        };
+        let retry_after = verdict.rate.map(|rate| rate.retry_after.to_string());
+        let mut own: Vec<Line<'_>> = Vec::with_capacity(8);
         if let Ruling::Deny(reason) = verdict.ruling {
-            reply.describe_error(policy, reason, verdict);
+            own.extend(error_headers(policy, reason, retry_after.as_deref()));
         }
         if verdict.is_preflight {
-            reply.describe_preflight(policy, verdict.allow_origin);
+            own.extend(preflight_headers(policy, verdict.allow_origin));
         }
-        let mut added = Lines::with_room();
-        Exchange::new(head.origin, verdict).edit(policy, reply.headers.iter(), &mut |edit| match edit {
-            Edit::Add(name, value) => added.push(name, value),
+        let mut headers = Lines::with_room();
+        for (name, value) in &own {
+            headers.push(name, value);
+        }
+        Exchange::new(head.origin, verdict).edit(policy, own.iter().copied(), &mut |edit| match edit {
+            Edit::Add(name, value) => headers.push(name, value),
             // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
             Edit::Replace(..) | Edit::Remove(_) => {}
         });
-        reply.headers.append(&added);
-        Some(reply)
+        Some(Reply { status, headers, body })
     }
 
     /// The answer where no policy is in force. There is nothing to take CORS or security headers from.
@@ -61,46 +60,58 @@ impl Reply {
             headers: Lines::default(),
             body: problem(Reason::PolicyUnavailable, None, None),
         };
-        reply.headers.push(b"content-type", PROBLEM_JSON);
+        reply.headers.push(b"content-type", PROBLEM_JSON.as_bytes());
         reply.headers.push(b"cache-control", b"no-store");
         reply
     }
-
-    fn describe_error(&mut self, policy: &Policy, reason: Reason, verdict: &Verdict<'_, '_>) {
-        self.headers.push(b"content-type", PROBLEM_JSON);
-        self.headers.push(b"cache-control", b"no-store");
-        if reason.status() == 401 {
-            self.headers.push(b"www-authenticate", policy.challenge.as_bytes());
-        }
-        if let (Reason::RateLimitExceeded, Some(rate)) = (reason, verdict.rate) {
-            self.headers
-                .push(b"retry-after", rate.retry_after.to_string().as_bytes());
-        }
-    }
-
-    /// What the preflight asks for is not read: the browser compares, and names what is missing.
-    fn describe_preflight(&mut self, policy: &Policy, allow_origin: AllowOrigin) {
-        self.headers.push(
-            b"vary",
-            b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
-        );
-        if allow_origin == AllowOrigin::Omit {
-            return;
-        }
-        let cors = &policy.cors;
-        for (name, value) in [
-            (&b"access-control-allow-methods"[..], cors.allow_methods.as_deref()),
-            (b"access-control-allow-headers", cors.allow_headers.as_deref()),
-            (b"access-control-max-age", Some(&*cors.max_age)),
-        ] {
-            if let Some(value) = value {
-                self.headers.push(name, value.as_bytes());
-            }
-        }
-    }
 }
 
-const PROBLEM_JSON: &[u8] = b"application/problem+json";
+type Line<'l> = (&'l [u8], &'l [u8]);
+
+fn error_headers<'l>(
+    policy: &'l Policy,
+    reason: Reason,
+    retry_after: Option<&'l str>,
+) -> impl Iterator<Item = Line<'l>> {
+    let challenge = (reason.status() == 401).then_some(&*policy.challenge);
+    let retry_after = retry_after.filter(|_| reason == Reason::RateLimitExceeded);
+    let lines = [
+        (&b"content-type"[..], Some(PROBLEM_JSON)),
+        (b"cache-control", Some("no-store")),
+        (b"www-authenticate", challenge),
+        (b"retry-after", retry_after),
+    ];
+    present(lines)
+}
+
+/// What the preflight asks for is not read: the browser compares, and names what is missing.
+fn preflight_headers(policy: &Policy, allow_origin: AllowOrigin) -> impl Iterator<Item = Line<'_>> {
+    let cors = Some(&policy.cors).filter(|_| allow_origin != AllowOrigin::Omit);
+    let lines = [
+        (
+            &b"vary"[..],
+            Some("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+        ),
+        (
+            b"access-control-allow-methods",
+            cors.and_then(|cors| cors.allow_methods.as_deref()),
+        ),
+        (
+            b"access-control-allow-headers",
+            cors.and_then(|cors| cors.allow_headers.as_deref()),
+        ),
+        (b"access-control-max-age", cors.map(|cors| &*cors.max_age)),
+    ];
+    present(lines)
+}
+
+fn present<'l, const N: usize>(lines: [(&'l [u8], Option<&'l str>); N]) -> impl Iterator<Item = Line<'l>> {
+    lines
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.as_bytes())))
+}
+
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The body of an error. Everything in it but the request's id is the filter's own text.
 fn problem(reason: Reason, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {

@@ -41,18 +41,17 @@ impl<'m> Iterator for Pairs<'m> {
 }
 
 /// Encodes a map for the host.
-pub fn encode<'h>(headers: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])> + Clone) -> Vec<u8> {
+pub fn encode(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-    let text_size: usize = headers.clone().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let text_size: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut map = Vec::with_capacity(4 + 8 * headers.len() + text_size);
-    map.extend(count.to_le_bytes());
-    for (name, value) in headers.clone() {
+    map.extend(u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for (name, value) in headers {
         map.extend(size(name));
         map.extend(size(value));
     }
-    for text in headers.flat_map(|(name, value)| [name, value]) {
-        map.extend(text);
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        map.extend_from_slice(text);
         map.push(0);
     }
     map
@@ -65,14 +64,14 @@ mod tests {
     #[test]
     fn what_is_encoded_is_read() {
         let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.as_bytes(), v.as_bytes()));
-        let map = encode(headers.iter().copied());
+        let map = encode(&headers);
         let read: Vec<_> = Pairs::of(&map).collect();
         assert_eq!(read, headers);
     }
 
     #[test]
     fn a_broken_map_ends_where_it_breaks() {
-        let map = encode([(&b"a"[..], &b"b"[..]), (b"c", b"d")].into_iter());
+        let map = encode(&[(b"a", b"b"), (b"c", b"d")]);
         for length in 0..map.len() {
             let read = Pairs::of(&map[..length]).count();
             assert!(read < 2, "{length} bytes");

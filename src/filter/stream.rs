@@ -114,7 +114,8 @@ fn refuse() -> (Stage, Action) {
 }
 
 fn send(reply: &Reply, details: &str) {
-    host::send_local_response(reply.status, details, &encode(reply.headers.iter()), &reply.body);
+    let headers: Vec<_> = reply.headers.iter().collect();
+    host::send_local_response(reply.status, details, &encode(&headers), &reply.body);
 }
 
 fn apply(map: Map, edit: Edit<'_>) {

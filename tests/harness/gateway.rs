@@ -20,6 +20,9 @@ use super::upstream::Upstream;
 /// A V8 start on a busy machine included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The same under a program that watches every instruction.
+const WATCHED_START_TIMEOUT: Duration = Duration::from_secs(1_200);
+
 /// A running Envoy.
 pub struct Gateway {
     process: Process,
@@ -41,6 +44,7 @@ pub struct Setup {
     amend: Vec<Amendment>,
     crash_expected: bool,
     restart: Restart,
+    watcher: Vec<String>,
 }
 
 type Amendment = Box<dyn FnOnce(&mut Value)>;
@@ -61,6 +65,7 @@ impl Gateway {
             amend: Vec::new(),
             crash_expected: false,
             restart: Restart::Cold,
+            watcher: Vec::new(),
         }
     }
 
@@ -73,23 +78,18 @@ impl Gateway {
 
     /// The log of an Envoy that did not start is the error.
     pub fn try_from_yaml(configuration: &str) -> Result<Self, String> {
-        Self::launch(TempDir::new().unwrap(), "envoy.yaml", configuration, 1, Restart::Cold)
+        let launch = Launch {
+            file: "envoy.yaml".into(),
+            workers: 1,
+            restart: Restart::Cold,
+            epoch: 0,
+            watcher: Vec::new(),
+        };
+        Self::launch(TempDir::new().unwrap(), launch, configuration)
     }
 
-    fn launch(
-        directory: TempDir,
-        file: &str,
-        configuration: &str,
-        workers: u32,
-        restart: Restart,
-    ) -> Result<Self, String> {
-        fs::write(directory.path().join(file), configuration).unwrap();
-        let launch = Launch {
-            file: file.to_owned(),
-            workers,
-            restart,
-            epoch: 0,
-        };
+    fn launch(directory: TempDir, launch: Launch, configuration: &str) -> Result<Self, String> {
+        fs::write(directory.path().join(&launch.file), configuration).unwrap();
         let (process, admin) = launch.start(directory.path())?;
         Ok(Self {
             process,
@@ -255,6 +255,12 @@ impl Setup {
         self
     }
 
+    /// Envoy runs under this program, which takes Envoy's command line behind its own and keeps the process.
+    pub fn watched_by(mut self, command: impl IntoIterator<Item = String>) -> Self {
+        self.watcher = command.into_iter().collect();
+        self
+    }
+
     /// For [`Gateway::restart_hot`]; the listeners need ports of their own ([`Listener::port`]).
     pub fn hot_restart(mut self) -> Self {
         self.restart = Restart::Hot;
@@ -289,13 +295,14 @@ impl Setup {
         for amend in self.amend {
             amend(&mut bootstrap);
         }
-        let mut gateway = Gateway::launch(
-            directory,
-            "envoy.json",
-            &bootstrap.to_string(),
-            self.workers,
-            self.restart,
-        )?;
+        let launch = Launch {
+            file: "envoy.json".into(),
+            workers: self.workers,
+            restart: self.restart,
+            epoch: 0,
+            watcher: self.watcher,
+        };
+        let mut gateway = Gateway::launch(directory, launch, &bootstrap.to_string())?;
         gateway.wasm = wasm;
         gateway.listeners = self
             .listeners
@@ -315,6 +322,8 @@ struct Launch {
     restart: Restart,
     /// How many hot restarts there were.
     epoch: u32,
+    /// See [`Setup::watched_by`].
+    watcher: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,7 +339,14 @@ impl Launch {
         let _ = fs::remove_file(&admin_path);
         let log_path = directory.join("envoy.log");
         let log = File::options().create(true).append(true).open(&log_path).unwrap();
-        let mut command = Command::new(envoy_binary());
+        let mut command = match self.watcher.as_slice() {
+            [] => Command::new(envoy_binary()),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(envoy_binary());
+                command
+            }
+        };
         command
             .args(["--file-flush-interval-msec", "100"])
             .args(["--log-level", "info"])
@@ -346,7 +362,12 @@ impl Launch {
             .stderr(log);
         self.add_restart(&mut command, &directory.join("base-id"));
         let mut process = Process::spawn(command);
-        match process.wait_until_ready(&admin_path) {
+        let patience = if self.watcher.is_empty() {
+            START_TIMEOUT
+        } else {
+            WATCHED_START_TIMEOUT
+        };
+        match process.wait_until_ready(&admin_path, patience) {
             Some(admin) => Ok((process, admin)),
             None => Err(read_lossy(&log_path)),
         }
@@ -397,8 +418,8 @@ impl Process {
     }
 
     /// The admin interface's address, once Envoy serves; none where it ended or took too long.
-    fn wait_until_ready(&mut self, admin_path: &Path) -> Option<SocketAddr> {
-        let deadline = Instant::now() + START_TIMEOUT;
+    fn wait_until_ready(&mut self, admin_path: &Path, patience: Duration) -> Option<SocketAddr> {
+        let deadline = Instant::now() + patience;
         while self.0.try_wait().unwrap().is_none() && Instant::now() < deadline {
             if let Ok(admin) = read_lossy(admin_path).trim().parse()
                 && admin_get(admin, "/ready").is_ok_and(|text| text.trim() == "LIVE")

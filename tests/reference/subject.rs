@@ -84,7 +84,7 @@ impl Surroundings for Around<'_> {
 
 /// `answer` is what the upstream sends, if it is asked.
 pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
-    let map = encode(lines(&request.headers));
+    let map = encode(&lines(&request.headers));
     let head = Head::read(policy, Pairs::of(&map));
     let verdict = decision::decide(policy, &head, &Around { request, slots });
     let reply = if verdict.is_answered() {
@@ -102,7 +102,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
             let exchange = Exchange::new(head.origin, &verdict);
-            exchange.edit(policy, Pairs::of(&encode(lines(answer))), &mut |edit| {
+            exchange.edit(policy, Pairs::of(&encode(&lines(answer))), &mut |edit| {
                 apply(&mut response, edit)
             });
             (Some(forwarded), response)
@@ -135,6 +135,7 @@ fn apply(headers: &mut Headers, edit: Edit<'_>) {
     }
 }
 
-fn lines(headers: &Headers) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
-    headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+fn lines(headers: &Headers) -> Vec<(&[u8], &[u8])> {
+    let lines = headers.iter();
+    lines.map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
 }

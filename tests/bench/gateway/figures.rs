@@ -12,44 +12,69 @@ use crate::growth;
 use crate::harness::gateway::{envoy_binary, repository};
 use crate::summary::{Spread, Summary};
 
-/// In Markdown.
-pub fn table(summary: &Summary, rounds: usize) -> String {
-    let mut text = format!("# What a request costs\n\n{}\n", conditions(rounds));
-    let mut scenario = "";
-    for row in &summary.rows {
-        if row.scenario != scenario {
-            scenario = row.scenario;
-            let _ = writeln!(
-                text,
-                "\n## {scenario}\n\n| | µs a request | added | middle half |\n|---|--:|--:|--:|"
-            );
+/// What was measured.
+pub struct Figures {
+    /// In µs.
+    pub times: Summary,
+    /// In instructions; `None` where they could not be counted.
+    pub instructions: Option<Summary>,
+    pub rounds: usize,
+}
+
+impl Figures {
+    /// In Markdown.
+    pub fn table(&self) -> String {
+        let mut text = format!("# What a request costs\n\n{}\n", conditions(self.rounds));
+        let mut scenario = "";
+        for row in &self.times.rows {
+            if row.scenario != scenario {
+                scenario = row.scenario;
+                let _ = writeln!(
+                    text,
+                    "\n## {scenario}\n\n| | µs a request | added | middle half | instructions added |\n|---|--:|--:|--:|--:|"
+                );
+            }
+            let name = row.contender.name();
+            let Spread { low, median, high } = row.added;
+            let instructions = self.instructions.as_ref();
+            let instructions = instructions
+                .and_then(|summary| summary.row(scenario, &row.contender))
+                .map_or(String::new(), |row| format!("{:.0}", row.added.median));
+            let _ = match row.contender {
+                NoFilter => writeln!(text, "| {name} | {:.1} | | | |", row.whole.median),
+                _ => writeln!(
+                    text,
+                    "| {name} | {:.1} | {median:.1} | {low:.1} to {high:.1} | {instructions} |",
+                    row.whole.median
+                ),
+            };
         }
-        let Spread { low, median, high } = row.added;
-        let _ = match row.contender {
-            NoFilter => writeln!(text, "| {} | {:.1} | | |", row.contender.name(), row.whole.median),
-            _ => writeln!(
-                text,
-                "| {} | {:.1} | {median:.1} | {low:.1} to {high:.1} |",
-                row.contender.name(),
-                row.whole.median
-            ),
-        };
-    }
-    let _ = writeln!(
-        text,
-        "\n## Ratios\n\n| | measured | middle half | aim |\n|---|--:|--:|--:|"
-    );
-    for aim in AIMS {
-        if let Some(Spread { low, median, high }) = aim.measured(summary) {
-            let _ = writeln!(
-                text,
-                "| {} | {median:.2} | {low:.2} to {high:.2} | {} |",
-                aim.name(),
-                aim.most
-            );
+        let _ = writeln!(
+            text,
+            "\n## Ratios\n\n| | by time | middle half | by instructions | aim |\n|---|--:|--:|--:|--:|"
+        );
+        for aim in AIMS {
+            if let Some(Spread { low, median, high }) = aim.measured(&self.times) {
+                let instructions = self.instructions.as_ref().and_then(|summary| aim.measured(summary));
+                let instructions = instructions.map_or(String::new(), |ratio| format!("{:.2}", ratio.median));
+                let _ = writeln!(
+                    text,
+                    "| {} | {median:.2} | {low:.2} to {high:.2} | {instructions} | {} |",
+                    aim.name(),
+                    aim.most
+                );
+            }
         }
+        text
     }
-    text
+
+    /// Writes table and drawing to where the README points.
+    pub fn keep(&self) {
+        let folder = repository().join("tests/bench/figures");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("gateway.md"), self.table()).unwrap();
+        growth::draw(&self.times, &folder.join("growth.svg"));
+    }
 }
 
 /// A ratio of added costs, and the most that it should be.
@@ -107,14 +132,6 @@ impl Aim {
     }
 }
 
-/// Writes table and drawing to where the README points.
-pub fn keep(summary: &Summary, rounds: usize) {
-    let folder = repository().join("tests/bench/figures");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("gateway.md"), table(summary, rounds)).unwrap();
-    growth::draw(summary, &folder.join("growth.svg"));
-}
-
 /// When, with what and on what it was measured.
 fn conditions(rounds: usize) -> String {
     let now = SystemTime::now()
@@ -137,7 +154,8 @@ fn conditions(rounds: usize) -> String {
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     format!(
         "`make bench` on {}, Envoy {envoy}, keyfence {}, a virtual machine with {cores} cores of an {}. CPU time of the whole Envoy process, one \
-         worker on a core of its own, a direct response behind the filters; medians of {rounds} rounds of a second each, in which all take their turn.",
+         worker on a core of its own, a direct response behind the filters; medians of {rounds} rounds of a second each, in which all take their \
+         turn. Instructions: of the worker's thread under callgrind, without the kernel's; the same in each run.",
         &date[..10],
         env!("CARGO_PKG_VERSION"),
         processor.map_or("unknown processor", |(_, name)| name),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::contender::Contender;
 use crate::scenario::Scenario;
 
-/// Costs in µs, by scenario and contender, one for each round.
+/// Costs, in µs or in instructions, by scenario and contender, one for each round.
 #[derive(Default)]
 pub struct Measurements(HashMap<(&'static str, Contender), Vec<f64>>);
 
@@ -19,9 +19,9 @@ impl Measurements {
 pub struct Row {
     pub scenario: &'static str,
     pub contender: Contender,
-    /// µs a request.
+    /// A request's.
     pub whole: Spread,
-    /// µs more than without a filter in the same round.
+    /// What is more than without a filter in the same round.
     pub added: Spread,
     each_whole: Vec<f64>,
     each_added: Vec<f64>,
