@@ -4,7 +4,9 @@
 
 /// The host as a browser sends it: each label that is not ASCII lower-cased and encoded. `None` where a label is too long to encode.
 pub fn host_to_ascii(host: &str) -> Option<String> {
-    let labels: Option<Vec<String>> = host.to_lowercase().split('.').map(label_to_ascii).collect();
+    // Letter by letter: browsers do not write the last sigma of a word in another way, as a whole text's lower case does.
+    let lower: String = host.chars().flat_map(char::to_lowercase).collect();
+    let labels: Option<Vec<String>> = lower.split('.').map(label_to_ascii).collect();
     Some(labels?.join("."))
 }
 
@@ -107,6 +109,7 @@ mod tests {
             // The bias adapts over one more round, or over none.
             ("abcàźб.example", "xn--abc-cla48ef3j.example"),
             ("abcëŭéб.example", "xn--abc-dmaj49eh4m.example"),
+            ("ΟΔΟΣ.example", "xn--pxavbq.example"),
             ("plain.example", "plain.example"),
         ] {
             assert_eq!(host_to_ascii(host).as_deref(), Some(ascii), "{host}");
