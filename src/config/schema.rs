@@ -62,9 +62,6 @@ fn refuse_null(schema: &mut Value) {
             fields.insert("type".into(), only);
         }
     }
-    if let Some(Value::Array(values)) = fields.get_mut("enum") {
-        values.retain(|value| !value.is_null());
-    }
     if let Some(Value::Array(choices)) = fields.get_mut("anyOf") {
         choices.retain(|choice| *choice != json!({"type": "null"}));
         if let [Value::Object(only)] = choices.as_mut_slice() {
