@@ -195,7 +195,7 @@ fn a_decision_allocates_nothing() {
     let deep_host = format!("https://{}yourapp.com", "a.".repeat(240));
     let deep_path = format!("GET {}/search", "/v1/indexes/products".repeat(1_000));
     let commas = ",Bearer site".repeat(1_000);
-    let escapes = format!("GET /{}2f", "%25".repeat(10_000));
+    let escapes = format!("GET /{}%2f", "%20".repeat(10_000));
     let many = vec![("x-api-key", "site"); 1_000];
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
@@ -271,6 +271,31 @@ fn a_decision_allocates_nothing() {
     // Without a policy nothing is decided.
     let others = Reason::ALL.into_iter().filter(|reason| !denied.contains(reason));
     assert_eq!(others.collect::<Vec<_>>(), [PolicyUnavailable]);
+}
+
+/// Only a path in which percent signs are encoded is decoded, and not for ever.
+#[test]
+fn a_path_is_decoded_four_times_at_most() {
+    let policy = policy(0);
+    let world = World { slot: Cell::default() };
+    for (path, allocations) in [
+        (format!("/{}", "%20".repeat(10_000)), 0),
+        (format!("/{}", "%25%20".repeat(10_000)), 2),
+        (format!("/{}2f", "%25".repeat(10_000)), 1),
+        (format!("/%{}2f", "25".repeat(10_000)), 4),
+    ] {
+        let headers: [(&[u8], &[u8]); 3] = [
+            (b":method", b"GET"),
+            (b":path", path.as_bytes()),
+            (b"x-api-key", b"search"),
+        ];
+        let (ruling, counted) = tally(|| {
+            let head = Head::read(&policy, headers.into_iter());
+            decide(&policy, &head, &world).ruling
+        });
+        assert!(matches!(ruling, Ruling::Deny(_)));
+        assert_eq!(counted.allocations, allocations, "{}", &path[..12]);
+    }
 }
 
 /// Bytes beside the text of the configuration, 29 MB, with three origins and two networks a key. They hold for 64 bits; in the wasm

@@ -142,6 +142,8 @@ fn errors() -> Vec<Row> {
         ("key_sources: a nameless parameter", more(r#""key_sources": [{"query": ""}]"#), "key_sources[0].query", "has a name", "api_key"),
         ("key_sources: none of the two", more(r#""key_sources": [{}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: a scheme twice", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "authorization", "scheme": "BEARER"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a whole header, and a scheme in it", more(r#""key_sources": [{"header": "Authorization"}, {"header": "authorization", "scheme": "Bearer"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a scheme, and the whole header", more(r#""key_sources": [{"header": "X-API-Key", "scheme": "Key"}, {"query": "key"}, {"header": "X-API-Key"}]"#), "key_sources[2]", "listed already", "keep one"),
         ("key_sources: a number", more(r#""key_sources": [{"header": 7}]"#), "key_sources[0].header", "expected a string", "in quotes"),
         ("key_sources: a header with a space", more(r#""key_sources": [{"header": "X API Key"}]"#), "key_sources[0].header", "not a token", "letters, digits"),
         ("key_sources: a scheme with a space", more(r#""key_sources": [{"header": "Authorization", "scheme": "Bearer "}]"#), "key_sources[0].scheme", "not a token", "letters, digits"),
@@ -240,6 +242,9 @@ fn errors() -> Vec<Row> {
         ("CSP: a source with a semicolon", csp(r#""default-src": ["a.example;"]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
         ("identity_header: no token", more(r#""identity_header": "X Key Id""#), "identity_header", "not a token", "letters, digits"),
         ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
+        ("identity_header: what the filter decides by", more(r#""identity_header": "Origin""#), "identity_header", "itself", "take it out"),
+        ("identity_header: what errors name", more(r#""identity_header": "X_Request_Id""#), "identity_header", "itself", "take it out"),
+        ("identity_header: read as the key's", more(r#""identity_header": "X_API_Key", "key_sources": [{"header": "X-API-Key"}]"#), "identity_header", "itself", "take it out"),
         ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
 
         ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),

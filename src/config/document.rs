@@ -169,7 +169,7 @@ fn config<'a>(mut fields: Fields<'a, '_>, key_count: usize, findings: &mut Findi
             .key_sources
             .iter()
             .filter_map(KeySource::header)
-            .any(|header| header.is(name))
+            .any(|header| header.reads_as(name))
     {
         let at = place.field("identity_header");
         findings.add(&at, &format_args!("{name:?}"), Problem::OwnedHeader);
@@ -185,9 +185,13 @@ fn read_anonymous<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings
 }
 
 fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<IdentityHeader> {
-    /// Envoy or the protocol gives these a meaning of their own.
-    const RESERVED: [&str; 6] = [
+    /// Envoy, the protocol or the filter gives these a meaning of their own.
+    const RESERVED: [&str; 10] = [
         "host",
+        "origin",
+        "access-control-request-method",
+        "sec-fetch-mode",
+        "x-request-id",
         "connection",
         "content-length",
         "transfer-encoding",
@@ -195,7 +199,7 @@ fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
         "upgrade",
     ];
     let name = HeaderName::read(node, place, findings)?;
-    if RESERVED.iter().any(|reserved| name.is(reserved)) {
+    if RESERVED.iter().any(|reserved| name.reads_as(reserved)) {
         findings.add(place, &Node::Text(name.0.into()), Problem::OwnedHeader);
         return None;
     }

@@ -95,7 +95,7 @@ impl<'a> Read<'a> for KeySource {
     }
 }
 
-/// Reads the list, which is not empty and has no source twice.
+/// Reads the list, which is not empty, and where no two sources find the same key.
 pub fn read_key_sources(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<KeySource> {
     if node == Node::List(Vec::new()) {
         findings.add(place, &"[]", Problem::NoKeySources);
@@ -112,7 +112,10 @@ pub fn read_key_sources(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
 
 fn is_same(one: &KeySource, other: &KeySource) -> bool {
     match (one, other) {
-        (KeySource::Header(a), KeySource::Header(b)) => a.is(&b.0),
+        // A whole value is what has a scheme before it, too.
+        (KeySource::Header(a), KeySource::Header(b))
+        | (KeySource::Header(a), KeySource::Scheme { header: b, .. })
+        | (KeySource::Scheme { header: a, .. }, KeySource::Header(b)) => a.is(&b.0),
         (KeySource::Scheme { header: a, scheme: s }, KeySource::Scheme { header: b, scheme: t }) => {
             a.is(&b.0) && s.eq_ignore_ascii_case(t)
         }

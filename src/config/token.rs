@@ -25,6 +25,11 @@ impl HeaderName {
         self.0.to_ascii_lowercase()
     }
 
+    /// Whether both name the same header to an upstream that takes `_` for `-` (CGI, WSGI).
+    pub fn reads_as(&self, other: &str) -> bool {
+        self.0.replace('_', "-").eq_ignore_ascii_case(&other.replace('_', "-"))
+    }
+
     /// Whether both name the same header.
     pub fn is(&self, other: &str) -> bool {
         self.0.eq_ignore_ascii_case(other)

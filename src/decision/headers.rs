@@ -63,6 +63,11 @@ impl Lines {
         self.ends.push((name_end, self.text.len()));
     }
 
+    /// Whether there is such a line.
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.iter().any(|(header, _)| header == name)
+    }
+
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         let mut start = 0;

@@ -5,7 +5,7 @@ use crate::policy::Policy;
 use super::headers::Lines;
 use super::reason::Reason;
 use super::request::Head;
-use super::response::{Edit, Exchange};
+use super::response::{Edit, Exchange, is_cors};
 use super::{AllowOrigin, Ruling, Verdict};
 
 /// A whole response.
@@ -67,6 +67,26 @@ impl Reply {
 }
 
 type Line<'l> = (&'l [u8], &'l [u8]);
+
+/// All headers of an answer: its own, and of those `present`, which Envoy and its configuration have given it, what they leave. That is
+/// none that the answer has itself, none of CORS, and none that the policy takes away. Only what the body is stands as it is at hand, for
+/// it came with the body.
+pub fn complete<'l>(
+    policy: Option<&Policy>,
+    answer: &'l Lines,
+    present: impl Iterator<Item = Line<'l>>,
+) -> Vec<Line<'l>> {
+    let is_of_body = |name: &[u8]| name == b"content-type";
+    let is_removed = |name: &[u8]| {
+        let removed = policy.into_iter().flat_map(|policy| &policy.standing.remove);
+        removed.into_iter().any(|removed| removed.as_bytes() == name)
+    };
+    let stays = |name: &[u8]| is_of_body(name) || !(answer.has(name) || is_cors(name) || is_removed(name));
+    let others = present.filter(|(name, _)| stays(name));
+    others
+        .chain(answer.iter().filter(|(name, _)| !is_of_body(name)))
+        .collect()
+}
 
 fn error_headers<'l>(
     policy: &'l Policy,

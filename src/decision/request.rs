@@ -70,11 +70,7 @@ impl<'r> Head<'r> {
     }
 
     fn note_dangerous(&mut self, policy: &Policy, name: &'r [u8]) {
-        if policy
-            .identity_header
-            .as_ref()
-            .is_some_and(|header| reads_as(name, header.as_bytes()))
-        {
+        if claims_identity(policy, name) {
             self.identity_claims.push(name);
         } else if METHOD_OVERRIDES.iter().any(|header| reads_as(name, header)) {
             self.method_overrides.push(name);
@@ -96,6 +92,12 @@ impl<'r> Head<'r> {
         let end = self.path.iter().position(|b| *b == b'?').unwrap_or(self.path.len());
         self.path.get(..end).unwrap_or(self.path)
     }
+}
+
+/// Whether an upstream may take a header or trailer of this name for the identity header.
+pub fn claims_identity(policy: &Policy, name: &[u8]) -> bool {
+    let header = policy.identity_header.as_ref();
+    header.is_some_and(|header| reads_as(name, header.as_bytes()))
 }
 
 /// Whether an upstream that takes `_` for `-` (CGI, WSGI) reads `name` as `header`.

@@ -117,7 +117,8 @@ const ALLOW_ORIGIN: &[u8] = b"access-control-allow-origin";
 const ALLOW_CREDENTIALS: &[u8] = b"access-control-allow-credentials";
 const EXPOSE_HEADERS: &[u8] = b"access-control-expose-headers";
 
-fn is_cors(name: &[u8]) -> bool {
+/// Whether a header is of CORS.
+pub fn is_cors(name: &[u8]) -> bool {
     name.starts_with(b"access-control-")
 }
 

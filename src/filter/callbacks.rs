@@ -52,6 +52,12 @@ extern "C" fn proxy_on_request_headers(context: u32, _count: u32, _end: u32) -> 
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> Action {
+    PLUGIN.with_borrow_mut(|plugin| plugin.on_request_trailers(context));
+    Action::Continue
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _count: u32, _end: u32) -> Action {
     PLUGIN.with_borrow_mut(|plugin| plugin.on_response_headers(context));
     Action::Continue

@@ -12,6 +12,7 @@ unsafe extern "C" {
     fn proxy_log(level: Level, message: *const u8, message_size: usize) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, limit: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: Map, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_header_map_pairs(map: Map, data: *const u8, size: usize) -> u32;
     fn proxy_add_header_map_value(
         map: Map,
         name: *const u8,
@@ -71,6 +72,8 @@ pub enum Action {
 pub enum Map {
     /// Of the request.
     Request = 0,
+    /// Behind the body of the request.
+    RequestTrailers = 1,
     /// Of the response.
     Response = 2,
 }
@@ -128,6 +131,12 @@ pub fn plugin_configuration() -> Option<Buffer> {
 pub fn headers(map: Map) -> Option<Buffer> {
     // SAFETY: both pointers are to variables of the caller that live through the call.
     read(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
+}
+
+/// Puts other headers in the place of all; `headers` is in the ABI's encoding.
+pub fn set_headers(map: Map, headers: &[u8]) {
+    // SAFETY: the host reads the given bytes and keeps none of the pointers.
+    unsafe { proxy_set_header_map_pairs(map, headers.as_ptr(), headers.len()) };
 }
 
 /// Adds a line.

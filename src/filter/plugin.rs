@@ -61,6 +61,13 @@ impl Plugin {
         }
     }
 
+    /// Takes out of the trailers at hand what the upstream must not get.
+    pub fn on_request_trailers(&mut self, context: u32) {
+        if let Some(stream) = self.stream(context) {
+            stream.on_request_trailers();
+        }
+    }
+
     /// Sets the headers of the response at hand.
     pub fn on_response_headers(&mut self, context: u32) {
         if let Some(stream) = self.stream(context) {

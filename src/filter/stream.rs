@@ -7,10 +7,11 @@ use crate::config::ClientIp;
 use crate::config::key::Enforcement;
 use crate::config::timestamp::Timestamp;
 use crate::decision::address::SourceAddress;
+use crate::decision::headers::Lines;
 use crate::decision::rate::RateStatus;
 use crate::decision::reason::Reason;
-use crate::decision::reply::Reply;
-use crate::decision::request::Head;
+use crate::decision::reply::{Reply, complete};
+use crate::decision::request::{Head, claims_identity};
 use crate::decision::response::{Edit, Exchange};
 use crate::decision::{Ruling, Surroundings, Verdict, decide, upstream};
 use crate::policy::{Key, Policy};
@@ -32,8 +33,8 @@ enum Stage {
     Unseen,
     /// The request went on; this is what its response needs.
     Passed(Exchange),
-    /// The filter has answered, with every header that the response needs.
-    Answered,
+    /// The filter has answered; these are the headers that its response is to get.
+    Answered(Lines),
 }
 
 impl Stream {
@@ -65,26 +66,44 @@ impl Stream {
         action
     }
 
-    /// Sets the headers of the response at hand: the upstream's, Envoy's, or the filter's own.
-    pub fn on_response_headers(&self) {
-        let policy = self.in_force.as_deref().and_then(|in_force| in_force.policy.as_ref());
-        let (Some(policy), Stage::Unseen | Stage::Passed(_)) = (policy, &self.stage) else {
+    /// Takes the identity header, which an upstream may add to the request's headers, out of the trailers at hand.
+    pub fn on_request_trailers(&self) {
+        let (Some(policy), Some(map)) = (self.policy(), host::headers(Map::RequestTrailers)) else {
             return;
         };
+        for (name, _) in Pairs::of(&map) {
+            if claims_identity(policy, name) {
+                host::remove_header(Map::RequestTrailers, name);
+            }
+        }
+    }
+
+    /// Sets the headers of the response at hand: the upstream's, Envoy's, or the filter's own.
+    pub fn on_response_headers(&self) {
         let Some(map) = host::headers(Map::Response) else {
             return;
         };
+        let present = Pairs::of(&map);
+        #[cfg(feature = "trap")]
+        super::trap::on_demand(present);
         let unseen;
-        let exchange = match &self.stage {
-            Stage::Passed(exchange) => exchange,
-            _ => {
+        let (exchange, policy) = match (&self.stage, self.policy()) {
+            (Stage::Answered(answer), policy) => {
+                host::set_headers(Map::Response, &encode(&complete(policy, answer, present)));
+                return;
+            }
+            (_, None) => return,
+            (Stage::Passed(exchange), Some(policy)) => (exchange, policy),
+            (Stage::Unseen, Some(policy)) => {
                 unseen = Exchange::unseen(policy);
-                &unseen
+                (&unseen, policy)
             }
         };
-        #[cfg(feature = "trap")]
-        super::trap::on_demand(Pairs::of(&map));
-        exchange.edit(policy, Pairs::of(&map), &mut |edit| apply(Map::Response, edit));
+        exchange.edit(policy, present, &mut |edit| apply(Map::Response, edit));
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.in_force.as_deref()?.policy.as_ref()
     }
 }
 
@@ -101,21 +120,26 @@ fn on_request(policy: &Policy, metrics: &super::metrics::Metrics, headers: Pairs
     if verdict.is_answered()
         && let Some(reply) = Reply::new(policy, &head, &verdict)
     {
-        send(&reply, details(&verdict));
-        return (Stage::Answered, Action::Pause);
+        return answer(reply, details(&verdict));
     }
     upstream::edit(policy, &head, &verdict, &mut |edit| apply(Map::Request, edit));
     (Stage::Passed(Exchange::new(head.origin, &verdict)), Action::Continue)
 }
 
 fn refuse() -> (Stage, Action) {
-    send(&Reply::without_policy(), Reason::PolicyUnavailable.code());
-    (Stage::Answered, Action::Pause)
+    answer(Reply::without_policy(), Reason::PolicyUnavailable.code())
 }
 
-fn send(reply: &Reply, details: &str) {
-    let headers: Vec<_> = reply.headers.iter().collect();
-    host::send_local_response(reply.status, details, &encode(&headers), &reply.body);
+/// The answer gets its headers when it comes by as every response does, with what Envoy's configuration adds on it already. Only what the
+/// body is has to be said now, or Envoy says something else.
+fn answer(reply: Reply, details: &str) -> (Stage, Action) {
+    let content_type: Vec<_> = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| *name == b"content-type")
+        .collect();
+    host::send_local_response(reply.status, details, &encode(&content_type), &reply.body);
+    (Stage::Answered(reply.headers), Action::Pause)
 }
 
 fn apply(map: Map, edit: Edit<'_>) {

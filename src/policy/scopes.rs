@@ -3,6 +3,7 @@
 //! A trie of patterns with `*` in it has several ways to go at a segment. Here the ways are followed together while compiling (the
 //! subset construction), so that a request has one way to go: by its segment where a rule names it, else by "any other".
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::sorted::sorted;
@@ -272,7 +273,6 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
         match byte {
             b'\\' | b';' | b'#' => return true,
             _ if !byte.is_ascii_graphic() => return true,
-            b'%' if path.get(at + 1..).is_some_and(is_ambiguous_escape) => return true,
             b'/' => {
                 if at > 0 && is_odd_segment(path.get(segment_start..at)) {
                     return true;
@@ -282,7 +282,7 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
             _ => {}
         }
     }
-    matches!(path.get(segment_start..), Some(b"." | b".."))
+    matches!(path.get(segment_start..), Some(b"." | b"..")) || hides_separators(path)
 }
 
 /// A segment that is followed by another: empty, or one that a client or proxy takes out of the path.
@@ -290,18 +290,52 @@ fn is_odd_segment(segment: Option<&[u8]>) -> bool {
     matches!(segment, Some(b"" | b"." | b".."))
 }
 
-/// An encoded slash, backslash, dot or NUL after a percent sign, however often the percent sign itself was encoded.
-fn is_ambiguous_escape(mut digits: &[u8]) -> bool {
-    while let Some(decoded) = digits.strip_prefix(b"25") {
-        digits = decoded;
+/// A path that is still encoded after so many times of decoding is meant to mislead.
+const MAX_DECODINGS: usize = 4;
+
+/// Whether decoding the path, once or again and again, gives a slash, a backslash, a dot or a NUL.
+fn hides_separators(path: &[u8]) -> bool {
+    let mut text = Cow::Borrowed(path);
+    for _ in 0..MAX_DECODINGS {
+        let mut is_nested = false;
+        for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
+            match text.get(at + 1..).and_then(escaped) {
+                Some((b'/' | b'\\' | b'.' | 0, _)) => return true,
+                // Where the percent sign is what was encoded, or is none of an escape, the next decoding may find another.
+                Some((b'%', _)) | None => is_nested = true,
+                Some(_) => {}
+            }
+        }
+        if !is_nested {
+            return false;
+        }
+        let decoded = decoded(&text);
+        if decoded.len() == text.len() {
+            return false;
+        }
+        text = Cow::Owned(decoded);
     }
-    let Some([high, low]) = digits.first_chunk() else {
-        return false;
-    };
-    matches!(
-        [*high, low.to_ascii_lowercase()],
-        [b'2', b'f'] | [b'5', b'c'] | [b'2', b'e'] | [b'0', b'0']
-    )
+    true
+}
+
+/// What the two digits after a percent sign stand for, and what follows them.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let ([high, low], rest) = text.split_first_chunk()?;
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let value = digit(*high)? * 16 + digit(*low)?;
+    Some((u8::try_from(value).ok()?, rest))
+}
+
+/// Decoded once; a percent sign without two digits stays.
+fn decoded(mut text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some((&byte, rest)) = text.split_first() {
+        let escape = if byte == b'%' { escaped(rest) } else { None };
+        let (byte, rest) = escape.unwrap_or((byte, rest));
+        decoded.push(byte);
+        text = rest;
+    }
+    decoded
 }
 
 #[cfg(test)]
@@ -433,6 +467,23 @@ mod tests {
             ("/a%00", true),
             ("/a%252Fb", true),
             ("/a%25252eb", true),
+            ("/a%25%32%65", true),
+            ("/a%252%65", true),
+            ("/a%2%65", true),
+            ("/a%%32e", true),
+            ("/a%25%32%35%32%66", true),
+            ("/a%2%2566", true),
+            ("/a%25%35%43", true),
+            ("/100%25%20off", false),
+            ("/a%25%32", false),
+            ("/a%25%", false),
+            ("/a%2%6", false),
+            ("/a%2%g6", false),
+            ("/a%25%32%61", false),
+            ("/a%%%33%32e", true),
+            ("/a%252525b", false),
+            ("/a%25252525b", true),
+            ("/a%%%", false),
             ("/a\\b", true),
             ("/a;b=c", true),
             ("/..;a=b/c", true),

@@ -67,3 +67,57 @@ fn problem_details() {
     let logged: Vec<String> = gateway.access_log().iter().map(|line| line["request_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(request_ids, logged);
 }
+
+/// Envoy's configuration adds to answers of the filter's own what it adds to every response.
+#[test]
+#[rustfmt::skip]
+fn what_envoy_adds_to_an_answer() {
+    let upstream = Upstream::start();
+    let policy = json!({
+        "keys": [{"id": "site", "api_key": "key-of-site-0000", "allowed_origins": ["https://yourapp.com"]}],
+        "security_headers": {"remove": ["X-Powered-By"]},
+    });
+    let added = [
+        ("access-control-allow-origin", "*"), ("access-control-allow-methods", "TRACE"), ("access-control-max-age", "1"),
+        ("x-frame-options", "SAMEORIGIN"), ("cache-control", "public"), ("vary", "Accept"), ("x-powered-by", "Envoy"), ("x-team", "search"),
+    ];
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("added", &policy))
+        .listener(Listener::new("overwritten", &policy))
+        .amend(move |bootstrap| {
+            for (listener, action) in [(0, "APPEND_IF_EXISTS_OR_ADD"), (1, "OVERWRITE_IF_EXISTS_OR_ADD")] {
+                let manager = &mut bootstrap["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0]["typed_config"];
+                let added = added.map(|(name, value)| json!({"header": {"key": name, "value": value}, "append_action": action}));
+                manager["route_config"]["virtual_hosts"][0]["response_headers_to_add"] = json!(added);
+            }
+        })
+        .start();
+    let with = |key: &str, origin: &str| Request::get("/").bearer(key).header("Origin", origin);
+    let preflight = |origin: &str| Request::preflight("/", origin, "GET", "");
+    const METHODS: Option<&str> = Some("GET, POST, PUT, DELETE, OPTIONS");
+    for (name, request, status, allow_origin, methods) in [
+        ("allowed", with("key-of-site-0000", "https://yourapp.com"), 200, Some("https://yourapp.com"), None),
+        ("unknown", with("key-of-nobody-00", "https://yourapp.com"), 401, Some("https://yourapp.com"), None),
+        ("from elsewhere", with("key-of-site-0000", "https://evil.com"), 403, None, None),
+        ("a preflight", preflight("https://yourapp.com"), 204, Some("https://yourapp.com"), METHODS),
+        ("a preflight from elsewhere", preflight("https://evil.com"), 403, None, None),
+    ] {
+        for listener in ["added", "overwritten"] {
+            for version in Version::BOTH {
+                let response = gateway.send_over(version, listener, &request);
+                let place = format!("{name}, {listener}, {version:?}: {response:?}");
+                assert_eq!(response.status, status, "{place}");
+                assert_eq!(response.header("access-control-allow-origin"), allow_origin, "{place}");
+                assert_eq!(response.header("access-control-allow-methods"), methods, "{place}");
+                assert_eq!(response.header("access-control-max-age"), methods.map(|_| "86400"), "{place}");
+                assert_eq!(response.header("x-frame-options"), Some("DENY"), "{place}");
+                assert_eq!(response.header("x-powered-by"), None, "{place}");
+                assert_eq!(response.header("x-team"), Some("search"), "{place}");
+                if !response.code().is_empty() {
+                    assert_eq!(response.header("cache-control"), Some("no-store"), "{place}");
+                }
+                assert!(response.header("vary").unwrap().contains("Origin"), "{place}");
+            }
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! What the upstream learns of the key, and from whom.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::harness::client::exchange_raw;
 use crate::harness::{Gateway, Listener, Request, Upstream, Version};
 
 const KEY: &str = "the-key-000000000";
@@ -68,6 +71,42 @@ fn the_header_is_the_filters_own() {
         } else {
             assert_eq!((response.status / 100, upstream.take().len()), (4, 0), "{connection}");
         }
+    }
+}
+
+/// An upstream may add trailers to the headers (RFC 9110, section 6.5.1).
+#[test]
+fn nor_does_a_client_say_it_behind_the_body() {
+    let upstream = Upstream::start();
+    let trailers = json!({"enable_trailers": true});
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("gateway", &policy(json!({}))))
+        .amend(move |bootstrap| {
+            let resources = &mut bootstrap["static_resources"];
+            let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["http_protocol_options"] = trailers.clone();
+            resources["clusters"][0]["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http_protocol_options": trailers},
+                },
+            });
+        })
+        .start();
+    for authorization in ["Authorization: Bearer the-key-000000000\r\n", ""] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: api.test\r\n{authorization}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             2\r\nhi\r\n0\r\nX-Key-Id: admin\r\nx_key_id: admin\r\nX-Other: kept\r\nX-KEY_ID: admin\r\n\r\n"
+        );
+        let answer = exchange_raw(gateway.address("gateway"), request.as_bytes(), Duration::from_secs(10)).unwrap();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        let received = upstream.take_one();
+        assert_eq!(received.body, b"hi");
+        assert_eq!(String::from_utf8_lossy(&received.trailers), "x-other: kept\r\n\r\n");
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Received {
     pub head: Vec<u8>,
     /// The body, without any chunked framing.
     pub body: Vec<u8>,
+    /// Lines with their line ends, as in `head`.
+    pub trailers: Vec<u8>,
 }
 
 /// Hands each connection to a free port of 127.0.0.1 to `serve`, on a thread of its own.
@@ -96,12 +98,16 @@ impl Received {
                 return None;
             }
         }
-        let mut received = Self { head, body: Vec::new() };
+        let mut received = Self {
+            head,
+            body: Vec::new(),
+            trailers: Vec::new(),
+        };
         if let Some(length) = received.all("content-length").first() {
             received.body.resize(length.parse().ok()?, 0);
             reader.read_exact(&mut received.body).ok()?;
         } else if !received.all("transfer-encoding").is_empty() {
-            received.body = read_chunks(reader)?;
+            (received.body, received.trailers) = read_chunks(reader)?;
         }
         Some(received)
     }
@@ -158,17 +164,23 @@ fn serve(connection: TcpStream, state: &Mutex<State>) -> Option<()> {
     }
 }
 
-fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
+/// Body and trailers.
+fn read_chunks(reader: &mut impl BufRead) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (mut body, mut trailers) = (Vec::new(), Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let size = usize::from_str_radix(line.trim(), 16).ok()?;
+        if size == 0 {
+            while !trailers.ends_with(b"\r\n\r\n") && trailers != b"\r\n" {
+                if reader.read_until(b'\n', &mut trailers).ok()? == 0 {
+                    return None;
+                }
+            }
+            return Some((body, trailers));
+        }
         let mut chunk = vec![0; size + 2];
         reader.read_exact(&mut chunk).ok()?;
-        if size == 0 {
-            return Some(body);
-        }
         body.extend_from_slice(&chunk[..size]);
     }
 }

@@ -79,18 +79,49 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(path) else {
         return true;
     };
-    // However often the percent sign itself was encoded.
-    let mut lower = text.to_ascii_lowercase();
-    while lower.contains("%25") {
-        lower = lower.replace("%25", "%");
-    }
     // Taken: a fragment, spaces and control characters have no place in a path either.
-    !text.bytes().all(|byte| byte.is_ascii_graphic())
-        || text.contains('#')
-        || ["//", "%2f", "%5c", "%2e", "%00", "\\", ";"]
-            .iter()
-            .any(|part| lower.contains(part))
+    if !text.bytes().all(|byte| byte.is_ascii_graphic())
+        || ["#", "//", "\\", ";"].iter().any(|part| text.contains(part))
         || text.split('/').any(|segment| segment == "." || segment == "..")
+    {
+        return true;
+    }
+    // Taken: encoded twice is encoded, whichever of its characters were; five times is a riddle.
+    let mut stage = path.to_ascii_lowercase();
+    for _ in 0..4 {
+        let text = String::from_utf8_lossy(&stage);
+        if ["%2f", "%5c", "%2e", "%00"].iter().any(|part| text.contains(part)) {
+            return true;
+        }
+        let next = unescaped(&stage);
+        if next == stage || !next.contains(&b'%') {
+            return false;
+        }
+        stage = next;
+    }
+    true
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let digits = text
+            .get(at + 1..at + 3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match digits {
+            Some(digits) if text[at] == b'%' => {
+                bytes.push(u8::from_str_radix(digits, 16).unwrap().to_ascii_lowercase());
+                at += 3;
+            }
+            _ => {
+                bytes.push(text[at]);
+                at += 1;
+            }
+        }
+    }
+    bytes
 }
 
 /// Outer `None`: the rule does not fit. Inner: the index, where the rule names one.
