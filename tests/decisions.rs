@@ -14,9 +14,10 @@ use std::num::NonZeroU32;
 use keyfence::config::key::Enforcement;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::address::SourceAddress;
+use keyfence::decision::headers::Lines;
 use keyfence::decision::rate::{RateStatus, peek};
 use keyfence::decision::reason::Reason;
-use keyfence::decision::reply::Reply;
+use keyfence::decision::reply::{Reply, complete};
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
 use keyfence::decision::{Ruling, Surroundings, Verdict, decide, upstream};
@@ -1136,6 +1137,33 @@ fn without_a_policy_every_request_is_refused() {
         (&body["type"], &body["code"]),
         (&"about:blank".into(), &"policy_unavailable".into())
     );
+}
+
+#[test]
+#[rustfmt::skip]
+fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
+    let removing = policy(r#"{"security_headers": {"remove": ["X-Powered-By"]}}"#);
+    let mut answer = Lines::default();
+    for (name, value) in [("content-type", "application/problem+json"), ("cache-control", "no-store"), ("x-frame-options", "DENY")] {
+        answer.push(name.as_bytes(), value.as_bytes());
+    }
+    let own = ["cache-control: no-store", "x-frame-options: DENY"];
+    for (policy, present, others) in [
+        (Some(&removing), &[] as &[(&str, &str)], &[] as &[&str]),
+        (Some(&removing), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
+        (Some(&removing), &[("content-type", "application/grpc")], &["content-type: application/grpc"]),
+        (Some(&removing), &[("x-team", "a"), ("x-team", "b")], &["x-team: a", "x-team: b"]),
+        (Some(&removing), &[("cache-control", "public"), ("x-frame-options", "SAMEORIGIN")], &[]),
+        (Some(&removing), &[("access-control-allow-origin", "*"), ("access-control-max-age", "1")], &[]),
+        (Some(&removing), &[("x-powered-by", "Envoy"), ("server", "envoy")], &["server: envoy"]),
+        (None, &[("x-powered-by", "Envoy"), ("access-control-allow-origin", "*")], &["x-powered-by: Envoy"]),
+    ] {
+        let present = present.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let all = complete(policy, &answer, present.clone());
+        let all: Vec<String> = all.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
+        assert_eq!(all, [others, &own].concat(), "{:?}", present.map(|(name, _)| text(name)).collect::<Vec<_>>());
+    }
 }
 
 #[test]
