@@ -294,7 +294,7 @@ fn a_path_is_decoded_four_times_at_most() {
             decide(&policy, &head, &world).ruling
         });
         assert!(matches!(ruling, Ruling::Deny(_)));
-        assert_eq!(counted.allocations, allocations, "{}", &path[..12]);
+        assert_eq!(counted.allocations, allocations, "{path:.12}");
     }
 }
 
