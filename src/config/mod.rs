@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod cors;
 mod csp;
 mod document;
+pub mod escapes;
 pub mod finding;
 pub mod index;
 pub mod key;

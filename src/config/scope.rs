@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::escapes::hide_separators;
 use super::finding::{Findings, Problem};
 use super::node::Node;
 use super::place::Place;
@@ -98,13 +99,7 @@ fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, &'static str> {
     if !segment.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("requests send a path in printable ASCII");
     }
-    let folded = segment.to_ascii_lowercase();
-    let is_ambiguous_escape = |digits: &str| {
-        // However often the percent sign itself was encoded.
-        let digits = digits.trim_start_matches("25");
-        ["2f", "5c", "2e", "00"].iter().any(|escape| digits.starts_with(escape))
-    };
-    if folded.contains(['\\', ';']) || folded.split('%').skip(1).any(is_ambiguous_escape) {
+    if segment.contains(['\\', ';']) || hide_separators(segment.as_bytes()) {
         return Err("requests with %2F, %5C, %2E, %00, \\ or ; in their path are refused, so it would never match");
     }
     Ok(Segment::Literal(segment.to_owned()))
@@ -229,6 +224,9 @@ mod tests {
             "/%2ea",
             "/%252Fa",
             "/%25252e",
+            "/%25%32%65",
+            "/%2%65",
+            "/%25252525b",
             "/é",
             "/a b",
             "//**",

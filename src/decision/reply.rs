@@ -68,15 +68,18 @@ impl Reply {
 
 type Line<'l> = (&'l [u8], &'l [u8]);
 
-/// All headers of an answer: its own, and of those `present`, which Envoy and its configuration have given it, what they leave. That is
-/// none that the answer has itself, none of CORS, and none that the policy takes away. Only what the body is stands as it is at hand, for
-/// it came with the body.
+/// Whether a header says what the body is, and so comes with it.
+pub fn is_of_body(name: &[u8]) -> bool {
+    name == b"content-type"
+}
+
+/// All headers of an answer: its own, and what they leave of those `present`, which Envoy and its configuration have given it. That is
+/// none that the answer has itself, none of CORS, and none that the policy takes away. What came with the body stays as it came.
 pub fn complete<'l>(
     policy: Option<&Policy>,
     answer: &'l Lines,
     present: impl Iterator<Item = Line<'l>>,
 ) -> Vec<Line<'l>> {
-    let is_of_body = |name: &[u8]| name == b"content-type";
     let is_removed = |name: &[u8]| {
         let removed = policy.into_iter().flat_map(|policy| &policy.standing.remove);
         removed.into_iter().any(|removed| removed.as_bytes() == name)

@@ -10,7 +10,7 @@ use crate::decision::address::SourceAddress;
 use crate::decision::headers::Lines;
 use crate::decision::rate::RateStatus;
 use crate::decision::reason::Reason;
-use crate::decision::reply::{Reply, complete};
+use crate::decision::reply::{Reply, complete, is_of_body};
 use crate::decision::request::{Head, claims_identity};
 use crate::decision::response::{Edit, Exchange};
 use crate::decision::{Ruling, Surroundings, Verdict, decide, upstream};
@@ -133,12 +133,8 @@ fn refuse() -> (Stage, Action) {
 /// The answer gets its headers when it comes by as every response does, with what Envoy's configuration adds on it already. Only what the
 /// body is has to be said now, or Envoy says something else.
 fn answer(reply: Reply, details: &str) -> (Stage, Action) {
-    let content_type: Vec<_> = reply
-        .headers
-        .iter()
-        .filter(|(name, _)| *name == b"content-type")
-        .collect();
-    host::send_local_response(reply.status, details, &encode(&content_type), &reply.body);
+    let of_body: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
+    host::send_local_response(reply.status, details, &encode(&of_body), &reply.body);
     (Stage::Answered(reply.headers), Action::Pause)
 }
 

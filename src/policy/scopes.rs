@@ -3,10 +3,10 @@
 //! A trie of patterns with `*` in it has several ways to go at a segment. Here the ways are followed together while compiling (the
 //! subset construction), so that a request has one way to go: by its segment where a rule names it, else by "any other".
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::sorted::sorted;
+use crate::config::escapes::hide_separators;
 use crate::config::index::IndexPattern;
 use crate::config::scope::{PathPattern, Rule, Segment};
 
@@ -282,60 +282,12 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
             _ => {}
         }
     }
-    matches!(path.get(segment_start..), Some(b"." | b"..")) || hides_separators(path)
+    matches!(path.get(segment_start..), Some(b"." | b"..")) || hide_separators(path)
 }
 
 /// A segment that is followed by another: empty, or one that a client or proxy takes out of the path.
 fn is_odd_segment(segment: Option<&[u8]>) -> bool {
     matches!(segment, Some(b"" | b"." | b".."))
-}
-
-/// A path that is still encoded after so many times of decoding is meant to mislead.
-const MAX_DECODINGS: usize = 4;
-
-/// Whether decoding the path, once or again and again, gives a slash, a backslash, a dot or a NUL.
-fn hides_separators(path: &[u8]) -> bool {
-    let mut text = Cow::Borrowed(path);
-    for _ in 0..MAX_DECODINGS {
-        let mut is_nested = false;
-        for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
-            match text.get(at + 1..).and_then(escaped) {
-                Some((b'/' | b'\\' | b'.' | 0, _)) => return true,
-                // Where the percent sign is what was encoded, or is none of an escape, the next decoding may find another.
-                Some((b'%', _)) | None => is_nested = true,
-                Some(_) => {}
-            }
-        }
-        if !is_nested {
-            return false;
-        }
-        let decoded = decoded(&text);
-        if decoded.len() == text.len() {
-            return false;
-        }
-        text = Cow::Owned(decoded);
-    }
-    true
-}
-
-/// What the two digits after a percent sign stand for, and what follows them.
-fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
-    let ([high, low], rest) = text.split_first_chunk()?;
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let value = digit(*high)? * 16 + digit(*low)?;
-    Some((u8::try_from(value).ok()?, rest))
-}
-
-/// Decoded once; a percent sign without two digits stays.
-fn decoded(mut text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some((&byte, rest)) = text.split_first() {
-        let escape = if byte == b'%' { escaped(rest) } else { None };
-        let (byte, rest) = escape.unwrap_or((byte, rest));
-        decoded.push(byte);
-        text = rest;
-    }
-    decoded
 }
 
 #[cfg(test)]
