@@ -27,7 +27,9 @@ pub fn hide_separators(path: &[u8]) -> bool {
         }
         text = Cow::Owned(decoded);
     }
-    true
+    text.split(|byte| *byte == b'%')
+        .skip(1)
+        .any(|rest| escaped(rest).is_some())
 }
 
 /// What the two digits after a percent sign stand for, and what follows them.

@@ -85,8 +85,10 @@ fn server_errors(gateway: &Gateway) -> u64 {
 fn is_flat(curve: &[(u64, Memory)]) {
     let warm = curve.iter().find(|(sent, _)| *sent >= WARM);
     if let (Some((_, warm)), Some((_, last))) = (warm, curve.last()) {
+        // The fullest moment, with the most and longest requests at once, may come late: a page of memory. Where each request left a
+        // byte behind it would be 29 pages in 2,000,000.
         assert!(
-            last.wasm <= warm.wasm,
+            last.wasm <= warm.wasm + 64,
             "wasm memory grew from {} to {} kB",
             warm.wasm,
             last.wasm

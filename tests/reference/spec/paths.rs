@@ -94,12 +94,9 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
             return true;
         }
         let next = unescaped(&stage);
-        if next == stage || !next.contains(&b'%') {
-            return false;
-        }
         stage = next;
     }
-    true
+    unescaped(&stage) != stage
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {
