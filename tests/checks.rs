@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::{Finding, Findings, Severity};
 use keyfence::policy::Policy;
+use serde_json::{Value, json};
 
 /// 2026-07-01.
 const NOW: Timestamp = Timestamp(1_782_864_000);
@@ -113,6 +114,13 @@ fn errors() -> Vec<Row> {
         ("mode: neither", headers(r#""set": {"X-A": {"value": "b", "mode": "append"}}"#), "security_headers.set.X-A.mode", "overwrite, if_absent", "write one of these"),
         ("header: no value", headers(r#""set": {"X-A": {"mode": "if_absent"}}"#), "security_headers.set.X-A", "value is missing", "add value"),
         ("header: a list", headers(r#""set": {"X-A": ["b"]}"#), "security_headers.set.X-A", "expected a string, an object with value and mode, or null", "write a string"),
+        ("name: a line break", key(r#""allowed_origins": ["https://yourapp.com"], "name": "a\r\nb""#), "keys[0].name", "no control characters", "on one line"),
+        ("name: NUL", key(r#""allowed_origins": ["https://yourapp.com"], "name": "\u0000""#), "keys[0].name", "no control characters", "on one line"),
+        ("name: DEL", server_key("\"name\": \"a\u{7F}\""), "keys[0].name", "no control characters", "on one line"),
+        ("name: U+0085", server_key("\"name\": \"a\u{85}b\""), "keys[0].name", "no line breaks", "on one line"),
+        ("name: U+2028", server_key("\"name\": \"a\u{2028}b\""), "keys[0].name", "no line breaks", "on one line"),
+        ("name of anonymous: U+2029", more(r#""anonymous": {"name": "\u2029"}"#), "anonymous.name", "no line breaks", "on one line"),
+
         ("scopes: a list", more(r#""scopes": []"#), "scopes", "expected an object, found a list", "write an object"),
         ("docs_url: relative", more(r#""docs_url": "docs.example.com/errors""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
         ("docs_url: no host", more(r#""docs_url": "https://""#), "docs_url", "absolute http or https URL", "https://docs.example.com/errors"),
@@ -290,6 +298,66 @@ fn each_error_is_found_with_place_reason_and_mend() {
         let findings = load(&row.1);
         assert_row(&row, findings.errors(), Severity::Error);
     }
+}
+
+/// Every string and every name of a policy that has all there is, one after the other.
+fn replace_each(value: &Value, with: &str, found: &mut dyn FnMut(Value)) {
+    match value {
+        Value::String(text) => found(format!("{text}{with}").into()),
+        Value::Array(items) => {
+            for index in 0..items.len() {
+                replace_each(&items[index], with, &mut |changed| {
+                    let mut items = items.clone();
+                    items[index] = changed;
+                    found(items.into());
+                });
+            }
+        }
+        Value::Object(members) => {
+            for (name, value) in members {
+                replace_each(value, with, &mut |changed| {
+                    let mut members = members.clone();
+                    members.insert(name.clone(), changed);
+                    found(members.into());
+                });
+                let mut members = members.clone();
+                members.remove(name);
+                members.insert(format!("{name}{with}"), value.clone());
+                found(members.into());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Wherever a value or a name with line breaks stands, what is said of it is one line of the log.
+#[test]
+fn no_value_ends_the_line_of_a_finding() {
+    let policy = json!({
+        "$schema": "a", "client_ip": "peer", "identity_header": "X-Id", "enforcement": "report", "docs_url": "https://a.example",
+        "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"query": "api_key"}],
+        "keys": [{"id": "one", "api_key": "a raw key of some bytes", "name": "One", "kind": "publishable", "not_before": "2026-01-01T00:00:00Z",
+            "allowed_origins": ["https://yourapp.com", "yourapp.com", "https://b\u{fc}cher.example", "HTTPS://yourapp.com", "https://a@b.example",
+                "https://yourapp.com/a", "https://yourapp.com:443", "https://[::1]", "null"],
+            "origin_check": "if_present", "allowed_ips": ["192.0.2.0/24", "::1", "192.0.2.7/24"], "scopes": ["search", "searches"],
+            "indexes": ["products"], "enforcement": "report"}],
+        "anonymous": {"name": "Anybody"},
+        "scopes": {"search": [{"methods": ["GET"], "path": "/v1/{index}"}]},
+        "cors": {"allow_methods": ["GET"], "allow_headers": ["X-A"], "expose_headers": ["X-B"]},
+        "security_headers": {"preset": "api", "set": {"X-C": "c", "X-D": {"value": "d", "mode": "if_absent"}},
+            "content_security_policy": {"script-src": ["'self'"]}, "remove": ["Server"]},
+    });
+    let special = "\n\r\t\u{1B}[31m\u{7F}\u{85}\u{2028}\u{2029}\u{202E}\u{FEFF}";
+    let breaks = |c: char| c.is_control() || "\u{2028}\u{2029}\u{202E}\u{FEFF}".contains(c);
+    let (mut tried, mut shown) = (0, 0);
+    replace_each(&policy, special, &mut |policy| {
+        tried += 1;
+        for (_, line) in load(&policy.to_string()).lines() {
+            shown += usize::from(line.contains("\\u{2028}"));
+            assert!(!line.contains(breaks), "{line:?} of {policy}");
+        }
+    });
+    assert!(tried > 80 && shown > 60, "{tried}, {shown}");
 }
 
 #[test]

@@ -71,6 +71,7 @@ const RIGHT: &[(&str, &str)] = &[
         "origin_check": "if_present", "allowed_ips": ["192.168.1.0/24", "::1", "2001:db8::/32"], "scopes": ["search"], "indexes": ["products", "a-*"],
         "rate_limit_per_minute": 600, "enforcement": "report"}], "scopes": {"search": [{"methods": ["GET", "*"], "path": "/v1/{index}/**"}]}}"#),
     ("a rotated key", r#"{"keys": [{"id": "one", "api_key": ["a raw key of some bytes", "another raw key of some"]}]}"#),
+    ("a readable name", r#"{"keys": [{KEY, "name": "お店 # 1: \"a\" \u202e \u200d 😀"}], "anonymous": {"name": ""}}"#),
     ("a double", r#"{"keys": [{KEY, "rate_limit_per_minute": 6e2}]}"#),
     ("anonymous", r#"{"anonymous": {"allowed_origins": [], "name": "Anybody", "rate_limit_per_minute": 1}}"#),
     ("cors", r#"{"cors": {"allow_methods": ["GET"], "allow_headers": [], "expose_headers": ["X-A"], "allow_credentials": false, "max_age": 0}}"#),
@@ -103,6 +104,13 @@ const WRONG: &[(&str, &str)] = &[
     ("api_key: empty", r#"{"keys": [{"id": "one", "api_key": ""}]}"#),
     ("api_key: an empty list", r#"{"keys": [{"id": "one", "api_key": []}]}"#),
     ("name: a number", r#"{"keys": [{KEY, "name": 1}]}"#),
+    ("name: a line feed", r#"{"keys": [{KEY, "name": "a\n"}]}"#),
+    ("name: a tab", r#"{"anonymous": {"name": "a\tb"}}"#),
+    ("name: DEL", r#"{"keys": [{KEY, "name": "a\u007Fb"}]}"#),
+    ("name: a next line", r#"{"keys": [{KEY, "name": "a\u0085b"}]}"#),
+    ("name: C1", r#"{"keys": [{KEY, "name": "\u009F"}]}"#),
+    ("name: a line separator", r#"{"keys": [{KEY, "name": "a\u2028b"}]}"#),
+    ("name: a paragraph separator", r#"{"anonymous": {"name": "a\u2029b"}}"#),
     ("enabled: a string", r#"{"keys": [{KEY, "enabled": "yes"}]}"#),
     ("kind: neither", r#"{"keys": [{KEY, "kind": "public"}]}"#),
     ("kind: null", r#"{"keys": [{KEY, "kind": null}]}"#),
@@ -167,4 +175,21 @@ fn the_schema_refuses_wrong_types_and_names() {
         assert!(is_refused(&policy), "{name}");
         assert_ne!(faults(&policy), [""; 0], "{name}");
     }
+}
+
+/// Of every character up to the end of the general punctuation, which has the last of those in question.
+#[test]
+fn the_schema_refuses_the_same_characters_in_a_name() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut refused = String::new();
+    for c in '\0'..='\u{206F}' {
+        let policy = serde_json::json!({"anonymous": {"name": format!("a{c}b")}});
+        assert_eq!(is_refused(&policy.to_string()), !validator.is_valid(&policy), "{c:?}");
+        refused.extend((!validator.is_valid(&policy)).then_some(c));
+    }
+    let expected = ('\0'..='\u{1F}')
+        .chain('\u{7F}'..='\u{9F}')
+        .chain(['\u{2028}', '\u{2029}']);
+    assert_eq!(refused, String::from_iter(expected));
 }

@@ -7,6 +7,7 @@ use keyfence::decision::Ruling;
 use keyfence::decision::reason::Reason;
 use serde_json::{Value, json};
 
+use super::escape;
 use super::style::{Colour, Style};
 
 /// Name and value.
@@ -61,7 +62,7 @@ impl Explanation {
         let mut text = String::new();
         let value = |wanted: &str| {
             let found = self.request.iter().find(|(name, _)| name == wanted.as_bytes());
-            found.map_or_else(String::new, |(_, value)| lossy(value))
+            found.map_or_else(String::new, |(_, value)| shown(value))
         };
         let title = format!("{} {}", value(":method"), value(":path"));
         let _ = writeln!(text, "{}", style.paint(Colour::Bold, title));
@@ -73,7 +74,7 @@ impl Explanation {
             } else {
                 style.paint(Colour::Red, "FAIL")
             };
-            let _ = writeln!(text, "  {mark}  {step:<8} {compared}");
+            let _ = writeln!(text, "  {mark}  {step:<8} {}", escape::line(compared));
         }
         let colour = if self.is_denied { Colour::Red } else { Colour::Green };
         let _ = writeln!(text, "\n{}", style.paint(colour, self.verdict()));
@@ -81,7 +82,7 @@ impl Explanation {
             Some(headers) => {
                 text.push_str("\nThe upstream gets\n");
                 let pseudo = headers.iter().filter(|(name, _)| name.starts_with(b":"));
-                let line: Vec<String> = pseudo.map(|(_, value)| lossy(value)).collect();
+                let line: Vec<String> = pseudo.map(|(_, value)| shown(value)).collect();
                 let _ = writeln!(text, "  {}", line.join(" "));
                 write_headers(&mut text, "  ", headers);
             }
@@ -141,10 +142,15 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// In a line of its own.
+fn shown(bytes: &[u8]) -> String {
+    escape::line(&lossy(bytes))
+}
+
 /// All but the pseudo-headers.
 fn write_headers(text: &mut String, indentation: &str, headers: &[Header]) {
     for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
-        let _ = writeln!(text, "{indentation}{}: {}", lossy(name), lossy(value));
+        let _ = writeln!(text, "{indentation}{}: {}", shown(name), shown(value));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod embedded;
+mod escape;
 mod explain;
 mod explanation;
 mod hash;

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use std::{fs, io, process, str};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use keyfence::config::node::Node;
+use serde_json::{Value, json};
 
 use super::report::Report;
-use super::scalar::Dialect;
 use super::source::{Found, Source};
 use super::style::Style;
-use super::tree::{self, Node};
-use super::{DENIED, Failure, print, yaml};
+use super::{DENIED, Failure, escape, print, yaml};
 
 /// Write the configuration that loads a policy
 ///
@@ -108,7 +107,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let rendered = match source.policy()? {
         Ok(found) => {
             report.check(&found);
-            (!report.has_errors()).then(|| arguments.render(&found))
+            if report.has_errors() {
+                None
+            } else {
+                Some(arguments.render(&found)?)
+            }
         }
         Err(error) => {
             report.add_syntax_error(&error);
@@ -141,14 +144,14 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 impl Arguments {
-    fn render(&self, found: &Found) -> String {
-        match self.target {
-            Target::Envoy => self.envoy(&text(found)),
-            Target::Ecds => self.ecds(&text(found)),
-            Target::Istio => self.istio(&fields(found, 4)),
-            Target::EnvoyFilter => self.envoy_filter(&text(found)),
-            Target::EnvoyGateway => self.envoy_gateway(&fields(found, 6)),
-        }
+    fn render(&self, found: &Found) -> Result<String, Failure> {
+        Ok(match self.target {
+            Target::Envoy => self.envoy(&text(found)?),
+            Target::Ecds => self.ecds(&text(found)?),
+            Target::Istio => self.istio(&fields(found, 4)?),
+            Target::EnvoyFilter => self.envoy_filter(&text(found)?),
+            Target::EnvoyGateway => self.envoy_gateway(&fields(found, 6)?),
+        })
     }
 
     fn wasm_or<'a>(&'a self, default: &'a str) -> &'a str {
@@ -162,7 +165,7 @@ impl Arguments {
     fn envoy(&self, policy: &str) -> String {
         let (address, port) = &self.listen;
         let (upstream, upstream_port) = &self.upstream;
-        let (address, upstream) = (yaml::string(address), yaml::string(upstream));
+        let (address, upstream) = (yaml::quoted(address), yaml::quoted(upstream));
         let plugin = plugin(policy, self.wasm_or(BUILT_WASM), 14);
         format!(
             r#"# Rendered by keyfence: `envoy -c` loads it.
@@ -227,7 +230,7 @@ static_resources:
                 },
             },
         }]});
-        format!("{resources:#}\n")
+        escape::json(&format!("{resources:#}\n"))
     }
 
     fn istio(&self, policy: &str) -> String {
@@ -338,40 +341,24 @@ config:
         filename: {wasm}
   configuration:
     "@type": type.googleapis.com/google.protobuf.StringValue
-    value: |
-"#
+    value: |"#
     );
-    let margin = " ".repeat(indentation);
-    let indented = |lines: &str, more: &str| -> String {
-        let lines = lines.lines().map(|line| match line.trim() {
-            "" => "\n".to_owned(),
-            _ => format!("{margin}{more}{line}\n"),
-        });
-        lines.collect()
-    };
-    indented(&head, "") + &indented(policy, "      ")
+    yaml::indented(&head, indentation) + &yaml::literal(policy, indentation + 6)
 }
 
 /// The policy as JSON, laid out as its author did where that is JSON already.
-fn text(found: &Found) -> String {
-    let written = str::from_utf8(&found.json).unwrap_or_default().trim();
-    if written.contains('\n') || written.len() < 80 {
-        return written.to_owned();
+fn text(found: &Found) -> Result<String, Failure> {
+    let written = str::from_utf8(&found.json).map_err(Failure::new)?.trim();
+    if written.contains(['\n', '\r']) || written.len() < 80 {
+        return Ok(written.to_owned());
     }
     // Numbers and the order of names matter to nobody but the author.
-    match serde_json::from_str::<serde_json::Value>(written) {
-        Ok(value) => format!("{value:#}"),
-        Err(_) => written.to_owned(),
-    }
+    let value: Value = serde_json::from_str(written).map_err(Failure::new)?;
+    Ok(format!("{value:#}"))
 }
 
 /// The policy as YAML.
-fn fields(found: &Found, indentation: usize) -> String {
-    let json = str::from_utf8(&found.json).unwrap_or_default();
-    let node = tree::parse(json).ok().and_then(|mut documents| documents.pop());
-    let node = node.unwrap_or_else(Node::nothing);
-    if node.members().is_empty() {
-        return format!("{}{{}}\n", " ".repeat(indentation));
-    }
-    yaml::block(&node, Dialect::Json, indentation)
+fn fields(found: &Found, indentation: usize) -> Result<String, Failure> {
+    let policy: Node<'_> = serde_json::from_slice(&found.json).map_err(Failure::new)?;
+    Ok(yaml::block(&policy, indentation))
 }

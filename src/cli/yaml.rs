@@ -1,55 +1,45 @@
-//! YAML that Kubernetes and Envoy read as it is meant, in block style.
+//! YAML that every reader takes as it is meant: Kubernetes and Envoy read 1.1, others 1.2.
+//!
+//! Whatever comes from a policy or from the command line goes into YAML by one of these functions, and none of them lets a value end
+//! its line.
 
 use std::fmt::Write;
 
-use super::scalar::{Dialect, quoted};
-use super::tree::{Node, Value};
+use keyfence::config::node::Node;
+use serde_json::Value;
 
-/// The lines of a value, each with this indentation. It does not begin on the line of its name.
-pub fn block(node: &Node, dialect: Dialect, indentation: usize) -> String {
+use super::escape;
+
+/// The lines of a value in block style, each with this indentation. It does not begin on the line of its name.
+pub fn block(node: &Node<'_>, indentation: usize) -> String {
     let mut yaml = String::new();
-    write(node, dialect, indentation, &mut yaml);
+    match node {
+        Node::Object(members) if !members.is_empty() => write_members(members, indentation, &mut yaml),
+        Node::List(items) if !items.is_empty() => write_items(items, indentation, &mut yaml),
+        _ => {
+            let _ = writeln!(yaml, "{}{}", margin(indentation), inline(node));
+        }
+    }
     yaml
 }
 
-fn write(node: &Node, dialect: Dialect, indentation: usize, yaml: &mut String) {
-    let margin = " ".repeat(indentation);
-    for member in node.members() {
-        let _ = write!(yaml, "{margin}{}:", string(&member.name));
-        write_value(&member.node, dialect, indentation + 2, yaml);
-    }
-    for item in node.items() {
-        let _ = write!(yaml, "{margin}-");
-        match (&item.value, item.members()) {
-            (Value::Object(_), [_, ..]) => {
-                // Its first name follows the dash.
-                let lines = block(item, dialect, indentation + 2);
-                let _ = write!(yaml, " {}", lines.trim_start());
-            }
-            _ => write_value(item, dialect, indentation + 2, yaml),
-        }
-    }
+/// The lines of a literal block scalar (`|`) that holds this JSON, each with this indentation. The first is not indented any deeper,
+/// for a reader takes the block's indentation from it.
+pub fn literal(json: &str, indentation: usize) -> String {
+    indented(escape::json(json).trim(), indentation)
 }
 
-/// Behind a name or a dash.
-fn write_value(node: &Node, dialect: Dialect, indentation: usize, yaml: &mut String) {
-    match &node.value {
-        Value::Scalar(scalar) => {
-            let json = scalar.to_json(dialect);
-            // A plain scalar that is a string, or a quoted one that need not be.
-            let text = serde_json::from_str::<String>(&json).map_or(json, |text| string(&text));
-            let _ = writeln!(yaml, " {text}");
-        }
-        Value::List(items) if items.is_empty() => yaml.push_str(" []\n"),
-        Value::Object(members) if members.is_empty() => yaml.push_str(" {}\n"),
-        Value::List(_) | Value::Object(_) => {
-            yaml.push('\n');
-            write(node, dialect, indentation, yaml);
-        }
-    }
+/// These lines, each with this indentation.
+pub fn indented(lines: &str, indentation: usize) -> String {
+    let margin = margin(indentation);
+    let lines = lines.split('\n').map(|line| match line.trim_ascii() {
+        "" => "\n".to_owned(),
+        _ => format!("{margin}{line}\n"),
+    });
+    lines.collect()
 }
 
-/// Without quotes where nobody could take it for anything but a string.
+/// Without quotes where no reader could take it for anything but a string.
 pub fn string(text: &str) -> String {
     const WORDS: [&str; 9] = ["y", "yes", "n", "no", "on", "off", "true", "false", "null"];
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -59,5 +49,75 @@ pub fn string(text: &str) -> String {
         text.to_owned()
     } else {
         quoted(text)
+    }
+}
+
+/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]` some readers stumble over a colon without quotes.
+pub fn quoted(text: &str) -> String {
+    escape::json(&Value::from(text).to_string())
+}
+
+fn margin(indentation: usize) -> String {
+    " ".repeat(indentation)
+}
+
+/// A name and the colon after it, at the beginning of a line.
+fn name(text: &str, indentation: usize) -> String {
+    /// Without a question mark a name has 1024 characters at most (YAML 1.1 and 1.2), for some readers in bytes.
+    const LONGEST: usize = 1_000;
+    let name = string(text);
+    if name.len() > LONGEST {
+        format!("? {name}\n{}:", margin(indentation))
+    } else {
+        format!("{name}:")
+    }
+}
+
+fn write_members(members: &[(impl AsRef<str>, Node<'_>)], indentation: usize, yaml: &mut String) {
+    for (text, value) in members {
+        let _ = write!(yaml, "{}{}", margin(indentation), name(text.as_ref(), indentation));
+        write_value(value, indentation + 2, yaml);
+    }
+}
+
+fn write_items(items: &[Node<'_>], indentation: usize, yaml: &mut String) {
+    for item in items {
+        let _ = write!(yaml, "{}-", margin(indentation));
+        match item {
+            Node::Object(members) if !members.is_empty() => {
+                // Its first name follows the dash.
+                let lines = block(item, indentation + 2);
+                let _ = write!(yaml, " {}", lines.trim_start());
+            }
+            _ => write_value(item, indentation + 2, yaml),
+        }
+    }
+}
+
+/// Behind a name or a dash.
+fn write_value(node: &Node<'_>, indentation: usize, yaml: &mut String) {
+    match node {
+        Node::List(items) if !items.is_empty() => {
+            yaml.push('\n');
+            write_items(items, indentation, yaml);
+        }
+        Node::Object(members) if !members.is_empty() => {
+            yaml.push('\n');
+            write_members(members, indentation, yaml);
+        }
+        _ => {
+            let _ = writeln!(yaml, " {}", inline(node));
+        }
+    }
+}
+
+/// What needs no lines of its own.
+fn inline(node: &Node<'_>) -> String {
+    match node {
+        Node::Text(text) => string(text),
+        Node::List(_) => "[]".into(),
+        Node::Object(_) => "{}".into(),
+        // As JSON.
+        Node::Null | Node::Bool(_) | Node::Number(_) => node.to_string(),
     }
 }

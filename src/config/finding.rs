@@ -42,6 +42,7 @@ pub enum Problem {
         nearest: Option<&'static str>,
     },
     IllFormedId,
+    ControlCharacter,
     DuplicateId {
         first: usize,
     },
@@ -132,6 +133,7 @@ impl Problem {
             Self::WrongType { expected, found } => format!("expected {expected}, found {found}").into(),
             Self::UnknownChoice { choices, .. } => format!("it is one of {}", choices.join(", ")).into(),
             Self::IllFormedId => "an id is 1 to 64 of A-Z a-z 0-9 . _ -".into(),
+            Self::ControlCharacter => "a name has no control characters and no line breaks".into(),
             Self::DuplicateId { first } => format!("keys[{first}] has this id already").into(),
             Self::ApiKey(ApiKeyFault::Empty) => "an API key is not empty".into(),
             Self::ApiKey(ApiKeyFault::BadSha256) => "sha256: is followed by 64 hex digits".into(),
@@ -213,6 +215,7 @@ impl Problem {
             Self::UnknownChoice { nearest: Some(name), .. } => format!("did you mean {name:?}?").into(),
             Self::UnknownChoice { nearest: None, .. } => "write one of these".into(),
             Self::IllFormedId => "use only these characters".into(),
+            Self::ControlCharacter => "write it on one line, without them".into(),
             Self::DuplicateId { .. } => "give each key an id of its own".into(),
             Self::ApiKey(ApiKeyFault::Empty) => "write the key's sha256: form, as keyfence hash prints it".into(),
             Self::ApiKey(_) => "write the key's sha256: form, as keyfence hash prints it".into(),

@@ -235,6 +235,16 @@ fn read_id<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Op
     Some(id)
 }
 
+/// `name` is for people only: whoever shows it can rely on one line without control characters.
+fn check_name(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) {
+    let name: Option<Cow<'_, str>> = fields.take("name", findings);
+    if let Some(name) = name
+        && name.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+    {
+        findings.add(&place.field("name"), &Node::Text(name), Problem::ControlCharacter);
+    }
+}
+
 fn read_limit(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Option<u32> {
     let name = "rate_limit_per_minute";
     let node = fields.node(name, findings)?;
@@ -247,8 +257,7 @@ fn read_limit(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Fin
 
 /// The fields that a key shares with `anonymous`, where each may be left out.
 pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings: &mut Findings) -> Access<'a> {
-    // For people only.
-    let _: Option<Cow<'a, str>> = fields.take("name", findings);
+    check_name(fields, place, findings);
     let access = Access {
         enabled: fields.take("enabled", findings).unwrap_or(true),
         allowed_origins: fields.take("allowed_origins", findings).unwrap_or_default(),

@@ -13,7 +13,7 @@ pub mod index;
 pub mod key;
 pub mod key_source;
 pub mod network;
-mod node;
+pub mod node;
 pub mod origin;
 pub mod place;
 mod punycode;

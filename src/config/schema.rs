@@ -79,7 +79,12 @@ fn refuse_null(schema: &mut Value) {
 pub fn of_access(schema: &mut Schema) {
     optional_fields(schema);
     if let Some(properties) = properties(schema) {
-        properties.insert("name".into(), json!({"type": "string", "description": "For people."}));
+        // Without control characters (C0, DEL, C1) and line breaks.
+        let one_line = r"^[^\u0000-\u001F\u007F-\u009F\u2028\u2029]*$";
+        properties.insert(
+            "name".into(),
+            json!({"type": "string", "description": "For people.", "pattern": one_line}),
+        );
         if let Some(limit) = properties.get_mut("rate_limit_per_minute") {
             limit["minimum"] = 1.into();
         }

@@ -1,0 +1,77 @@
+//! Characters that are written as escapes only.
+//!
+//! YAML 1.1 ends a line at U+0085, U+2028 and U+2029 (section 4.1.4), YAML 1.2 does not (section 5.4). Neither lets control
+//! characters, U+FEFF within a document, U+FFFE or U+FFFF stand as they are. The bidirectional controls (UAX #9, section 2) make an
+//! editor show text in another order than a program reads it.
+
+use std::fmt::Write;
+
+/// Whether readers would disagree about it. Tab and line feed are among them: they structure a text and are in no value.
+fn is_ambiguous(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61C}'
+                | '\u{200E}'
+                | '\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{FEFF}'
+                | '\u{FFFE}'
+                | '\u{FFFF}'
+        )
+}
+
+/// The same JSON, with each such character as `\uXXXX`, and each line ended by a line feed. Only its strings can hold them: outside
+/// of strings JSON has no white space but space, tab, line feed and carriage return, and within strings it has these as escapes.
+pub fn json(text: &str) -> String {
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut escaped = String::with_capacity(lines.len());
+    for c in lines.chars() {
+        if is_ambiguous(c) && !matches!(c, '\n' | '\t') {
+            // All of them are in the basic plane.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// A value in a line for people, which it cannot end.
+pub fn line(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_ambiguous(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_stays_the_same_json() {
+        for (text, expected) in [
+            ("{}", "{}"),
+            ("\"日本語 é 😀 \u{200D}\"", "\"日本語 é 😀 \u{200D}\""),
+            ("\"a\u{7F}\u{85}\u{9F}\"", r#""a\u007f\u0085\u009f""#),
+            ("\"\u{2028}\u{2029}\u{202E}\"", r#""\u2028\u2029\u202e""#),
+            ("\"\u{FEFF}\u{FFFE}\u{FFFF}\"", r#""\ufeff\ufffe\uffff""#),
+            ("[1,\r\n\t2,\r3]", "[1,\n\t2,\n3]"),
+        ] {
+            assert_eq!(json(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_ends_no_line() {
+        let text = "a\tb\r\nc\u{85}\u{2028}\u{202E}é";
+        assert_eq!(line(text), r"a\tb\r\nc\u{85}\u{2028}\u{202e}é");
+    }
+}
