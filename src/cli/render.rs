@@ -162,6 +162,11 @@ impl Arguments {
         yaml::string(self.namespace.as_deref().unwrap_or(default))
     }
 
+    fn label(&self) -> String {
+        let (name, value) = &self.selector;
+        yaml::member(name, value, 6)
+    }
+
     fn envoy(&self, policy: &str) -> String {
         let (address, port) = &self.listen;
         let (upstream, upstream_port) = &self.upstream;
@@ -236,7 +241,7 @@ static_resources:
     fn istio(&self, policy: &str) -> String {
         let namespace = self.namespace_or("istio-ingress");
         let url = yaml::string(&format!("oci://{}", self.image));
-        let (label, value) = (yaml::string(&self.selector.0), yaml::string(&self.selector.1));
+        let label = self.label();
         format!(
             r#"# Rendered by keyfence: `kubectl apply -f` loads it.
 apiVersion: extensions.istio.io/v1alpha1
@@ -247,8 +252,7 @@ metadata:
 spec:
   selector:
     matchLabels:
-      {label}: {value}
-  url: {url}
+{label}  url: {url}
   imagePullPolicy: IfNotPresent
   pluginName: keyfence
   # Before Istio's own authentication and authorization.
@@ -262,7 +266,7 @@ spec:
 
     fn envoy_filter(&self, policy: &str) -> String {
         let namespace = self.namespace_or("istio-ingress");
-        let (label, value) = (yaml::string(&self.selector.0), yaml::string(&self.selector.1));
+        let label = self.label();
         let plugin = plugin(policy, self.wasm_or(MOUNTED_WASM), 10);
         format!(
             r#"# Rendered by keyfence: `kubectl apply -f` loads it.
@@ -274,8 +278,7 @@ metadata:
 spec:
   workloadSelector:
     labels:
-      {label}: {value}
-  configPatches:
+{label}  configPatches:
   - applyTo: HTTP_FILTER
     match:
       context: GATEWAY

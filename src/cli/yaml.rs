@@ -57,6 +57,12 @@ pub fn quoted(text: &str) -> String {
     escape::json(&Value::from(text).to_string())
 }
 
+/// The lines of one member of an object.
+pub fn member(text: &str, value: &str, indentation: usize) -> String {
+    let margin = margin(indentation);
+    format!("{margin}{} {}\n", name(text, indentation), string(value))
+}
+
 fn margin(indentation: usize) -> String {
     " ".repeat(indentation)
 }
