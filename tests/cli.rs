@@ -9,6 +9,7 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -85,6 +86,13 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
     ]),
     ("policy.yaml", "cors: {max_age: 0x10}\nanonymous: &a\n  allowed_ips: [10.0.0.1/8]\nkeys: [{id: one, api_key: SHA, kind: secret, allowed_ips: *b}]", &["policy.yaml:4:127: error: this is not YAML"]),
     ("policy.yaml", "anonymous:\n  allowed_ips: &b [10.0.0.1/8]\nkeys: [{id: one, api_key: SHA, kind: secret, allowed_ips: *b}]", &["policy.yaml:2:20: error: anonymous.allowed_ips[0]", "policy.yaml:2:20: error: keys[0].allowed_ips[0]"]),
+    ("policy.yaml", "a: &a [*a]\n", &["policy.yaml:1:8: error: this is not YAML: the alias is within what it stands for"]),
+    ("policy.yaml", "anonymous: {name: &a docs_url}\ndocs_url: https://a.example\n*a : b\n", &["policy.yaml:1:22: error: docs_url: the field stands here twice"]),
+    ("policy.yaml", "anonymous: {}\n# a\u{2028}  - b\n", &["policy.yaml:2:4: error: this is not YAML: readers of YAML 1.1 end a line here"]),
+    ("policy.yaml", "anonymous:\n  name: |\n    \u{e9}\u{85}keys: []\n", &["policy.yaml:3:6: error: this is not YAML: readers of YAML 1.1 end a line here"]),
+    ("policy.yaml", "anonymous: {name: \"a\u{2029}b\"}\n", &["policy.yaml:1:21: error: this is not YAML: readers of YAML 1.1 end a line here"]),
+    ("policy.yaml", "anonymous: {name: \"a\\Lb\"}\n", &["policy.yaml:1:19: error: anonymous.name: \"a\\u{2028}b\": a name has no control characters and no line breaks; write it on one line"]),
+    ("policy.json", "{\"anonymous\": {\"name\": \"a\u{2028}b\"}}", &["policy.json:1:24: error: anonymous.name: \"a\\u{2028}b\": a name has no control"]),
     ("policy.yaml", "keys:\n\t- id: one\n", &["policy.yaml:2:"]),
     ("policy.yaml", "client_ip: peer\nclient_ip: peer\n", &["policy.yaml:2:1: error: client_ip: the field stands here twice"]),
     ("policy.yaml", "# nothing\n", &["policy.yaml:1:1: error: configuration: expected an object, found null"]),
@@ -117,6 +125,91 @@ fn check_names_the_place_in_the_file() {
             "{text}"
         );
     }
+}
+
+/// The exit code, and what the kernel says of the memory. Until the child is a program of its own, this one's counts for it.
+fn peak_memory_of_check(file: &Path) -> (i32, usize) {
+    let child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .args([OsStr::new("check"), file.as_os_str()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id().try_into().unwrap();
+    // SAFETY: an `rusage` is numbers, which may all be zero; both pointers are valid for the call, which waits for a child that
+    // nobody else waits for.
+    let (status, usage) = unsafe {
+        let (mut status, mut usage) = (0, std::mem::zeroed::<libc::rusage>());
+        assert_eq!(libc::wait4(pid, &mut status, 0, &mut usage), pid);
+        (status, usage)
+    };
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    assert!(libc::WIFEXITED(status), "{}: {status:x}", file.display());
+    (
+        libc::WEXITSTATUS(status),
+        usize::try_from(usage.ru_maxrss).unwrap() * unit,
+    )
+}
+
+/// A megabyte of YAML may be terabytes without its aliases.
+#[test]
+fn aliases_are_refused_before_they_take_memory() {
+    let large = "x".repeat(100_000);
+    let doubling = |index: usize| format!("a{index}: &a{index} [*a{}, *a{0}]\n", index - 1);
+    let nested: String = (0..200).map(|index| format!("&a{index} [x, ")).collect();
+    for (name, text, is_refused) in [
+        (
+            "a large text",
+            format!("a: &a {large}\nb:\n{}", "- *a\n".repeat(180_000)),
+            true,
+        ),
+        (
+            "a large name",
+            format!("a: &a {large}\nb: {{{}}}\n", "*a : 1, ".repeat(90_000)),
+            true,
+        ),
+        (
+            "a name in an object",
+            format!("a: &a {{{large}: 1}}\nb: [{}]\n", "*a, ".repeat(90_000)),
+            true,
+        ),
+        ("nothing", format!("a: &a []\nb: [{}]\n", "*a, ".repeat(250_000)), true),
+        (
+            "doubling",
+            String::from("a0: &a0 x\n") + &(1..30_000).map(doubling).collect::<String>(),
+            true,
+        ),
+        (
+            "anchors in anchors",
+            format!("a: {nested}{large}{}\n", "]".repeat(200)),
+            true,
+        ),
+        (
+            "in many documents",
+            format!("a: &a {large}\nb: *a\n---\n").repeat(90),
+            true,
+        ),
+        ("ten thousand keys with ten origins in common", shared_origins(), false),
+    ] {
+        let folder = with_file("policy.yaml", &text);
+        let (code, memory) = peak_memory_of_check(&folder.path().join("policy.yaml"));
+        assert_eq!(code, i32::from(is_refused), "{name}");
+        assert!(memory < 256 << 20, "{name}: {memory} bytes");
+    }
+}
+
+fn shared_origins() -> String {
+    let origins: Vec<String> = (0..10)
+        .map(|index| format!("'https://shop{index}.example.com'"))
+        .collect();
+    let key = |index: usize| {
+        let origins = if index == 0 {
+            format!("&origins [{}]", origins.join(", "))
+        } else {
+            "*origins".into()
+        };
+        format!("- {{id: key{index}, api_key: 'sha256:{index:064x}', allowed_origins: {origins}}}\n")
+    };
+    String::from("keys:\n") + &(0..10_000).map(key).collect::<String>()
 }
 
 #[test]
@@ -433,7 +526,7 @@ const TARGETS: [&str; 5] = ["envoy", "ecds", "istio", "envoy-filter", "envoy-gat
 /// Whatever is in a policy comes back from what it is rendered to.
 #[test]
 fn what_is_rendered_holds_the_policy() {
-    let policy = r#"{"keys": [{"id": "on", "name": "it's: \"0x1F\" # é\ttab", "api_key": "ONE", "kind": "secret", "rate_limit_per_minute": 6e2,
+    let policy = r#"{"keys": [{"id": "on", "name": "it's: \"0x1F\" # é tab", "api_key": "ONE", "kind": "secret", "rate_limit_per_minute": 6e2,
         "allowed_ips": ["::1", "10.0.0.0/8"], "scopes": []}], "security_headers": {"set": {"X-A": null, "Y": {"value": ": 'yes'"}}}, "scopes": {}}"#;
     let policy = policy.replace("ONE", ONE);
     let folder = with_file("policy.json", &policy);

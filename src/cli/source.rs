@@ -76,7 +76,7 @@ impl Source {
             return self.json_policies().map(Ok);
         }
         let text = str::from_utf8(&self.text).map_err(|error| Failure(format!("{}: {error}", self.name())))?;
-        let documents = match tree::parse(text) {
+        let documents = match tree::parse_yaml(text) {
             Ok(documents) => documents,
             Err(error) => return Ok(Err(error)),
         };

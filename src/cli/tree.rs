@@ -3,6 +3,7 @@
 //! JSON is YAML, so that one parser locates both.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -15,7 +16,7 @@ pub struct Mark {
     pub column: usize,
 }
 
-/// A value, and where it begins.
+/// A value, and where it begins. What aliases stand for is there once, however often it is named.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub mark: Mark,
@@ -24,9 +25,9 @@ pub struct Node {
 
 #[derive(Debug, Clone)]
 pub enum Value {
-    Scalar(Scalar),
-    List(Vec<Node>),
-    Object(Vec<Member>),
+    Scalar(Rc<Scalar>),
+    List(Rc<[Node]>),
+    Object(Rc<[Member]>),
 }
 
 /// A named value of an object. Repeated names stay.
@@ -44,8 +45,12 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// Aliases can make a small file a huge tree.
-const MAX_ALIASED: usize = 100_000;
+/// What aliases may add to a source, in bytes: the tree holds a value once, but its JSON and the compiled policy hold each alias of
+/// it. Ten thousand keys with a list of ten origins in common are within it.
+const MAX_ALIASED: usize = 8 << 20;
+
+/// What a node counts for besides its text.
+const NODE: usize = 40;
 
 impl Mark {
     const START: Mark = Mark { line: 1, column: 1 };
@@ -58,7 +63,21 @@ impl Mark {
     }
 }
 
-/// All documents of a source.
+/// All documents of YAML.
+pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    // What a reader of 1.2 takes for a comment or the middle of a text may be another member to Kubernetes.
+    if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        return Err(SyntaxError {
+            mark: Mark { line, column },
+            message: "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not".into(),
+        });
+    }
+    parse(text)
+}
+
+/// All documents of JSON, which is YAML.
 pub fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
@@ -78,16 +97,32 @@ pub fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
 struct Builder {
     documents: Vec<Node>,
     open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, Measured>,
     aliased: usize,
+}
+
+/// A node, and what it counts for with everything in it, each alias as what it stands for.
+#[derive(Clone)]
+struct Measured {
+    node: Node,
+    size: usize,
 }
 
 /// A list or object whose end has not come yet.
 struct Open {
-    node: Node,
+    mark: Mark,
+    content: Content,
+    size: usize,
     anchor: usize,
-    /// The name whose value comes next.
-    name: Option<(Mark, String)>,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Object {
+        members: Vec<Member>,
+        /// The name whose value comes next.
+        name: Option<(Mark, String)>,
+    },
 }
 
 impl Builder {
@@ -104,55 +139,76 @@ impl Builder {
                     is_plain: style == ScalarStyle::Plain && tag.is_none(),
                     block,
                 };
-                let value = Value::Scalar(scalar);
-                self.close(Node { mark, value }, anchor);
+                let size = NODE + scalar.text.len();
+                let value = Value::Scalar(scalar.into());
+                let node = Node { mark, value };
+                self.close(Measured { node, size }, anchor);
             }
-            Event::SequenceStart(_, anchor, _) => self.open(mark, Value::List(Vec::new()), anchor),
-            Event::MappingStart(_, anchor, _) => self.open(mark, Value::Object(Vec::new()), anchor),
+            Event::SequenceStart(_, anchor, _) => self.open(mark, Content::List(Vec::new()), anchor),
+            Event::MappingStart(_, anchor, _) => {
+                let (members, name) = (Vec::new(), None);
+                self.open(mark, Content::Object { members, name }, anchor);
+            }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { node, anchor, .. }) = self.open.pop() {
-                    self.close(node, anchor);
+                if let Some(Open {
+                    mark,
+                    content,
+                    size,
+                    anchor,
+                }) = self.open.pop()
+                {
+                    let value = match content {
+                        Content::List(items) => Value::List(items.into()),
+                        Content::Object { members, .. } => Value::Object(members.into()),
+                    };
+                    let node = Node { mark, value };
+                    self.close(Measured { node, size }, anchor);
                 }
             }
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned();
-                self.aliased += node.as_ref().map_or(0, Node::size);
-                let node = node.filter(|_| self.aliased <= MAX_ALIASED).ok_or(SyntaxError {
-                    mark,
-                    message: "the alias is too large, or within what it stands for".into(),
-                })?;
-                self.close(node, 0);
+                // Within what it stands for, that is not whole.
+                let Some(aliased) = self.anchors.get(&anchor).cloned() else {
+                    let message = "the alias is within what it stands for".into();
+                    return Err(SyntaxError { mark, message });
+                };
+                self.aliased += aliased.size;
+                if self.aliased > MAX_ALIASED {
+                    let message = format!("up to this alias, aliases stand for more than {MAX_ALIASED} bytes");
+                    return Err(SyntaxError { mark, message });
+                }
+                self.close(aliased, 0);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn open(&mut self, mark: Mark, value: Value, anchor: usize) {
+    fn open(&mut self, mark: Mark, content: Content, anchor: usize) {
         self.open.push(Open {
-            node: Node { mark, value },
+            mark,
+            content,
+            size: NODE,
             anchor,
-            name: None,
         });
     }
 
     /// Puts a whole node where it belongs.
-    fn close(&mut self, node: Node, anchor: usize) {
+    fn close(&mut self, closed: Measured, anchor: usize) {
         if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+            self.anchors.insert(anchor, closed.clone());
         }
+        let Measured { node, size } = closed;
         let Some(parent) = self.open.last_mut() else {
             self.documents.push(node);
             return;
         };
-        match (&mut parent.node.value, parent.name.take()) {
-            (Value::Object(members), Some((mark, name))) => members.push(Member { mark, name, node }),
-            (Value::Object(_), None) => {
-                let name = node.text().unwrap_or_default().to_owned();
-                parent.name = Some((node.mark, name));
-            }
-            (Value::List(items), _) => items.push(node),
-            (Value::Scalar(_), _) => {}
+        parent.size += size;
+        match &mut parent.content {
+            Content::List(items) => items.push(node),
+            Content::Object { members, name } => match name.take() {
+                Some((mark, name)) => members.push(Member { mark, name, node }),
+                None => *name = Some((node.mark, node.text().unwrap_or_default().to_owned())),
+            },
         }
     }
 }
@@ -162,19 +218,11 @@ impl Node {
     pub fn nothing() -> Node {
         Node {
             mark: Mark::START,
-            value: Value::Scalar(Scalar {
+            value: Value::Scalar(Rc::new(Scalar {
                 text: String::new(),
                 is_plain: true,
                 block: None,
-            }),
-        }
-    }
-
-    fn size(&self) -> usize {
-        1 + match &self.value {
-            Value::Scalar(_) => 0,
-            Value::List(items) => items.iter().map(Node::size).sum(),
-            Value::Object(members) => members.iter().map(|member| member.node.size()).sum(),
+            })),
         }
     }
 
