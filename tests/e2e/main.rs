@@ -12,6 +12,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../render/special.rs"]
+mod special;
 
 mod anonymous;
 mod client_address;

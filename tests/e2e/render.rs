@@ -10,6 +10,7 @@ use super::manifests::faults;
 use crate::harness::command_line::{keyfence, printed};
 use crate::harness::gateway::built_filter;
 use crate::harness::{Gateway, Listener, Request, Upstream};
+use crate::special::{SPECIAL, policy};
 
 const POLICY: &str = r#"{
   "keys": [{"id": "on", "name": "it's: # \"é\"", "api_key": "a-raw-key-of-some-bytes", "allowed_origins": ["https://*.yourapp.com"]}],
@@ -50,6 +51,42 @@ fn a_static_envoy_loads_it() {
     let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
     let gateway = Gateway::from_yaml(&(admin.to_owned() + &printed(&arguments, POLICY)));
     assert_in_force(&gateway, "gateway", &upstream);
+}
+
+/// What `gateway` has as the configuration of its one Wasm plugin, as it read it itself.
+fn configuration(gateway: &Gateway) -> Value {
+    let dump: Value = serde_json::from_str(&gateway.admin("/config_dump")).unwrap();
+    let mut configs = dump["configs"].as_array().unwrap().iter();
+    let listeners = configs.find_map(|config| config.pointer("/bootstrap/static_resources/listeners"));
+    let pointer = "/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+    listeners.unwrap().pointer(pointer).unwrap().clone()
+}
+
+/// Envoy has a YAML reader of its own, yaml-cpp.
+#[test]
+fn an_envoy_reads_special_texts_as_they_are() {
+    let long = ["k".repeat(1_100), "あ".repeat(400)];
+    let texts: Vec<String> = SPECIAL.iter().map(|text| (*text).to_owned()).chain(long).collect();
+    let policy = policy(&texts);
+    let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
+    let arguments = ["render", "envoy", "-", "--wasm", wasm(), "--listen", "127.0.0.1:0"];
+    let rendered = printed(&arguments, &policy.to_string());
+    let gateway = Gateway::from_yaml(&(admin.to_owned() + &rendered));
+    let text = configuration(&gateway);
+    assert_eq!(serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap(), policy);
+
+    // As fields, which targets for Kubernetes have, in place of the text.
+    let fields = printed(&["render", "istio", "-"], &policy.to_string());
+    let (_, fields) = fields.split_once("  pluginConfig:\n").unwrap();
+    let (before, rest) = rendered.split_once("google.protobuf.StringValue\n").unwrap();
+    let (_, after) = rest
+        .split_once("          - name: envoy.filters.http.router\n")
+        .unwrap();
+    let fields: String = fields.lines().map(|line| format!("                {line}\n")).collect();
+    let yaml = format!(
+        "{admin}{before}google.protobuf.Struct\n                  value:\n{fields}          - name: envoy.filters.http.router\n{after}"
+    );
+    assert_eq!(configuration(&Gateway::from_yaml(&yaml)), policy);
 }
 
 #[test]
