@@ -510,6 +510,38 @@ fn explain_writes_json_for_programs() {
     );
 }
 
+/// Nothing of a policy or of a request is a line of its own, nor a terminal's escape sequence.
+#[test]
+fn no_value_ends_a_line_of_what_is_printed() {
+    let name = "a\n\u{1B}[1mallowed\u{2028}\u{202E}";
+    let policy =
+        serde_json::json!({"anonymous": {"scopes": [name]}, "scopes": {name: [{"methods": ["GET"], "path": "/a"}]}});
+    let folder = with_file("policy\n.json", &policy.to_string());
+    let shown = r"a\n\u{1b}[1mallowed\u{2028}\u{202e}";
+    let output = keyfence(folder.path(), &["explain", "policy\n.json", "--path", "/b"], "");
+    assert!(
+        output.stdout.contains(&format!("fits no rule of {shown}\n")),
+        "{}",
+        output.stdout
+    );
+    let header = "X-A: b\u{2028}allowed";
+    let output = keyfence(
+        folder.path(),
+        &["explain", "policy\n.json", "--path", "/a", "-H", header],
+        "",
+    );
+    assert!(output.stdout.contains(r"x-a: b\u{2028}allowed"), "{}", output.stdout);
+    fs::write(folder.path().join("policy\n.json"), "[]").unwrap();
+    let output = keyfence(folder.path(), &["check", "policy\n.json"], "");
+    assert!(
+        output.stdout.starts_with(r"policy\n.json:1:1: error:"),
+        "{}",
+        output.stdout
+    );
+    let output = keyfence(folder.path(), &["check", "no\nfile"], "");
+    assert!(output.stderr.starts_with(r"keyfence: no\nfile: "), "{}", output.stderr);
+}
+
 #[test]
 fn explain_refuses_a_policy_with_errors() {
     let output = keyfence(Path::new("."), &["explain", "-"], "{\"keyz\": []}");

@@ -81,7 +81,7 @@ pub fn run() -> ExitCode {
         Command::Render(arguments) => render::run(&arguments),
     };
     outcome.unwrap_or_else(|Failure(message)| {
-        eprintln!("keyfence: {message}");
+        eprintln!("keyfence: {}", escape::line(&message));
         ExitCode::from(MISUSED)
     })
 }

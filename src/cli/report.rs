@@ -6,6 +6,7 @@ use keyfence::config::{Finding, Findings, Problem, Severity};
 use keyfence::policy;
 use serde_json::{Value, json};
 
+use super::escape;
 use super::source::{Found, Located, Source};
 use super::style::{Colour, Style};
 use super::tree::{Mark, SyntaxError};
@@ -98,6 +99,7 @@ impl Report {
     /// A line for each finding, errors first, and one that counts those left out.
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
+        let file = escape::line(&self.name);
         for (severity, name, colour, count) in [
             (Severity::Error, "error", Colour::Red, self.errors),
             (Severity::Warning, "warning", Colour::Yellow, self.warnings),
@@ -108,11 +110,11 @@ impl Report {
                 let at = entry
                     .mark
                     .map_or_else(String::new, |mark| format!(":{}:{}", mark.line, mark.column));
-                let at = style.paint(Colour::Bold, format_args!("{}{at}:", self.name));
+                let at = style.paint(Colour::Bold, format_args!("{file}{at}:"));
                 let _ = writeln!(text, "{at} {}: {}", style.paint(colour, name), entry.line);
             }
             if count > shown {
-                let _ = writeln!(text, "{}: and {} more {name}s", self.name, count - shown);
+                let _ = writeln!(text, "{file}: and {} more {name}s", count - shown);
             }
         }
         text
