@@ -128,6 +128,7 @@ fn check_names_the_place_in_the_file() {
 }
 
 /// The exit code, and what the kernel says of the memory. Until the child is a program of its own, this one's counts for it.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn peak_memory_of_check(file: &Path) -> (i32, usize) {
     let child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
         .args([OsStr::new("check"), file.as_os_str()])
