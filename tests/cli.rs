@@ -53,7 +53,7 @@ fn with_file(name: &str, text: &str) -> TempDir {
 /// SHA-256 of `one`.
 const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
-/// File, its text, and the lines that `check` begins with. `SHA` is an API key.
+/// File, its text, and the lines that `check` begins with. `SHA` is an API key, `LONG` a long name.
 #[rustfmt::skip]
 const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.json", "{\"anonymous\": {}}", &[]),
@@ -71,6 +71,7 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
         "policy.json:3:25: warning: keys[0].allowed_origins[2]: \"https://*.co.uk\": anybody can register a name under co.uk",
     ]),
     ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\"https://*.vercel.app\"]}}", &["policy.json:1:36: warning: anonymous.allowed_origins[0]: \"https://*.vercel.app\": anybody can register"]),
+    ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\"https://*.vercel.app\"]}, \"scopes\": {\"LONG\": []}}", &["policy.json:1:36: warning: anonymous.allowed_origins[0]: \"https://*.vercel.app\": anybody can register"]),
     ("policy.json", "{\"security_headers\": {\"set\": {\"a b\": \"c\"}}}", &["policy.json:1:38: error: security_headers.set[\"a b\"]"]),
 
     ("policy.yaml", "keys:\n- id: one\n  api_key: SHA\n  kind: secret\n", &[]),
@@ -110,7 +111,7 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
 #[test]
 fn check_names_the_place_in_the_file() {
     for (name, text, expected) in CHECKS {
-        let text = text.replace("SHA", ONE);
+        let text = text.replace("SHA", ONE).replace("LONG", &"s".repeat(2_000));
         let folder = with_file(name, &text);
         let output = keyfence(folder.path(), &["check", name], "");
         let lines: Vec<&str> = output.stdout.lines().collect();

@@ -149,7 +149,7 @@ impl Source {
 }
 
 fn one_document(text: &str) -> Option<Node> {
-    tree::parse(text).ok()?.pop()
+    tree::parse_json(text).ok()?
 }
 
 /// The policies within configuration of something else; `None` where the document is a policy itself.

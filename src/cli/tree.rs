@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
 use super::scalar::{Block, Dialect, Scalar, quoted};
 
@@ -74,13 +74,21 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
             message: "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not".into(),
         });
     }
-    parse(text)
+    parse(text, Options::default())
 }
 
-/// All documents of JSON, which is YAML.
-pub fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
+/// The document of JSON, which is YAML but for the length of names.
+pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
+    /// What is longer is found wrong, but without its line.
+    const LONGEST_NAME: usize = 1 << 16;
+    let mut options = Options::default();
+    options.simple_key_max_lookahead = LONGEST_NAME;
+    Ok(parse(text, options)?.pop())
+}
+
+fn parse(text: &str, options: Options) -> Result<Vec<Node>, SyntaxError> {
     let mut builder = Builder::default();
-    for event in Parser::new_from_str(text) {
+    for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| SyntaxError {
             mark: Mark {
                 line: error.marker().line(),
