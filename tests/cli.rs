@@ -152,7 +152,7 @@ fn peak_memory_of_check(file: &Path) -> (i32, usize) {
     )
 }
 
-/// A megabyte of YAML may be terabytes without its aliases.
+/// A megabyte of YAML with aliases can expand to terabytes.
 #[test]
 fn aliases_are_refused_before_they_take_memory() {
     let large = "x".repeat(100_000);

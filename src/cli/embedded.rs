@@ -78,7 +78,7 @@ fn collect<'t>(node: &'t Node, plugins: &mut Vec<Plugin<'t>>) {
             &["vm_config", "vm_id"],
             &["vm_config", "code", "local", "filename"],
         ];
-        // What is in its configuration is its own, whatever it looks like.
+        // Its configuration contains no other plugins, whatever it looks like.
         return plugins.push(Plugin {
             is_named: names_keyfence(node, &NAMES),
             policy: any(node),

@@ -1,12 +1,12 @@
-//! Characters that are written as escapes only.
+//! Characters that output contains only as escapes.
 //!
-//! YAML 1.1 ends a line at U+0085, U+2028 and U+2029 (section 4.1.4), YAML 1.2 does not (section 5.4). Neither lets control
-//! characters, U+FEFF within a document, U+FFFE or U+FFFF stand as they are. The bidirectional controls (UAX #9, section 2) make an
-//! editor show text in another order than a program reads it.
+//! YAML 1.1 ends a line at U+0085, U+2028 and U+2029 (section 4.1.4), YAML 1.2 does not (section 5.4). Neither allows
+//! control characters, U+FFFE, U+FFFF, or U+FEFF within a document. The bidirectional controls (UAX #9, section 2) make an editor
+//! show text in another order than a program reads it.
 
 use std::fmt::Write;
 
-/// Whether readers would disagree about it. Tab and line feed are among them: they structure a text and are in no value.
+/// Whether programs or people would read it differently. Includes tab and line feed, which are layout, not part of a value.
 fn is_ambiguous(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -22,8 +22,8 @@ fn is_ambiguous(c: char) -> bool {
         )
 }
 
-/// The same JSON, with each such character as `\uXXXX`, and each line ended by a line feed. Only its strings can hold them: outside
-/// of strings JSON has no white space but space, tab, line feed and carriage return, and within strings it has these as escapes.
+/// The same JSON with each such character as `\uXXXX`, and with line feeds as the only line ends. Tabs and line breaks in JSON are
+/// always between tokens, and the other characters always in strings (RFC 8259, sections 2 and 7).
 pub fn json(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut escaped = String::with_capacity(lines.len());
@@ -38,7 +38,7 @@ pub fn json(text: &str) -> String {
     escaped
 }
 
-/// A value in a line for people, which it cannot end.
+/// Text for people that stays on one line.
 pub fn line(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

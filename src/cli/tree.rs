@@ -16,7 +16,7 @@ pub struct Mark {
     pub column: usize,
 }
 
-/// A value, and where it begins. What aliases stand for is there once, however often it is named.
+/// A value, and where it begins. Clones share their content, so an alias costs no memory.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub mark: Mark,
@@ -45,11 +45,11 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// What aliases may add to a source, in bytes: the tree holds a value once, but its JSON and the compiled policy hold each alias of
-/// it. Ten thousand keys with a list of ten origins in common are within it.
+/// The most that the aliases of a source may add to it, in bytes. The tree shares what they refer to, but JSON and the compiled
+/// policy have a copy for each. Ten thousand keys with the same list of ten origins are below this limit.
 const MAX_ALIASED: usize = 8 << 20;
 
-/// What a node counts for besides its text.
+/// The size of a node, in addition to its text.
 const NODE: usize = 40;
 
 impl Mark {
@@ -65,7 +65,7 @@ impl Mark {
 
 /// All documents of YAML.
 pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    // What a reader of 1.2 takes for a comment or the middle of a text may be another member to Kubernetes.
+    // Otherwise a comment or a value here could be another field to Kubernetes, which reads YAML 1.1.
     if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
@@ -79,7 +79,7 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
 
 /// The document of JSON, which is YAML but for the length of names.
 pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
-    /// What is longer is found wrong, but without its line.
+    /// With a longer name, findings have no line, and wildcards over public suffixes are not found.
     const LONGEST_NAME: usize = 1 << 16;
     let mut options = Options::default();
     options.simple_key_max_lookahead = LONGEST_NAME;
@@ -109,7 +109,7 @@ struct Builder {
     aliased: usize,
 }
 
-/// A node, and what it counts for with everything in it, each alias as what it stands for.
+/// A node and its size, with all aliases expanded.
 #[derive(Clone)]
 struct Measured {
     node: Node,

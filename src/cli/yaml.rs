@@ -1,7 +1,6 @@
-//! YAML that every reader takes as it is meant: Kubernetes and Envoy read 1.1, others 1.2.
+//! YAML that means the same in versions 1.1 (Kubernetes, Envoy) and 1.2.
 //!
-//! Whatever comes from a policy or from the command line goes into YAML by one of these functions, and none of them lets a value end
-//! its line.
+//! All text from a policy or the command line is written by these functions. None of them lets a value end its line.
 
 use std::fmt::Write;
 
@@ -23,8 +22,8 @@ pub fn block(node: &Node<'_>, indentation: usize) -> String {
     yaml
 }
 
-/// The lines of a literal block scalar (`|`) that holds this JSON, each with this indentation. The first is not indented any deeper,
-/// for a reader takes the block's indentation from it.
+/// The lines of a literal block scalar (`|`) that holds this JSON, each with this indentation. The first line has no more, because a
+/// reader takes the block's indentation from it.
 pub fn literal(json: &str, indentation: usize) -> String {
     indented(escape::json(json).trim(), indentation)
 }
@@ -52,7 +51,8 @@ pub fn string(text: &str) -> String {
     }
 }
 
-/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]` some readers stumble over a colon without quotes.
+/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]`, use this: libyaml before 0.2 refuses plain text with a
+/// colon there.
 pub fn quoted(text: &str) -> String {
     escape::json(&Value::from(text).to_string())
 }
@@ -69,7 +69,7 @@ fn margin(indentation: usize) -> String {
 
 /// A name and the colon after it, at the beginning of a line.
 fn name(text: &str, indentation: usize) -> String {
-    /// Without a question mark a name has 1024 characters at most (YAML 1.1 and 1.2), for some readers in bytes.
+    /// A name without a question mark is limited to 1024 characters (YAML 1.1 and 1.2); some readers count bytes.
     const LONGEST: usize = 1_000;
     let name = string(text);
     if name.len() > LONGEST {

@@ -235,7 +235,7 @@ fn read_id<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Op
     Some(id)
 }
 
-/// `name` is for people only: whoever shows it can rely on one line without control characters.
+/// `name` is for people only. On one line and without control characters, it cannot forge a line wherever it is shown.
 fn check_name(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) {
     let name: Option<Cow<'_, str>> = fields.take("name", findings);
     if let Some(name) = name

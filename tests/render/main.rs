@@ -95,19 +95,19 @@ fn read(rendered: &str) -> Value {
     seen
 }
 
-/// What stands for itself in no version of YAML, or makes an editor show the text in another order.
+/// Characters that no version of YAML allows unescaped, the additional line breaks of 1.1, and bidirectional controls.
 fn is_refused(c: char) -> bool {
     const OTHERS: &str = "\u{2028}\u{2029}\u{FEFF}\u{FFFE}\u{FFFF}\u{61C}\u{200E}\u{200F}\u{202A}\u{202B}\u{202C}\u{202D}\u{202E}\u{2066}\u{2067}\u{2068}\u{2069}";
     (c.is_control() && c != '\n' && c != '\t') || OTHERS.contains(c)
 }
 
-/// With `policy` where a target has it, as it is and not as text.
-fn around(mut rendered: Value, pointer: &str, policy: Value) -> Value {
+/// The rendered document with `policy` at this pointer.
+fn with_policy(mut rendered: Value, pointer: &str, policy: Value) -> Value {
     *rendered.pointer_mut(pointer).unwrap() = policy;
     rendered
 }
 
-/// What each target is around any policy.
+/// What each target renders for an empty policy.
 static ANY: LazyLock<HashMap<&str, Value>> = LazyLock::new(|| {
     let targets = TARGETS.iter().map(|(target, _, _)| *target);
     targets
@@ -115,7 +115,7 @@ static ANY: LazyLock<HashMap<&str, Value>> = LazyLock::new(|| {
         .collect()
 });
 
-/// In each target `policy` is what `written` says, and whatever is around it is the same as around any policy.
+/// Each target contains `policy` for `written`, and differs in nothing else from what it renders for an empty policy.
 fn assert_rendered(written: &str, policy: &Value) {
     for (target, pointer, is_text) in TARGETS {
         let rendered = render(target, &[], written);
@@ -127,8 +127,8 @@ fn assert_rendered(written: &str, policy: &Value) {
             value => value.clone(),
         };
         assert_eq!(
-            around(seen.clone(), pointer, value),
-            around(ANY[target].clone(), pointer, policy.clone()),
+            with_policy(seen.clone(), pointer, value),
+            with_policy(ANY[target].clone(), pointer, policy.clone()),
             "{target}: {rendered}"
         );
     }
@@ -186,7 +186,7 @@ fn a_readable_name_stays_readable() {
     }
 }
 
-/// However its author laid it out: the white space of JSON has line breaks that are none to who splits at line feeds.
+/// JSON allows carriage returns between tokens, and YAML ends a line at each.
 #[test]
 fn any_layout_is_read_back() {
     let policy = policy(&owned(&["a", "#", "日本語", "a\u{2028}b"]));

@@ -1,8 +1,8 @@
-//! Policies made of all that YAML treats specially.
+//! Policies made of everything that YAML treats specially.
 
 use serde_json::{Map, Value, json};
 
-/// What YAML takes for more than text, or text for more than it is. Another is a line.
+/// Text with a special meaning in YAML, or that is hard to represent. A line adds another.
 #[rustfmt::skip]
 pub const SPECIAL: &[&str] = &[
     // Line breaks, alone and with what an attacker would have next.
