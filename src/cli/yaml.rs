@@ -51,7 +51,7 @@ pub fn string(text: &str) -> String {
     }
 }
 
-/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]`, use this: libyaml before 0.2 refuses plain text with a
+/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]`, use this: old versions of libyaml refuse plain text with a
 /// colon there.
 pub fn quoted(text: &str) -> String {
     escape::json(&Value::from(text).to_string())
