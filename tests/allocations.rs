@@ -15,12 +15,14 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use keyfence::config::Measure;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::rate::{RateStatus, Slot, admit, peek};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
-use keyfence::decision::{Ruling, Surroundings, decide};
+use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable, decide};
+use keyfence::policy::footprint::Footprint;
 use keyfence::policy::{Key, Policy};
 use workload::NOW;
 
@@ -125,22 +127,22 @@ impl Surroundings for World {
         SourceAddress::parse(b"10.1.2.3:51234")
     }
 
-    fn now(&self) -> Timestamp {
-        NOW
+    fn now(&self) -> Result<Timestamp, Unavailable> {
+        Ok(NOW)
     }
 
-    fn admit(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+    fn admit(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
         let admission = admit(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000);
         self.slot.set(admission.store.or(self.slot.get()));
         if admission.admitted {
             Ok(admission.status)
         } else {
-            Err(admission.status)
+            Err(Refusal::UsedUp(admission.status))
         }
     }
 
-    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
-        peek(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000)
+    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        Ok(peek(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000))
     }
 }
 
@@ -308,4 +310,94 @@ fn a_policy_of_100_000_keys_fits() {
     assert_eq!(policy.keys().len(), 100_000);
     assert!(counted.live <= 43_000_000, "{counted:?}");
     assert!(counted.peak <= 57_000_000, "{counted:?}");
+}
+
+/// Whether a policy fits is asked before it is compiled, so what is asked for must be enough, whatever is in it; and not much more than
+/// enough for one that people write.
+#[test]
+fn a_policy_takes_no_more_than_its_footprint() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().join(",");
+    let keys = |count: usize, rest: &dyn Fn(usize) -> String| {
+        let key = |number: usize| {
+            format!(
+                r#"{{"id": "k{number}", "api_key": "key-{number}-0123456789", {}}}"#,
+                rest(number)
+            )
+        };
+        list(count, &key)
+    };
+    let origins = |count: usize| {
+        format!(
+            r#""allowed_origins": [{}]"#,
+            list(count, &|n| format!(r#""https://o{n}.example""#))
+        )
+    };
+    let scopes = r#""scopes": {"a": [{"methods": ["GET", "POST"], "path": "/a/{index}"}], "b": [{"methods": ["PUT"], "path": "/*/b/**"}],
+        "c": [{"methods": ["*"], "path": "/c"}]}"#;
+    let odd = |number: usize| {
+        ["a", "b", "c"]
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| number >> at & 1 == 1)
+            .map(|(_, s)| format!("{s:?}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let subset = |number: usize| {
+        (0..12)
+            .filter(|at| number >> at & 1 == 1)
+            .map(|at| format!(r#""s{at}""#))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let many_scopes = list(12, &|n| {
+        format!(
+            r#""s{n}": [{{"methods": ["GET"], "path": "/v1/{n}/{{index}}/x"}}, {{"methods": ["PUT"], "path": "/v1/*/{n}"}}]"#
+        )
+    });
+    #[rustfmt::skip]
+    let rows: Vec<(&str, String)> = vec![
+        ("nothing", "{}".into()),
+        ("one key", format!(r#"{{"keys": [{}]}}"#, keys(1, &|_| origins(2)))),
+        ("keys, each with its own", workload::policy_text(20_000)),
+        ("keys that share their origins", format!(r#"{{"keys": [{}]}}"#, keys(5_000, &|_| origins(20)))),
+        ("a key with many origins", format!(r#"{{"keys": [{}]}}"#, keys(1, &|_| origins(100_000)))),
+        ("a key with many networks", format!(r#"{{"keys": [{}]}}"#, keys(1, &|_| format!(r#""allowed_ips": [{}]"#, list(50_000, &|n| format!(r#""10.{}.{}.0/24""#, n >> 8, n & 255)))))),
+        ("keys with IPv6 networks", format!(r#"{{"keys": [{}]}}"#, keys(5_000, &|n| format!(r#""allowed_ips": ["2001:db8:{n:x}::/48"]"#)))),
+        ("digests of one key", format!(r#"{{"keys": [{{"id": "a", "api_key": [{}]}}]}}"#, list(50_000, &|n| format!(r#""key-{n}-0123456789""#)))),
+        ("keys with scopes", format!(r#"{{{scopes}, "keys": [{}]}}"#, keys(5_000, &|n| format!(r#""scopes": [{}], "indexes": ["i{n}", "p{n}-*"]"#, odd(n))))),
+        ("keys with scopes of their own", format!(r#"{{"scopes": {{{many_scopes}}}, "keys": [{}]}}"#, keys(4_000, &|n| format!(r#""scopes": [{}]"#, subset(n))))),
+        ("long names", format!(r#"{{"keys": [{}]}}"#, keys(100, &|n| format!(r#""name": "{}""#, "n".repeat(10_000 + n))))),
+        ("headers", format!(r#"{{"security_headers": {{"set": {{{}}}}}}}"#, list(10_000, &|n| format!(r#""X-{n}": "value""#)))),
+        ("an unknown field that is large", format!(r#"{{"x": [{}]}}"#, list(300_000, &|_| "0".into()))),
+        ("a key that is large and wrong", format!(r#"{{"keys": [[{}]]}}"#, list(300_000, &|_| "[]".into()))),
+        ("keys that are no keys", format!(r#"{{"keys": [{}]}}"#, list(300_000, &|_| "1".into()))),
+        ("names with escapes", format!(r#"{{{}}}"#, list(50_000, &|n| format!(r#""\u0061{n}": "\u0062""#)))),
+        ("mistakes", format!(r#"{{"keys": [{}]}}"#, keys(5_000, &|_| r#""allowed_origins": ["https://A.example/"]"#.into()))),
+    ];
+    for (name, text) in rows {
+        let measure = Measure::of(text.as_bytes());
+        let footprint = Footprint::of(&measure);
+        let (loaded, counted) = tally(|| Policy::compile(text.as_bytes(), &measure, NOW));
+        println!(
+            "{name}: {} of {} bytes, at the most {} of {}",
+            counted.live, footprint.compiled, counted.peak, footprint.peak
+        );
+        assert!(
+            counted.peak.unsigned_abs() <= footprint.peak,
+            "{name}: {counted:?}, {footprint:?}"
+        );
+        if loaded.is_ok() {
+            assert!(
+                counted.live.unsigned_abs() <= footprint.compiled,
+                "{name}: {counted:?}, {footprint:?}"
+            );
+        }
+        if name == "keys, each with its own" {
+            assert!(
+                footprint.peak < 2 * counted.peak.unsigned_abs(),
+                "{counted:?}, {footprint:?}"
+            );
+        }
+    }
 }

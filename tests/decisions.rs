@@ -20,7 +20,7 @@ use keyfence::decision::reason::Reason;
 use keyfence::decision::reply::{Reply, complete};
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{Ruling, Surroundings, Verdict, decide, upstream};
+use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable, Verdict, decide, upstream};
 use keyfence::policy::{Key, Policy};
 
 const NOW: &str = "2026-06-15T12:00:00Z";
@@ -36,20 +36,21 @@ impl Surroundings for World {
         SourceAddress::parse(self.address.as_bytes())
     }
 
-    fn now(&self) -> Timestamp {
-        Timestamp::parse(NOW).unwrap()
+    fn now(&self) -> Result<Timestamp, Unavailable> {
+        Ok(Timestamp::parse(NOW).unwrap())
     }
 
-    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
         self.taken.set(self.taken.get() + 1);
         match key {
-            Some(key) if key.id.starts_with("used-up") => Err(self.peek(Some(key), limit)),
-            key => Ok(self.peek(key, limit)),
+            Some(key) if key.id.starts_with("used-up") => Err(Refusal::UsedUp(peek(None, limit, 1_000))),
+            Some(key) if key.id.starts_with("host-fails") => Err(Refusal::Unavailable),
+            _ => Ok(peek(None, limit, 1_000)),
         }
     }
 
-    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
-        peek(None, limit, 1_000)
+    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        Ok(peek(None, limit, 1_000))
     }
 }
 
@@ -541,7 +542,7 @@ fn the_decision_table() {
         let verdict = decide(&policy, &head, &world);
         assert_eq!(outcome(&verdict), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
-        assert_eq!(verdict.is_answered(), !passes, "{name}");
+        assert_eq!(verdict.answer().is_some(), !passes, "{name}");
         let counts = matches!(verdict.key, Some((_, key)) if key.access.limit.is_some())
             && !matches!(verdict.ruling, Ruling::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
@@ -615,7 +616,7 @@ fn edited(policy: &Policy, exchange: &Exchange, upstream: &[(&str, &str)]) -> BT
     }
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let present = upstream.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    exchange.edit(policy, present, &mut |edit| match edit {
+    exchange.edit(&policy.response, present, &mut |edit| match edit {
         Edit::Add(name, value) => {
             let earlier = headers.insert(text(name), vec![text(value)]);
             assert_eq!(earlier, None, "{} is there already", text(name));
@@ -766,7 +767,7 @@ fn a_response_whose_request_never_came_is_still_ours() {
     let policy = policy(POLICY);
     let headers = edited(
         &policy,
-        &Exchange::unseen(&policy),
+        &Exchange::unseen(&policy.response),
         &[("access-control-allow-origin", "*")],
     );
     assert!(!headers.contains_key("access-control-allow-origin"));
@@ -792,7 +793,7 @@ fn security_headers_are_set_once() {
         ("content-security-policy", "default-src *"),
         ("strict-transport-security", "max-age=1"),
     ];
-    let headers = edited(&policy, &Exchange::unseen(&policy), &upstream);
+    let headers = edited(&policy, &Exchange::unseen(&policy.response), &upstream);
     for (name, expected) in [
         ("x-powered-by", None),
         ("strict-transport-security", None),
@@ -842,7 +843,7 @@ fn errors_explain_themselves() {
             taken: Cell::new(0),
         };
         let verdict = decide(&policy, &head, &world);
-        let reply = Reply::new(&policy, &head, &verdict).expect(name);
+        let reply = Reply::new(&policy, &head, &verdict, verdict.answer().expect(name));
         assert_eq!(reply.status, status);
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["type"], format!("https://docs.example.com/errors#{code}"));
@@ -1008,7 +1009,8 @@ fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(
         address: "192.0.2.1:9",
         taken: Cell::new(0),
     };
-    let reply = Reply::new(policy, &head, &decide(policy, &head, &world)).unwrap();
+    let verdict = decide(policy, &head, &world);
+    let reply = Reply::new(policy, &head, &verdict, verdict.ruling.answer().unwrap());
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lines = reply.headers.iter().map(|(name, value)| (text(name), text(value)));
     (reply.status, lines.collect(), reply.body)
@@ -1149,13 +1151,13 @@ fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
     }
     let own = ["cache-control: no-store", "x-frame-options: DENY"];
     for (policy, present, others) in [
-        (Some(&removing), &[] as &[(&str, &str)], &[] as &[&str]),
-        (Some(&removing), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
-        (Some(&removing), &[("content-type", "application/grpc")], &["content-type: application/grpc"]),
-        (Some(&removing), &[("x-team", "a"), ("x-team", "b")], &["x-team: a", "x-team: b"]),
-        (Some(&removing), &[("cache-control", "public"), ("x-frame-options", "SAMEORIGIN")], &[]),
-        (Some(&removing), &[("access-control-allow-origin", "*"), ("access-control-max-age", "1")], &[]),
-        (Some(&removing), &[("x-powered-by", "Envoy"), ("server", "envoy")], &["server: envoy"]),
+        (Some(&*removing.response), &[] as &[(&str, &str)], &[] as &[&str]),
+        (Some(&*removing.response), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
+        (Some(&*removing.response), &[("content-type", "application/grpc")], &["content-type: application/grpc"]),
+        (Some(&*removing.response), &[("x-team", "a"), ("x-team", "b")], &["x-team: a", "x-team: b"]),
+        (Some(&*removing.response), &[("cache-control", "public"), ("x-frame-options", "SAMEORIGIN")], &[]),
+        (Some(&*removing.response), &[("access-control-allow-origin", "*"), ("access-control-max-age", "1")], &[]),
+        (Some(&*removing.response), &[("x-powered-by", "Envoy"), ("server", "envoy")], &["server: envoy"]),
         (None, &[("x-powered-by", "Envoy"), ("access-control-allow-origin", "*")], &["x-powered-by: Envoy"]),
     ] {
         let present = present.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));

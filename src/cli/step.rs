@@ -265,7 +265,9 @@ impl<'d> Decided<'d> {
     }
 
     fn fits(&self, rule: &Rule) -> bool {
-        ScopeRules::new(&[rule])
+        // One rule alone has no more states than segments.
+        let mut unbounded = usize::MAX;
+        ScopeRules::new(&[rule], &mut unbounded)
             .is_some_and(|rules| rules.answer(self.head.method, self.head.bare_path(), None) == ScopeAnswer::Fits)
     }
 

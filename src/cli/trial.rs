@@ -16,7 +16,7 @@ use keyfence::decision::reason::Reason;
 use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{Ruling, Step, Surroundings, Verdict, upstream, walk};
+use keyfence::decision::{Answer, Refusal, Step, Surroundings, Unavailable, Verdict, upstream, walk};
 use keyfence::policy::{self, Policy};
 
 use super::Failure;
@@ -47,16 +47,16 @@ impl Surroundings for Described {
         self.address.map_or(SourceAddress::Unknown, SourceAddress::Peer)
     }
 
-    fn now(&self) -> Timestamp {
-        self.now
+    fn now(&self) -> Result<Timestamp, Unavailable> {
+        Ok(self.now)
     }
 
-    fn admit(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+    fn admit(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
         Ok(rate::admit(None, limit, self.second()).status)
     }
 
-    fn peek(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> RateStatus {
-        rate::peek(None, limit, self.second())
+    fn peek(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        Ok(rate::peek(None, limit, self.second()))
     }
 }
 
@@ -102,7 +102,7 @@ impl Trial<'_> {
             steps,
             ruling: verdict.ruling,
             enforcement: verdict.enforcement,
-            is_denied: verdict.is_answered() && verdict.ruling != Ruling::Preflight,
+            is_denied: matches!(verdict.answer(), Some(Answer::Error(_))),
             key_id: verdict.key.map(|(_, key)| key.id.to_string()),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
@@ -171,8 +171,8 @@ impl Trial<'_> {
         head: &Head<'_>,
         verdict: &Verdict<'_, '_>,
     ) -> (Response, Option<Vec<Header>>) {
-        let reply = Reply::new(self.policy, head, verdict).filter(|_| verdict.is_answered());
-        if let Some(reply) = reply {
+        if let Some(answer) = verdict.answer() {
+            let reply = Reply::new(self.policy, head, verdict, answer);
             let response = Response {
                 status: Some(reply.status),
                 headers: reply
@@ -191,7 +191,9 @@ impl Trial<'_> {
             .map(|(name, value)| (name.clone().into(), value.clone().into()))
             .collect();
         let mut headers = sent.clone();
-        Exchange::new(head.origin, verdict).edit(self.policy, pairs(&sent), &mut |edit| apply(&mut headers, edit));
+        Exchange::new(head.origin, verdict).edit(&self.policy.response, pairs(&sent), &mut |edit| {
+            apply(&mut headers, edit)
+        });
         let response = Response {
             status: None,
             headers,

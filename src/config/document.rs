@@ -50,9 +50,6 @@ pub struct Config<'a> {
     pub enforcement: Enforcement,
     /// Where errors are explained: an absolute URL without fragment.
     pub docs_url: Option<String>,
-    /// About how many keys there are, so that room is made for all of them at once.
-    #[cfg_attr(not(target_family = "wasm"), schemars(skip))]
-    pub key_count: usize,
 }
 
 /// Which client addresses count as known.
@@ -82,16 +79,12 @@ impl<'a> Read<'a> for ClientIp {
 
 /// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
 pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
-    /// What is shorter is no key, and a list of it gets no room.
-    const SHORTEST_KEY: usize = r#"{"id":"a","api_key":"b"}"#.len();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let mut key_count = 0;
-    let read = WithoutKeys(findings, &mut key_count).deserialize(&mut deserializer);
+    let read = WithoutKeys(findings).deserialize(&mut deserializer);
     match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
             let fields = Fields::of(node?, &Place::ROOT, findings)?;
-            let key_count = key_count.min(text.len() / SHORTEST_KEY);
-            Some(config(fields, key_count, findings))
+            Some(config(fields, findings))
         }
         Err(error) => {
             findings.add_bare(&Place::ROOT, syntax_problem(&error));
@@ -126,7 +119,7 @@ fn syntax_problem(error: &serde_json::Error) -> Problem {
     }
 }
 
-fn config<'a>(mut fields: Fields<'a, '_>, key_count: usize, findings: &mut Findings) -> Config<'a> {
+fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a> {
     let place = Place::ROOT;
     // Editors look there for the JSON Schema.
     let _: Option<Cow<'a, str>> = fields.take("$schema", findings);
@@ -161,7 +154,6 @@ fn config<'a>(mut fields: Fields<'a, '_>, key_count: usize, findings: &mut Findi
         docs_url: fields
             .node("docs_url", findings)
             .and_then(|node| read_docs_url(node, &place.field("docs_url"), findings)),
-        key_count,
     };
     fields.finish(findings);
     if let Some(IdentityHeader(name)) = &config.identity_header
@@ -219,9 +211,8 @@ fn read_docs_url(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> 
     Some(url)
 }
 
-/// The whole document as a node, but for `keys`, which is only counted and whose place an empty list takes; `None` where it is no
-/// object.
-struct WithoutKeys<'f>(&'f mut Findings, &'f mut usize);
+/// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is no object.
+struct WithoutKeys<'f>(&'f mut Findings);
 
 impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {
     type Value = Option<Node<'a>>;
@@ -238,7 +229,7 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
         let mut members = Vec::new();
         while let Some(Name(name)) = map.next_key()? {
             let node = if name == "keys" {
-                *self.1 = map.next_value_seed(Length)?;
+                map.next_value::<IgnoredAny>()?;
                 Node::List(Vec::new())
             } else {
                 map.next_value()?
@@ -250,33 +241,6 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
 
     fn other(self, node: Node<'a>) -> Self::Value {
         wrong_type_unshown(&node, "an object", &Place::ROOT, self.0)
-    }
-}
-
-/// How many items a list has; 0 for what is no list.
-struct Length;
-
-impl<'a> DeserializeSeed<'a> for Length {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<usize, D::Error> {
-        deserializer.deserialize_any(OneType(self))
-    }
-}
-
-impl<'a> TypedVisitor<'a> for Length {
-    type Value = usize;
-
-    fn seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<usize, A::Error> {
-        let mut length = 0;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            length += 1;
-        }
-        Ok(length)
-    }
-
-    fn other(self, _: Node<'a>) -> usize {
-        0
     }
 }
 

@@ -8,6 +8,10 @@ use super::network::NetworkError;
 use super::origin::OriginError;
 use super::place::Place;
 
+/// What a policy may take of a VM's memory, its text included. A VM of Envoy's has 1,023 MiB: beside a policy there is space for the one
+/// that takes its place.
+const MAX_BYTES: usize = 384 << 20;
+
 /// Whether the filter refuses the configuration for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -80,6 +84,9 @@ pub enum Problem {
     BadDirectiveSource,
     UnquotedKeyword,
     BadDocsUrl,
+    TooLarge {
+        bytes: usize,
+    },
 
     AnyOrigin,
     NullOrigin,
@@ -103,6 +110,11 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// A policy that takes so many bytes of memory, where that is more than any may.
+    pub fn too_large(bytes: usize) -> Option<Problem> {
+        (bytes > MAX_BYTES).then_some(Problem::TooLarge { bytes })
+    }
+
     /// Whether the configuration is refused for it.
     pub fn severity(&self) -> Severity {
         match self {
@@ -174,6 +186,12 @@ impl Problem {
             Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
             Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
             Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
+            Self::TooLarge { bytes } => format!(
+                "it takes {} MiB of memory on each worker, and a policy may take {} MiB",
+                bytes.div_ceil(1 << 20),
+                MAX_BYTES >> 20
+            )
+            .into(),
             Self::AnyOrigin => "every web page can use the key".into(),
             Self::NullOrigin => "any page can have the origin null, from a sandboxed frame".into(),
             Self::PlainHttpOrigin => "whoever sits on the network can change a page that came over http:".into(),
@@ -251,6 +269,7 @@ impl Problem {
             Self::BadDirectiveSource => "give each source an entry of its own".into(),
             Self::UnquotedKeyword => "put it in single quotes, as in \"'self'\"".into(),
             Self::BadDocsUrl => r#"write it as in "https://docs.example.com/errors""#.into(),
+            Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
             Self::AnyOrigin => "list the origins of your sites".into(),
             Self::NullOrigin => "give the page an origin of its own".into(),
             Self::PlainHttpOrigin => "serve the site over https:".into(),
@@ -312,6 +331,13 @@ struct Kept {
 impl Findings {
     /// How many errors and how many warnings are kept; the rest is counted.
     pub const KEPT: usize = 100;
+
+    /// The one finding of a policy that takes so many bytes of memory, where that is more than any may.
+    pub fn of_size(bytes: usize) -> Option<Findings> {
+        let mut findings = Findings::default();
+        findings.add_bare(&Place::ROOT, Problem::too_large(bytes)?);
+        Some(findings)
+    }
 
     /// The longest value shown, in bytes.
     const VALUE_SHOWN: usize = 80;

@@ -12,6 +12,7 @@ pub mod finding;
 pub mod index;
 pub mod key;
 pub mod key_source;
+pub mod measure;
 pub mod network;
 pub mod node;
 pub mod origin;
@@ -27,3 +28,4 @@ pub mod token;
 
 pub use document::{ClientIp, Config, IdentityHeader, read, read_keys};
 pub use finding::{Finding, Findings, Problem, Severity};
+pub use measure::Measure;

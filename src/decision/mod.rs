@@ -30,13 +30,26 @@ pub trait Surroundings {
     fn source_address(&self) -> SourceAddress;
 
     /// The time.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Result<Timestamp, Unavailable>;
 
-    /// Takes one request from the limit of `key`, or of anonymous requests; the error is a limit that is used up.
-    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus>;
+    /// Takes one request from the limit of `key`, or of anonymous requests.
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal>;
 
     /// The limit of `key`, or of anonymous requests, with nothing taken from it.
-    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> RateStatus;
+    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable>;
+}
+
+/// The host could not tell what a decision needs. The request is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Why a limit admits no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The limit is used up.
+    UsedUp(RateStatus),
+    /// What was admitted so far is not known, or this request could not be noted.
+    Unavailable,
 }
 
 /// What is to be done with a request.
@@ -48,6 +61,26 @@ pub enum Ruling {
     Deny(Reason),
     /// It is a preflight, and is answered.
     Preflight,
+}
+
+/// What the filter answers itself. A request without such an answer is forwarded: there is no third way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// An error.
+    Error(Reason),
+    /// What a preflight asks for.
+    Preflight,
+}
+
+impl Ruling {
+    /// The answer that carries the ruling out; `None`: the request is forwarded.
+    pub fn answer(self) -> Option<Answer> {
+        match self {
+            Ruling::Allow => None,
+            Ruling::Deny(reason) => Some(Answer::Error(reason)),
+            Ruling::Preflight => Some(Answer::Preflight),
+        }
+    }
 }
 
 /// How `Access-Control-Allow-Origin` answers a request.
@@ -136,7 +169,7 @@ pub fn walk<'p, 'r>(
     });
     let mut verdict = Verdict {
         ruling: Ruling::Allow,
-        enforcement: access.map_or(policy.enforcement, |access| access.enforcement),
+        enforcement: access.map_or(policy.response.enforcement, |access| access.enforcement),
         key,
         access,
         carried: match head.credential {
@@ -149,7 +182,7 @@ pub fn walk<'p, 'r>(
     };
     if head.is_preflight() {
         if key.is_none() {
-            verdict.enforcement = policy.enforcement;
+            verdict.enforcement = policy.response.enforcement;
         }
         let answer = origin.map(drop).ok_or(Reason::OriginNotAllowed);
         observe(Step::Origin, answer);
@@ -218,7 +251,8 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
             let result = check(self);
             observe(step, result);
             if result.is_err() {
-                *rate = self.access.limit.map(|limit| self.surroundings.peek(self.key, limit));
+                let limit = self.access.limit;
+                *rate = limit.and_then(|limit| self.surroundings.peek(self.key, limit).ok());
                 return result;
             }
         }
@@ -226,10 +260,12 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
             observe(Step::Rate, Ok(()));
             return Ok(());
         };
-        let admission = self.surroundings.admit(self.key, limit);
-        let (Ok(status) | Err(status)) = admission;
-        *rate = Some(status);
-        let result = admission.map(drop).map_err(|_| Reason::RateLimitExceeded);
+        let (status, result) = match self.surroundings.admit(self.key, limit) {
+            Ok(status) => (Some(status), Ok(())),
+            Err(Refusal::UsedUp(status)) => (Some(status), Err(Reason::RateLimitExceeded)),
+            Err(Refusal::Unavailable) => (None, Err(Reason::PolicyUnavailable)),
+        };
+        *rate = status;
         observe(Step::Rate, result);
         result
     }
@@ -242,7 +278,10 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
         if key.not_before.is_none() && key.expires_at.is_none() {
             return Ok(());
         }
-        let now = self.surroundings.now();
+        let now = self
+            .surroundings
+            .now()
+            .map_err(|Unavailable| Reason::PolicyUnavailable)?;
         if key.not_before.is_some_and(|begin| now < begin) {
             return Err(Reason::KeyNotYetValid);
         }
@@ -319,8 +358,17 @@ impl AllowOrigin {
 }
 
 impl Verdict<'_, '_> {
-    /// Whether the client gets an answer from the filter.
-    pub fn is_answered(&self) -> bool {
-        self.enforcement == Enforcement::Enforce && self.ruling != Ruling::Allow
+    /// What the filter answers itself; `None`: the request is forwarded.
+    pub fn answer(&self) -> Option<Answer> {
+        match self.enforcement {
+            Enforcement::Enforce => self.ruling.answer(),
+            Enforcement::Report => None,
+        }
+    }
+
+    /// Whether method overrides are removed from the request and its trailers: the scopes that it was held against name methods.
+    pub fn removes_method_overrides(&self) -> bool {
+        let scopes = self.access.and_then(|access| access.scopes.as_ref());
+        self.enforcement == Enforcement::Enforce && scopes.is_some_and(|rules| rules.names_methods())
     }
 }

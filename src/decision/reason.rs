@@ -86,7 +86,9 @@ impl Reason {
     /// One sentence that says what to change. It tells nothing of the policy, and has no character that JSON escapes.
     pub fn detail(self) -> &'static str {
         match self {
-            Self::PolicyUnavailable => "The gateway has no key policy in force; its log says why.",
+            Self::PolicyUnavailable => {
+                "Try again later: the gateway cannot apply its key policy, and its log says why."
+            }
             Self::MissingApiKey => "Send an API key in the way that the WWW-Authenticate header names.",
             Self::AmbiguousApiKey => "Send one API key, once: in a single header line or query parameter.",
             Self::InvalidApiKey => {

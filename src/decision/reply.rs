@@ -1,12 +1,13 @@
 //! The answers of the filter's own: errors (RFC 9457) and preflights (Fetch, "CORS-preflight fetch").
 
 use crate::policy::Policy;
+use crate::policy::response_headers::ResponsePolicy;
 
 use super::headers::Lines;
 use super::reason::Reason;
 use super::request::Head;
 use super::response::{Edit, Exchange, is_cors};
-use super::{AllowOrigin, Ruling, Verdict};
+use super::{AllowOrigin, Answer, Verdict};
 
 /// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,19 +24,18 @@ pub struct Reply {
 const MAX_REQUEST_ID: usize = 128;
 
 impl Reply {
-    /// The answer to a request that the verdict does not let through; `None` for one that it does.
-    pub fn new(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>) -> Option<Reply> {
-        let (status, body) = match verdict.ruling {
-            Ruling::Allow => return None,
-            Ruling::Preflight => (204, Vec::new()),
-            Ruling::Deny(reason) => (
+    /// The whole response for the verdict's `answer`.
+    pub fn new(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, answer: Answer) -> Reply {
+        let (status, body) = match answer {
+            Answer::Preflight => (204, Vec::new()),
+            Answer::Error(reason) => (
                 reason.status(),
                 problem(reason, policy.docs_url.as_deref(), head.request_id),
             ),
         };
         let retry_after = verdict.rate.map(|rate| rate.retry_after.to_string());
         let mut own: Vec<Line<'_>> = Vec::with_capacity(8);
-        if let Ruling::Deny(reason) = verdict.ruling {
+        if let Answer::Error(reason) = answer {
             own.extend(error_headers(policy, reason, retry_after.as_deref()));
         }
         if verdict.is_preflight {
@@ -45,12 +45,12 @@ impl Reply {
         for (name, value) in &own {
             headers.push(name, value);
         }
-        Exchange::new(head.origin, verdict).edit(policy, own.iter().copied(), &mut |edit| match edit {
+        Exchange::new(head.origin, verdict).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
             Edit::Add(name, value) => headers.push(name, value),
             // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
             Edit::Replace(..) | Edit::Remove(_) => {}
         });
-        Some(Reply { status, headers, body })
+        Reply { status, headers, body }
     }
 
     /// The answer where no policy is in force. There is nothing to take CORS or security headers from.
@@ -76,7 +76,7 @@ pub fn is_of_body(name: &[u8]) -> bool {
 /// All headers of an answer: its own, and what they leave of those `present`, which Envoy and its configuration have given it. That is
 /// none that the answer has itself, none of CORS, and none that the policy takes away. What came with the body stays as it came.
 pub fn complete<'l>(
-    policy: Option<&Policy>,
+    policy: Option<&ResponsePolicy>,
     answer: &'l Lines,
     present: impl Iterator<Item = Line<'l>>,
 ) -> Vec<Line<'l>> {
@@ -109,7 +109,7 @@ fn error_headers<'l>(
 
 /// What the preflight asks for is not read: the browser compares, and names what is missing.
 fn preflight_headers(policy: &Policy, allow_origin: AllowOrigin) -> impl Iterator<Item = Line<'_>> {
-    let cors = Some(&policy.cors).filter(|_| allow_origin != AllowOrigin::Omit);
+    let cors = Some(&policy.response.cors).filter(|_| allow_origin != AllowOrigin::Omit);
     let lines = [
         (
             &b"vary"[..],

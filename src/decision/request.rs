@@ -70,9 +70,9 @@ impl<'r> Head<'r> {
     }
 
     fn note_dangerous(&mut self, policy: &Policy, name: &'r [u8]) {
-        if claims_identity(policy, name) {
+        if is_identity_claim(policy.response.identity_header.as_deref(), name) {
             self.identity_claims.push(name);
-        } else if METHOD_OVERRIDES.iter().any(|header| reads_as(name, header)) {
+        } else if is_method_override(name) {
             self.method_overrides.push(name);
         }
     }
@@ -95,9 +95,13 @@ impl<'r> Head<'r> {
 }
 
 /// Whether an upstream may take a header or trailer of this name for the identity header.
-pub fn claims_identity(policy: &Policy, name: &[u8]) -> bool {
-    let header = policy.identity_header.as_ref();
-    header.is_some_and(|header| reads_as(name, header.as_bytes()))
+pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
+    identity_header.is_some_and(|header| reads_as(name, header.as_bytes()))
+}
+
+/// Whether an upstream may take another method than the request's from a header or trailer of this name.
+pub fn is_method_override(name: &[u8]) -> bool {
+    METHOD_OVERRIDES.iter().any(|header| reads_as(name, header))
 }
 
 /// Whether an upstream that takes `_` for `-` (CGI, WSGI) reads `name` as `header`.

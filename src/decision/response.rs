@@ -2,7 +2,7 @@
 
 use crate::config::key::Enforcement;
 use crate::config::security_headers::SetMode;
-use crate::policy::Policy;
+use crate::policy::response_headers::ResponsePolicy;
 
 use super::headers::{Headers, length_bit};
 use super::rate::RateStatus;
@@ -31,7 +31,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one.
-    pub fn unseen(policy: &Policy) -> Exchange {
+    pub fn unseen(policy: &ResponsePolicy) -> Exchange {
         Exchange {
             allow_origin: AllowOrigin::Omit,
             origin: None,
@@ -55,7 +55,7 @@ impl Exchange {
     /// The changes that a response with the headers `present`, in lower case, needs.
     pub fn edit<'h>(
         &self,
-        policy: &Policy,
+        policy: &ResponsePolicy,
         present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
         edit: &mut impl FnMut(Edit<'_>),
     ) {
@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// The three CORS headers of a response to `origin`.
-    fn cors<'e>(&'e self, policy: &'e Policy) -> [(&'static [u8], Option<&'e [u8]>); 3] {
+    fn cors<'e>(&'e self, policy: &'e ResponsePolicy) -> [(&'static [u8], Option<&'e [u8]>); 3] {
         let (origin, credentials): (Option<&[u8]>, bool) = match self.allow_origin {
             AllowOrigin::Omit => (None, false),
             AllowOrigin::Any => (Some(b"*"), false),
@@ -151,7 +151,7 @@ fn put<'h>(
 
 /// Adds what responses differ by to what the upstream says they do, nothing twice. `*` says all of it already.
 fn edit_vary<'h>(
-    policy: &Policy,
+    policy: &ResponsePolicy,
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
     edit: &mut impl FnMut(Edit<'_>),
 ) {
@@ -184,7 +184,7 @@ fn edit_vary<'h>(
 }
 
 fn edit_standing<'h>(
-    policy: &Policy,
+    policy: &ResponsePolicy,
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
     edit: &mut impl FnMut(Edit<'_>),
 ) {

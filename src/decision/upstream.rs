@@ -17,12 +17,11 @@ pub fn edit(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &
         // Nothing else changes: the upstream gets what it would get without the filter.
         return;
     }
-    if let (Some(name), Some((_, key))) = (&policy.identity_header, verdict.key) {
+    if let (Some(name), Some((_, key))) = (&policy.response.identity_header, verdict.key) {
         edit(Edit::Add(name.as_bytes(), key.id.as_bytes()));
         keep_through_next_hop(name.as_bytes(), head.connection, edit);
     }
-    let scopes = verdict.access.and_then(|access| access.scopes.as_ref());
-    if scopes.is_some_and(|rules| rules.names_methods()) {
+    if verdict.removes_method_overrides() {
         for name in &head.method_overrides {
             edit(Edit::Remove(name));
         }

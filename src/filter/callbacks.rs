@@ -4,12 +4,13 @@
 use std::cell::RefCell;
 
 use super::buffer;
+use super::envoy::Envoy;
 use super::host::Action;
 use super::plugin::Plugin;
 
 thread_local! {
     /// A VM has one thread. Calls do not nest, but for [`proxy_on_memory_allocate`], which does not come here.
-    static PLUGIN: RefCell<Plugin> = RefCell::default();
+    static PLUGIN: RefCell<Plugin<Envoy>> = RefCell::new(Plugin::new(Envoy));
 }
 
 unsafe extern "C" {
@@ -40,10 +41,10 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
     }
 }
 
-/// Whether the configuration is accepted.
+/// Whether the configuration, of `size` bytes, is accepted.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_configure(context: u32, _size: usize) -> bool {
-    PLUGIN.with_borrow_mut(|plugin| plugin.configure(context))
+extern "C" fn proxy_on_configure(context: u32, size: usize) -> bool {
+    PLUGIN.with_borrow_mut(|plugin| plugin.configure(context, size))
 }
 
 #[unsafe(no_mangle)]
@@ -53,14 +54,12 @@ extern "C" fn proxy_on_request_headers(context: u32, _count: u32, _end: u32) -> 
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> Action {
-    PLUGIN.with_borrow_mut(|plugin| plugin.on_request_trailers(context));
-    Action::Continue
+    PLUGIN.with_borrow_mut(|plugin| plugin.on_request_trailers(context))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _count: u32, _end: u32) -> Action {
-    PLUGIN.with_borrow_mut(|plugin| plugin.on_response_headers(context));
-    Action::Continue
+    PLUGIN.with_borrow_mut(|plugin| plugin.on_response_headers(context))
 }
 
 /// A stream or a configuration is gone.

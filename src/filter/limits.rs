@@ -1,16 +1,17 @@
-//! Rate limits in Envoy's shared data, one slot a key, over all workers.
+//! Rate limits in the host's shared data, one slot a key, over all workers.
 
 use std::num::NonZeroU32;
 
+use crate::decision::Refusal;
 use crate::decision::rate::{RateStatus, admit, peek};
 use crate::policy::Key;
 
-use super::host;
+use super::host::{self, Host, HostError};
 
-/// Each failed try is another worker's success, so this many in a row do not happen; if they do, the request is refused.
+/// Each lost race is another worker's success, so this many in a row do not happen; if they do, the request is refused.
 const TRIES: usize = 10_000;
 
-/// Where a key's window stands. Ids have no `/`, so that nothing else has this name.
+/// Where a key's window is. Ids have no `/`, so that nothing else has this name.
 fn slot_name(key: Option<&Key>) -> Vec<u8> {
     match key {
         Some(key) => [b"keyfence/rate/key/", key.id.as_bytes()].concat(),
@@ -18,33 +19,36 @@ fn slot_name(key: Option<&Key>) -> Vec<u8> {
     }
 }
 
-fn now() -> u64 {
-    host::nanoseconds() / 1_000_000_000
-}
-
-/// Takes one request from the limit; the error is a limit that is used up.
-pub fn take(key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+/// Takes one request from the limit. A call that fails is no lost race, and is not tried again.
+pub fn take(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<Result<RateStatus, Refusal>> {
     let name = slot_name(key);
     for _ in 0..TRIES {
-        let slot = host::shared_data(&name);
+        let slot = host.shared_data(&name)?;
         let (bytes, cas) = slot
             .as_ref()
             .map_or((None, host::NEVER), |(bytes, cas)| (Some(&**bytes), *cas));
-        let admission = admit(bytes, limit, now());
-        let stored = admission
-            .store
-            .is_none_or(|value| host::set_shared_data(&name, &value, cas));
-        match (stored, admission.admitted) {
-            (true, true) => return Ok(admission.status),
-            (true, false) => return Err(admission.status),
-            (false, _) => {}
+        let admission = admit(bytes, limit, host::unix_seconds(host)?);
+        let is_stored = match admission.store {
+            Some(value) => host.set_shared_data(&name, &value, cas)?,
+            None => true,
+        };
+        if is_stored {
+            return Ok(if admission.admitted {
+                Ok(admission.status)
+            } else {
+                Err(Refusal::UsedUp(admission.status))
+            });
         }
     }
-    Err(look(key, limit))
+    Err(HostError {
+        call: "proxy_set_shared_data",
+        status: 8,
+    })
 }
 
-/// The limit as it stands.
-pub fn look(key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
-    let slot = host::shared_data(&slot_name(key));
-    peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now())
+/// The limit as it is.
+pub fn look(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<RateStatus> {
+    let slot = host.shared_data(&slot_name(key))?;
+    let now = host::unix_seconds(host)?;
+    Ok(peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now))
 }

@@ -1,53 +1,53 @@
-//! What is counted. The names are fixed: none comes from a key, an origin or a header, for Envoy never forgets one.
+//! What is counted. No name comes from a key, an origin or a header: Envoy never forgets one. Gauges carry the plugin's name, because
+//! two policies in one Envoy would overwrite each other's.
 
 use crate::config::key::Enforcement;
 use crate::decision::reason::Reason;
 use crate::decision::{Ruling, Verdict};
 
-use super::host::{Metric, MetricKind};
+use super::host::{Host, MetricId, MetricType, Result};
 
 /// Counters of one kind of request.
 struct Counters {
-    allow: Option<Metric>,
-    report: Option<Metric>,
+    allow: MetricId,
+    report: Option<MetricId>,
     /// In the order of [`Reason::ALL`].
-    deny_by_reason: Vec<Option<Metric>>,
-    report_by_reason: Vec<Option<Metric>>,
+    deny_by_reason: Vec<Option<MetricId>>,
+    report_by_reason: Vec<Option<MetricId>>,
 }
 
-/// All metrics of the filter.
+/// What the requests of all policies of a VM are counted in.
 pub struct Metrics {
     requests: Counters,
     preflights: Counters,
-    keys: Option<Metric>,
-    load_failures: Option<Metric>,
 }
 
-fn counter(name: &str) -> Option<Metric> {
-    Metric::define(MetricKind::Counter, name)
+fn counter(host: &impl Host, name: &str) -> Result<MetricId> {
+    host.define_metric(MetricType::Counter, name)
 }
 
 impl Counters {
-    fn define(name: &str, reasons: &[Reason]) -> Counters {
-        let by_reason = |decision: &str| {
+    fn define(host: &impl Host, name: &str, reasons: &[Reason]) -> Result<Counters> {
+        let by_reason = |decision: &str| -> Result<Vec<Option<MetricId>>> {
             let all = Reason::ALL.iter();
             all.map(|reason| {
                 let code = reason.code();
                 let is_counted = reasons.contains(reason);
-                is_counted.then(|| counter(&format!("{name}.decision.{decision}.code.{code}")))?
+                let name = format!("{name}.decision.{decision}.code.{code}");
+                is_counted.then(|| counter(host, &name)).transpose()
             })
             .collect()
         };
-        Counters {
-            allow: counter(&format!("{name}.decision.allow")),
+        Ok(Counters {
+            allow: counter(host, &format!("{name}.decision.allow"))?,
             report: None,
-            deny_by_reason: by_reason("deny"),
-            report_by_reason: by_reason("report"),
-        }
+            deny_by_reason: by_reason("deny")?,
+            report_by_reason: by_reason("report")?,
+        })
     }
 
-    fn of(&self, verdict: &Verdict<'_, '_>) -> Option<Metric> {
-        let by_reason = |metrics: &[Option<Metric>], reason: Reason| {
+    fn of(&self, verdict: &Verdict<'_, '_>) -> Option<MetricId> {
+        let by_reason = |metrics: &[Option<MetricId>], reason: Reason| {
             let index = Reason::ALL.iter().position(|known| *known == reason)?;
             *metrics.get(index)?
         };
@@ -55,54 +55,86 @@ impl Counters {
             (Ruling::Deny(reason), Enforcement::Enforce) => by_reason(&self.deny_by_reason, reason),
             (Ruling::Deny(reason), Enforcement::Report) => by_reason(&self.report_by_reason, reason),
             (Ruling::Preflight, Enforcement::Report) => self.report,
-            (Ruling::Preflight, Enforcement::Enforce) | (Ruling::Allow, _) => self.allow,
+            (Ruling::Preflight, Enforcement::Enforce) | (Ruling::Allow, _) => Some(self.allow),
         }
     }
 }
 
 impl Metrics {
-    /// Defines every metric.
-    pub fn define() -> Metrics {
-        let mut preflights = Counters::define("keyfence_preflights_total", &[Reason::OriginNotAllowed]);
-        preflights.report = counter("keyfence_preflights_total.decision.report");
-        Metrics {
-            requests: Counters::define("keyfence_requests_total", &Reason::ALL),
+    /// Defines every counter.
+    pub fn define(host: &impl Host) -> Result<Metrics> {
+        let mut preflights = Counters::define(host, "keyfence_preflights_total", &[Reason::OriginNotAllowed])?;
+        preflights.report = Some(counter(host, "keyfence_preflights_total.decision.report")?);
+        Ok(Metrics {
+            requests: Counters::define(host, "keyfence_requests_total", &Reason::ALL)?,
             preflights,
-            keys: Metric::define(MetricKind::Gauge, "keyfence_keys"),
-            load_failures: counter("keyfence_policy_load_failures_total"),
-        }
+        })
     }
 
     /// Counts a request.
-    pub fn count(&self, verdict: &Verdict<'_, '_>) {
+    pub fn count(&self, host: &impl Host, verdict: &Verdict<'_, '_>) -> Result<()> {
         let counters = if verdict.is_preflight {
             &self.preflights
         } else {
             &self.requests
         };
-        if let Some(metric) = counters.of(verdict) {
-            metric.increment();
+        match counters.of(verdict) {
+            Some(metric) => host.increment_metric(metric),
+            None => Ok(()),
         }
     }
 
-    /// Counts a request that came while no policy was in force.
-    pub fn count_unavailable(&self) {
-        if let Some(Some(metric)) = self.requests.deny_by_reason.first() {
-            metric.increment();
+    /// Counts a request to which no policy could be applied.
+    pub fn count_unavailable(&self, host: &impl Host) -> Result<()> {
+        match self.requests.deny_by_reason.first() {
+            Some(Some(metric)) => host.increment_metric(*metric),
+            _ => Ok(()),
         }
     }
+}
 
-    /// Notes how many keys the policy in force has.
-    pub fn record_keys(&self, count: usize) {
-        if let Some(metric) = self.keys {
-            metric.record(count as u64);
-        }
+/// What is known of the policies that a plugin was configured with, by the plugin's name.
+pub struct PolicyMetrics<'h, H> {
+    host: &'h H,
+    /// What follows the name of a metric: `.plugin.` and the plugin's name, or nothing where it has none.
+    label: String,
+}
+
+impl<'h, H: Host> PolicyMetrics<'h, H> {
+    /// Of the plugin with this name.
+    pub fn of(host: &'h H, plugin: &str) -> Self {
+        let label = match plugin {
+            "" => String::new(),
+            name => format!(".plugin.{name}"),
+        };
+        PolicyMetrics { host, label }
     }
 
-    /// Counts a policy that was refused.
-    pub fn count_load_failure(&self) {
-        if let Some(metric) = self.load_failures {
-            metric.increment();
-        }
+    fn record(&self, name: &str, value: u64) -> Result<()> {
+        let gauge = format!("{name}{}", self.label);
+        let metric = self.host.define_metric(MetricType::Gauge, &gauge)?;
+        self.host.record_metric(metric, value)
+    }
+
+    /// A policy has been accepted: its keys, its hash, and when that was.
+    pub fn record_loaded(&self, keys: usize, hash: u64, unix_seconds: u64) -> Result<()> {
+        self.record("keyfence_keys", keys as u64)?;
+        self.record("keyfence_policy_hash", hash)?;
+        self.record("keyfence_policy_loaded_timestamp_seconds", unix_seconds)
+    }
+
+    /// A worker cannot have the policy of this hash, which is in force elsewhere. The gauge names it until a newer one is accepted.
+    pub fn record_missing(&self, hash: u64) -> Result<()> {
+        self.record("keyfence_policy_missing_hash", hash)
+    }
+
+    /// A policy was refused, or could not be had.
+    pub fn count_load_failure(&self) -> Result<()> {
+        self.host.increment_metric(self.load_failures()?)
+    }
+
+    /// Defines the counter of failures, so that it is there before the first.
+    pub fn load_failures(&self) -> Result<MetricId> {
+        counter(self.host, &format!("keyfence_policy_load_failures_total{}", self.label))
     }
 }

@@ -1,25 +1,20 @@
-//! The one place that knows the host: Envoy, through proxy-wasm.
+//! The filter: what it does over any [`host::Host`], and the one place that knows Envoy, through proxy-wasm.
 
+pub mod host;
+mod limits;
+mod metrics;
+mod once;
 pub mod pairs;
+pub mod plugin;
 pub mod plugin_configuration;
+mod policy_cache;
+mod stream;
 
 #[cfg(target_family = "wasm")]
 mod buffer;
 #[cfg(target_family = "wasm")]
 mod callbacks;
 #[cfg(target_family = "wasm")]
-mod host;
-#[cfg(target_family = "wasm")]
-mod in_force;
-#[cfg(target_family = "wasm")]
-mod limits;
-#[cfg(target_family = "wasm")]
-mod metrics;
-#[cfg(target_family = "wasm")]
-mod once;
-#[cfg(target_family = "wasm")]
-mod plugin;
-#[cfg(target_family = "wasm")]
-mod stream;
+mod envoy;
 #[cfg(all(target_family = "wasm", feature = "trap"))]
 mod trap;

@@ -1,13 +1,15 @@
 //! What is logged once, however many workers have it to say.
 
-use super::host;
+use super::host::{self, Host};
 
-/// Whether `text` is new under `topic`, in this process.
-pub fn say_once(topic: &[u8], text: &[u8]) -> bool {
-    let said = host::shared_data(topic);
-    if said.as_ref().is_some_and(|(said, _)| **said == *text) {
+/// Whether `text` is new under `topic`, in this process. Where the host does not tell, it is.
+pub fn log_once(host: &impl Host, topic: &[u8], text: &[u8]) -> bool {
+    let Ok(known) = host.shared_data(topic) else {
+        return true;
+    };
+    if known.as_ref().is_some_and(|(known, _)| **known == *text) {
         return false;
     }
-    let cas = said.map_or(host::NEVER, |(_, cas)| cas);
-    host::set_shared_data(topic, text, cas)
+    let cas = known.map_or(host::NEVER, |(_, cas)| cas);
+    host.set_shared_data(topic, text, cas).unwrap_or(true)
 }

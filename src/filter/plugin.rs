@@ -1,25 +1,61 @@
-//! The plugin in one VM: its configurations, and the streams under each.
+//! The plugin in one VM, over a [`Host`]: its configurations, and the streams under each.
 
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 
 use hashbrown::HashTable;
 
-use crate::config::{Findings, Severity};
-use crate::policy::Policy;
+use crate::config::timestamp::Timestamp;
+use crate::config::{Findings, Measure, Severity};
+use crate::policy::footprint::Footprint;
+use crate::policy::response_headers::ResponsePolicy;
+use crate::policy::{Loaded, Policy};
 
-use super::host::{self, Action, Level, now};
-use super::in_force::InForce;
-use super::metrics::Metrics;
-use super::once::say_once;
-use super::plugin_configuration::to_json;
+use super::host::{self, Action, Host, LogLevel};
+use super::metrics::{Metrics, PolicyMetrics};
+use super::once::log_once;
+use super::plugin_configuration::Configuration;
+use super::policy_cache::{PluginId, PolicyCache};
 use super::stream::Stream;
 
 /// Everything that the VM keeps.
-#[derive(Default)]
-pub struct Plugin {
-    /// By the number of their context. An update brings a new one; the old one stays until its last stream has ended.
-    configurations: Vec<(u32, Rc<InForce>)>,
+pub struct Plugin<H> {
+    host: H,
+    roots: Vec<Root>,
+    policies: PolicyCache,
+    /// Of the streams that are open and of the roots: a new policy that says the same of responses shares what is here.
+    responses: Vec<Weak<ResponsePolicy>>,
+    metrics: Option<Rc<Metrics>>,
     streams: HashTable<(u32, Stream)>,
+}
+
+/// A root context. An update brings a new one; the old one stays until its last stream has ended.
+struct Root {
+    context: u32,
+    /// For responses to requests that the filter never saw; `None` where the configuration has no policy.
+    response: Option<Arc<ResponsePolicy>>,
+}
+
+/// Why a configuration has no policy.
+enum LoadError {
+    /// It is wrong, wherever it is loaded. The canary on Envoy's main thread is the first to say so, and no worker gets it.
+    Refused(Findings),
+    /// It cannot be loaded here. Envoy serves unfiltered where a worker's configuration call fails, so the call succeeds, and what comes
+    /// is answered with 503.
+    Unavailable {
+        why: String,
+        /// Where it is known.
+        hash: Option<u64>,
+    },
+}
+
+impl From<host::HostError> for LoadError {
+    fn from(error: host::HostError) -> LoadError {
+        LoadError::Unavailable {
+            why: error.to_string(),
+            hash: None,
+        }
+    }
 }
 
 /// The host counts contexts up, so that neighbours go to places far from each other.
@@ -27,100 +63,225 @@ fn hash(context: u32) -> u64 {
     u64::from(context).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl Plugin {
-    /// Reads the configuration at hand; whether it is fit. If it is not, requests under it are refused.
-    pub fn configure(&mut self, context: u32) -> bool {
-        let metrics = Metrics::define();
-        let policy = load(&metrics);
-        let is_loaded = policy.is_some();
-        self.configurations.retain(|(known, _)| *known != context);
-        self.configurations
-            .push((context, Rc::new(InForce { policy, metrics })));
-        is_loaded
+impl<H: Host> Plugin<H> {
+    /// Without a configuration yet.
+    pub fn new(host: H) -> Plugin<H> {
+        Plugin {
+            host,
+            roots: Vec::new(),
+            policies: PolicyCache::default(),
+            responses: Vec::new(),
+            metrics: None,
+            streams: HashTable::new(),
+        }
     }
 
-    /// A stream begins.
-    pub fn begin_stream(&mut self, context: u32, configuration: u32) {
-        let mut configurations = self.configurations.iter();
-        let in_force = configurations.find(|(known, _)| *known == configuration);
-        let stream = Stream::new(in_force.map(|(_, in_force)| in_force.clone()));
+    /// Loads the configuration that the host has, of `size` bytes. `false`: it is wrong. What cannot be loaded for another reason is
+    /// accepted without a policy.
+    pub fn configure(&mut self, context: u32, size: usize) -> bool {
+        let plugin = self.plugin_id();
+        let name = plugin.name.clone();
+        self.policies.begin(context, plugin);
+        self.roots.retain(|root| root.context != context);
+        let loaded = self.load(size);
+        let metrics = PolicyMetrics::of(&self.host, &name);
+        let (response, is_accepted) = match loaded {
+            Ok((Loaded { policy, findings }, hash, bytes)) => {
+                warn_once(&self.host, &findings);
+                let keys = policy.keys().len();
+                let now = host::unix_seconds(&self.host).unwrap_or_default();
+                let recorded = metrics.load_failures().and(metrics.record_loaded(keys, hash, now));
+                if let Err(error) = recorded {
+                    self.host.log(LogLevel::Error, &error.to_string());
+                }
+                let line = format!("policy accepted: {keys} keys, hash {hash}");
+                if log_once(
+                    &self.host,
+                    format!("keyfence/accepted/{name}").as_bytes(),
+                    line.as_bytes(),
+                ) {
+                    self.host.log(LogLevel::Info, &line);
+                }
+                let response = policy.response.clone();
+                self.policies.insert(context, policy, bytes);
+                (Some(response), true)
+            }
+            Err(error) => {
+                let mut recorded = metrics.count_load_failure();
+                let is_accepted = match error {
+                    LoadError::Refused(findings) => {
+                        log_findings(&self.host, &findings);
+                        self.policies.remove(context);
+                        false
+                    }
+                    LoadError::Unavailable { why, hash } => {
+                        let line = format!("policy not loaded, requests get 503 policy_unavailable: {why}");
+                        self.host.log(LogLevel::Error, &line);
+                        if let Some(hash) = hash {
+                            recorded = recorded.and(metrics.record_missing(hash));
+                        }
+                        true
+                    }
+                };
+                if let Err(error) = recorded {
+                    self.host.log(LogLevel::Error, &error.to_string());
+                }
+                (None, is_accepted)
+            }
+        };
+        self.roots.push(Root { context, response });
+        is_accepted
+    }
+
+    /// Where the host has no name, none tells plugins apart.
+    fn plugin_id(&self) -> PluginId {
+        let text = |path: &[u8]| {
+            let value = self.host.property(path).ok().flatten();
+            value.map_or_else(String::new, |value| String::from_utf8_lossy(&value).into_owned())
+        };
+        PluginId {
+            name: text(b"plugin_name"),
+            root_id: text(b"plugin_root_id"),
+        }
+    }
+
+    /// The policy, its hash, and the bytes that it takes.
+    fn load(&mut self, size: usize) -> Result<(Loaded, u64, usize), LoadError> {
+        let begin = self.host.nanoseconds()?;
+        if self.metrics.is_none() {
+            self.metrics = Some(Rc::new(Metrics::define(&self.host)?));
+        }
+        if let Some(findings) = Findings::of_size(size) {
+            return Err(LoadError::Refused(findings));
+        }
+        self.make_space(size, None)?;
+        let configuration = Configuration::of(self.host.plugin_configuration()?);
+        self.make_space(configuration.further_bytes(), None)?;
+        let text = configuration.into_json();
+        let measure = Measure::of(&text);
+        let Footprint { compiled, peak } = Footprint::of(&measure);
+        if let Some(findings) = Findings::of_size(text.len().saturating_add(peak)) {
+            return Err(LoadError::Refused(findings));
+        }
+        self.policies.trim(compiled);
+        self.make_space(peak, Some(measure.hash))?;
+        let now = Timestamp(i64::try_from(host::unix_seconds(&self.host)?).unwrap_or(i64::MAX));
+        let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Refused)?;
+        self.share_response(&mut loaded.policy);
+        let milliseconds = self.host.nanoseconds()?.saturating_sub(begin) / 1_000_000;
+        self.host.log(
+            LogLevel::Debug,
+            &format!(
+                "{} keys loaded in {milliseconds} ms; {}",
+                loaded.policy.keys().len(),
+                memory()
+            ),
+        );
+        Ok((loaded, measure.hash, compiled))
+    }
+
+    /// Makes sure that there are so many bytes of memory, at the expense of superseded policies.
+    fn make_space(&mut self, bytes: usize, hash: Option<u64>) -> Result<(), LoadError> {
+        while !self.host.has_memory(bytes) {
+            if !self.policies.evict() {
+                let why = format!(
+                    "it takes {} kB more of memory than the VM has left",
+                    bytes.div_ceil(1024)
+                );
+                return Err(LoadError::Unavailable { why, hash });
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams that stay open over many updates hold one response policy for as long as updates change none.
+    fn share_response(&mut self, policy: &mut Policy) {
+        self.responses.retain(|known| known.strong_count() > 0);
+        let mut known = self.responses.iter().filter_map(Weak::upgrade);
+        match known.find(|known| *known == policy.response) {
+            Some(known) => policy.response = known,
+            None => self.responses.push(Arc::downgrade(&policy.response)),
+        }
+    }
+
+    /// A stream begins under the root context `root`.
+    pub fn begin_stream(&mut self, context: u32, root: u32) {
         self.streams
-            .insert_unique(hash(context), (context, stream), |(context, _)| hash(*context));
+            .insert_unique(hash(context), (context, Stream::new(root)), |(context, _)| {
+                hash(*context)
+            });
     }
 
-    fn stream(&mut self, context: u32) -> Option<&mut Stream> {
-        let entry = self.streams.find_mut(hash(context), |(known, _)| *known == context);
-        entry.map(|(_, stream)| stream)
-    }
-
-    /// What is to become of the request with the headers at hand.
+    /// What becomes of the request whose headers the host has.
     pub fn on_request_headers(&mut self, context: u32) -> Action {
-        match self.stream(context) {
-            Some(stream) => stream.on_request_headers(),
-            None => Stream::new(None).on_request_headers(),
-        }
+        let mut unknown = Stream::new(0);
+        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+        let policy = self.policies.get(stream.root);
+        stream.on_request_headers(&self.host, policy, self.metrics.as_deref())
     }
 
-    /// Takes out of the trailers at hand what the upstream must not get.
-    pub fn on_request_trailers(&mut self, context: u32) {
-        if let Some(stream) = self.stream(context) {
-            stream.on_request_trailers();
-        }
+    /// Removes from the trailers that the host has what the upstream must not get.
+    pub fn on_request_trailers(&mut self, context: u32) -> Action {
+        let mut unknown = Stream::new(0);
+        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+        let response = response_of(&self.roots, stream.root);
+        stream.on_request_trailers(&self.host, response, self.metrics.as_deref())
     }
 
-    /// Sets the headers of the response at hand.
-    pub fn on_response_headers(&mut self, context: u32) {
-        if let Some(stream) = self.stream(context) {
-            stream.on_response_headers();
-        }
+    /// Sets the headers of the response that the host has.
+    pub fn on_response_headers(&mut self, context: u32) -> Action {
+        let mut unknown = Stream::new(0);
+        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+        let response = response_of(&self.roots, stream.root);
+        stream.on_response_headers(&self.host, response, self.metrics.as_deref())
     }
 
     /// A stream or a configuration is gone.
     pub fn end(&mut self, context: u32) {
         match self.streams.find_entry(hash(context), |(known, _)| *known == context) {
             Ok(entry) => drop(entry.remove()),
-            Err(_) => self.configurations.retain(|(known, _)| *known != context),
+            Err(_) => {
+                self.policies.remove(context);
+                self.roots.retain(|root| root.context != context);
+            }
         }
     }
 }
 
-fn load(metrics: &Metrics) -> Option<Policy> {
-    let begin = host::nanoseconds();
-    let text = host::plugin_configuration();
-    match Policy::load(&to_json(text.as_deref().unwrap_or_default()), now()) {
-        Ok(loaded) => {
-            warn_once(&loaded.findings);
-            let keys = loaded.policy.keys().len();
-            metrics.record_keys(keys);
-            let milliseconds = host::nanoseconds().saturating_sub(begin) / 1_000_000;
-            let kilobytes = core::arch::wasm32::memory_size(0) * 64;
-            host::log(
-                Level::Debug,
-                &format!("{keys} keys loaded in {milliseconds} ms; the VM has {kilobytes} kB of memory"),
-            );
-            Some(loaded.policy)
-        }
-        Err(findings) => {
-            log_findings(&findings);
-            metrics.count_load_failure();
-            None
-        }
-    }
+fn find(streams: &mut HashTable<(u32, Stream)>, context: u32) -> Option<&mut Stream> {
+    let entry = streams.find_mut(hash(context), |(known, _)| *known == context);
+    entry.map(|(_, stream)| stream)
 }
 
-fn log_findings(findings: &Findings) {
+fn response_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {
+    let root = roots.iter().rev().find(|root| root.context == context)?;
+    root.response.as_deref()
+}
+
+#[cfg(target_family = "wasm")]
+fn memory() -> String {
+    let kilobytes = core::arch::wasm32::memory_size(0) * 64;
+    format!("the VM has {kilobytes} kB of memory")
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn memory() -> String {
+    "not in a VM".into()
+}
+
+fn log_findings(host: &impl Host, findings: &Findings) {
     for (severity, line) in findings.lines() {
         match severity {
-            Severity::Error => host::log(Level::Error, &format!("configuration refused: {line}")),
-            Severity::Warning => host::log(Level::Warn, &line),
+            Severity::Error => host.log(LogLevel::Error, &format!("configuration refused: {line}")),
+            Severity::Warning => host.log(LogLevel::Warn, &line),
         }
     }
 }
 
 /// Every worker loads the same configuration; the first to do so speaks for all.
-fn warn_once(findings: &Findings) {
+fn warn_once(host: &impl Host, findings: &Findings) {
     let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
-    if say_once(b"keyfence/warned", lines.join("\n").as_bytes()) {
-        log_findings(findings);
+    if log_once(host, b"keyfence/warned", lines.join("\n").as_bytes()) {
+        log_findings(host, findings);
     }
 }

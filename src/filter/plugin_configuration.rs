@@ -4,18 +4,86 @@
 //! one without fields as no bytes at all.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::Deref;
 
-/// The configuration as JSON. What is neither text nor a `Struct` is given back as it is, for its error.
-pub fn to_json(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if bytes.is_empty() {
-        return Cow::Borrowed(b"{}");
+/// A plugin configuration, as the host gave it.
+#[derive(Debug)]
+pub struct Configuration<B> {
+    bytes: B,
+    /// How long a `Struct` is as JSON.
+    json_length: Option<usize>,
+}
+
+impl<B: Deref<Target = [u8]>> Configuration<B> {
+    /// Of the bytes of a `StringValue` or a `Struct`.
+    pub fn of(bytes: B) -> Self {
+        let mut length = Length(0);
+        // JSON has no byte 0x12 and every field of a `Struct` does, so no text is taken for one.
+        let json_length = write_struct(&bytes, &mut length, MAX_DEPTH).map(|()| length.0);
+        Configuration { bytes, json_length }
     }
-    let mut json = String::new();
-    // JSON has no byte 0x12 and every field of a `Struct` does, so no text is taken for one.
-    match write_struct(bytes, &mut json, MAX_DEPTH) {
-        Some(()) => Cow::Owned(json.into_bytes()),
-        None => Cow::Borrowed(bytes),
+
+    /// What [`Configuration::into_json`] takes beside what is there already.
+    pub fn further_bytes(&self) -> usize {
+        self.json_length.unwrap_or(0)
+    }
+
+    /// The configuration as JSON. What is neither text nor a `Struct` stays as it is, for its error.
+    pub fn into_json(self) -> Json<B> {
+        if self.bytes.is_empty() {
+            return Json::Written("{}".into());
+        }
+        let Some(length) = self.json_length else {
+            return Json::Given(self.bytes);
+        };
+        let mut json = Vec::with_capacity(length);
+        match write_struct(&self.bytes, &mut json, MAX_DEPTH) {
+            Some(()) => Json::Written(json),
+            None => Json::Given(self.bytes),
+        }
+    }
+}
+
+/// The configuration as JSON.
+pub fn to_json(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match Configuration::of(bytes).into_json() {
+        Json::Given(bytes) => Cow::Borrowed(bytes),
+        Json::Written(json) => Cow::Owned(json),
+    }
+}
+
+/// The text of a configuration.
+#[derive(Debug)]
+pub enum Json<B> {
+    /// As the host gave it.
+    Given(B),
+    /// Written from a `Struct`.
+    Written(Vec<u8>),
+}
+
+impl<B: Deref<Target = [u8]>> Deref for Json<B> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Json::Given(bytes) => bytes,
+            Json::Written(json) => json,
+        }
+    }
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -63,21 +131,23 @@ fn field<'b>(bytes: &mut &'b [u8]) -> Option<(u64, Content<'b>)> {
     Some((tag >> 3, content))
 }
 
-/// `google.protobuf.Struct`. Its map has no order of its own, so the names are sorted: every worker reads the same.
-fn write_struct(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
-    let mut members = BTreeMap::new();
+/// `google.protobuf.Struct`. Its map has no order of its own; it is read as it comes, with nothing kept in between.
+fn write_struct(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
+    let mut is_first = true;
+    json.write_all(b"{").ok()?;
     while !bytes.is_empty() {
         let (1, Content::Bytes(entry)) = field(&mut bytes)? else {
             return None;
         };
         let (name, value) = map_entry(entry)?;
-        members.insert(name, value);
+        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
+        is_first = false;
+        serde_json::to_writer(&mut *json, name).ok()?;
+        json.write_all(b":").ok()?;
+        write_value(value, json, depth)?;
     }
-    write_sequence(json, ['{', '}'], members.into_iter(), |(name, value), json| {
-        json.push_str(&serde_json::to_string(name).ok()?);
-        json.push(':');
-        write_value(value, json, depth)
-    })
+    json.write_all(b"}").ok()?;
+    Some(())
 }
 
 fn map_entry(mut entry: &[u8]) -> Option<(&str, &[u8])> {
@@ -93,14 +163,16 @@ fn map_entry(mut entry: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 /// `google.protobuf.Value`.
-fn write_value(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
+fn write_value(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
     let depth = depth.checked_sub(1)?;
     let content = field(&mut bytes)?;
     match content {
-        (1, Content::Varint(_)) => json.push_str("null"),
-        (2, Content::Fixed64(number)) => json.push_str(&serde_json::to_string(&f64::from_le_bytes(number)).ok()?),
-        (3, Content::Bytes(text)) => json.push_str(&serde_json::to_string(std::str::from_utf8(text).ok()?).ok()?),
-        (4, Content::Varint(value)) => json.push_str(if value == 0 { "false" } else { "true" }),
+        (1, Content::Varint(_)) => json.write_all(b"null").ok()?,
+        (2, Content::Fixed64(number)) => serde_json::to_writer(json, &f64::from_le_bytes(number)).ok()?,
+        (3, Content::Bytes(text)) => serde_json::to_writer(json, std::str::from_utf8(text).ok()?).ok()?,
+        (4, Content::Varint(value)) => json
+            .write_all(if value == 0 { b"false".as_slice() } else { b"true" })
+            .ok()?,
         (5, Content::Bytes(members)) => write_struct(members, json, depth)?,
         (6, Content::Bytes(items)) => write_list(items, json, depth)?,
         _ => return None,
@@ -109,33 +181,18 @@ fn write_value(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
 }
 
 /// `google.protobuf.ListValue`.
-fn write_list(mut bytes: &[u8], json: &mut String, depth: u32) -> Option<()> {
-    let mut items = Vec::new();
+fn write_list(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
+    let mut is_first = true;
+    json.write_all(b"[").ok()?;
     while !bytes.is_empty() {
         let (1, Content::Bytes(item)) = field(&mut bytes)? else {
             return None;
         };
-        items.push(item);
+        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
+        is_first = false;
+        write_value(item, json, depth)?;
     }
-    write_sequence(json, ['[', ']'], items.into_iter(), |item, json| {
-        write_value(item, json, depth)
-    })
-}
-
-fn write_sequence<T>(
-    json: &mut String,
-    [open, close]: [char; 2],
-    items: impl Iterator<Item = T>,
-    mut write: impl FnMut(T, &mut String) -> Option<()>,
-) -> Option<()> {
-    json.push(open);
-    for (index, item) in items.enumerate() {
-        if index > 0 {
-            json.push(',');
-        }
-        write(item, json)?;
-    }
-    json.push(close);
+    json.write_all(b"]").ok()?;
     Some(())
 }
 
@@ -167,7 +224,7 @@ mod tests {
             entry("o", &object),
         ]
         .concat();
-        let json = r#"{"empty":{},"list":["a\"b",600.0],"o":{"y":null,"z":true}}"#;
+        let json = r#"{"list":["a\"b",600.0],"empty":{},"o":{"z":true,"y":null}}"#;
         assert_eq!(String::from_utf8_lossy(&to_json(&bytes)), json);
     }
 

@@ -1,7 +1,7 @@
-//! One request and its response.
+//! One request and its response, over a [`Host`]. A call that the host refuses ends the stream with an error: nothing passes in doubt.
 
 use std::num::NonZeroU32;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::ClientIp;
 use crate::config::key::Enforcement;
@@ -11,138 +11,242 @@ use crate::decision::headers::Lines;
 use crate::decision::rate::RateStatus;
 use crate::decision::reason::Reason;
 use crate::decision::reply::{Reply, complete, is_of_body};
-use crate::decision::request::{Head, claims_identity};
+use crate::decision::request::{Head, is_identity_claim, is_method_override};
 use crate::decision::response::{Edit, Exchange};
-use crate::decision::{Ruling, Surroundings, Verdict, decide, upstream};
+use crate::decision::{Refusal, Ruling, Surroundings, Unavailable, Verdict, decide, upstream};
+use crate::policy::response_headers::ResponsePolicy;
 use crate::policy::{Key, Policy};
 
-use super::host::{self, Action, Level, Map};
-use super::in_force::InForce;
+use super::host::{self, Action, Host, LocalResponse, LogLevel, MapType, Result};
 use super::limits;
-use super::once::say_once;
+use super::metrics::Metrics;
+use super::once::log_once;
 use super::pairs::{Pairs, encode};
 
-/// The state of one stream. A response may come without its request having been seen.
+/// The state of one stream. It keeps what its own response needs, and nothing else of the policy.
 pub struct Stream {
-    in_force: Option<Rc<InForce>>,
+    /// The root context that it began under.
+    pub root: u32,
     stage: Stage,
 }
 
 enum Stage {
-    /// The request's headers have not come here.
+    /// The request's headers have not come here; its response may come all the same.
     Unseen,
-    /// The request went on; this is what its response needs.
-    Passed(Exchange),
-    /// The filter has answered; these are the headers that its response is to get.
-    Answered(Lines),
+    /// The request went on.
+    Forwarded(Forwarded),
+    /// The filter has answered.
+    Answered {
+        /// `None` where no policy could be applied.
+        response: Option<Arc<ResponsePolicy>>,
+        /// What the answer is to get when it comes by as every response does.
+        headers: Lines,
+    },
+}
+
+struct Forwarded {
+    response: Arc<ResponsePolicy>,
+    exchange: Exchange,
+    removes_method_overrides: bool,
 }
 
 impl Stream {
-    /// A stream under the policy in force.
-    pub fn new(in_force: Option<Rc<InForce>>) -> Stream {
+    /// A stream under this root context.
+    pub fn new(root: u32) -> Stream {
         Stream {
-            in_force,
+            root,
             stage: Stage::Unseen,
         }
     }
 
-    /// Decides on the request with the headers at hand.
-    pub fn on_request_headers(&mut self) -> Action {
-        let (stage, action) = match self.in_force.as_deref() {
-            Some(InForce {
-                policy: Some(policy),
-                metrics,
-            }) => match host::headers(Map::Request) {
-                Some(map) => on_request(policy, metrics, Pairs::of(&map)),
-                None => refuse(),
-            },
-            Some(InForce { policy: None, metrics }) => {
-                metrics.count_unavailable();
-                refuse()
+    /// Decides on the request whose headers the host has. `policy` is `None` where there is none to apply.
+    pub fn on_request_headers(
+        &mut self,
+        host: &impl Host,
+        policy: Option<&Policy>,
+        metrics: Option<&Metrics>,
+    ) -> Action {
+        let (Some(policy), Some(metrics)) = (policy, metrics) else {
+            return self.refuse(host, metrics);
+        };
+        match on_request(host, policy, metrics) {
+            Ok((stage, action)) => {
+                self.stage = stage;
+                action
             }
-            None => refuse(),
-        };
-        self.stage = stage;
-        action
-    }
-
-    /// Takes the identity header, which an upstream may add to the request's headers, out of the trailers at hand.
-    pub fn on_request_trailers(&self) {
-        let (Some(policy), Some(map)) = (self.policy(), host::headers(Map::RequestTrailers)) else {
-            return;
-        };
-        for (name, _) in Pairs::of(&map) {
-            if claims_identity(policy, name) {
-                host::remove_header(Map::RequestTrailers, name);
+            Err(error) => {
+                log_failure(host, &error);
+                self.refuse(host, Some(metrics))
             }
         }
     }
 
-    /// Sets the headers of the response at hand: the upstream's, Envoy's, or the filter's own.
-    pub fn on_response_headers(&self) {
-        let Some(map) = host::headers(Map::Response) else {
-            return;
+    /// Removes from the request's trailers, which an upstream may add to its headers, what was removed from those. `response` is what the
+    /// root context knows, for a request whose headers never came here.
+    pub fn on_request_trailers(
+        &mut self,
+        host: &impl Host,
+        response: Option<&ResponsePolicy>,
+        metrics: Option<&Metrics>,
+    ) -> Action {
+        let (response, removes_method_overrides) = match &self.stage {
+            Stage::Forwarded(forwarded) => (Some(&*forwarded.response), forwarded.removes_method_overrides),
+            Stage::Unseen => (response, false),
+            Stage::Answered { .. } => return Action::Continue,
         };
-        let present = Pairs::of(&map);
-        #[cfg(feature = "trap")]
-        super::trap::on_demand(present);
-        let unseen;
-        let (exchange, policy) = match (&self.stage, self.policy()) {
-            (Stage::Answered(answer), policy) => {
-                host::set_headers(Map::Response, &encode(&complete(policy, answer, present)));
-                return;
-            }
-            (_, None) => return,
-            (Stage::Passed(exchange), Some(policy)) => (exchange, policy),
-            (Stage::Unseen, Some(policy)) => {
-                unseen = Exchange::unseen(policy);
-                (&unseen, policy)
-            }
+        let Some(response) = response else {
+            return self.refuse(host, metrics);
         };
-        exchange.edit(policy, present, &mut |edit| apply(Map::Response, edit));
+        match edit_trailers(host, response, removes_method_overrides) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                log_failure(host, &error);
+                self.refuse(host, metrics)
+            }
+        }
     }
 
-    fn policy(&self) -> Option<&Policy> {
-        self.in_force.as_deref()?.policy.as_ref()
+    /// Sets the headers of a response: the upstream's, Envoy's, or the filter's own. `response` as in [`Stream::on_request_trailers`].
+    pub fn on_response_headers(
+        &mut self,
+        host: &impl Host,
+        response: Option<&ResponsePolicy>,
+        metrics: Option<&Metrics>,
+    ) -> Action {
+        let unseen;
+        let edited = match (&self.stage, response) {
+            (Stage::Answered { response, headers }, _) => {
+                // Envoy sends no second answer. This one has the filter's own body, and nothing of an upstream's.
+                if let Err(error) = set_answer(host, response.as_deref(), headers) {
+                    log_failure(host, &error);
+                }
+                return Action::Continue;
+            }
+            (Stage::Forwarded(forwarded), _) => edit_response(host, &forwarded.response, &forwarded.exchange),
+            (Stage::Unseen, Some(response)) => {
+                unseen = Exchange::unseen(response);
+                edit_response(host, response, &unseen)
+            }
+            // No policy, and no request that was let through: an answer of Envoy's own.
+            (Stage::Unseen, None) => return Action::Continue,
+        };
+        match edited {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                log_failure(host, &error);
+                self.refuse(host, metrics)
+            }
+        }
+    }
+
+    /// Ends the stream with an error that no policy has a say in.
+    fn refuse(&mut self, host: &impl Host, metrics: Option<&Metrics>) -> Action {
+        let reply = Reply::without_policy();
+        let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
+        let noted = note_decision(host, "deny:", Reason::PolicyUnavailable.code());
+        // The stream stops here, whether or not the answer can be sent.
+        let sent = send(host, &reply, Reason::PolicyUnavailable.code());
+        if let Err(error) = sent.and(noted).and(counted) {
+            log_failure(host, &error);
+        }
+        self.stage = Stage::Answered {
+            response: None,
+            headers: reply.headers,
+        };
+        Action::Pause
     }
 }
 
-fn on_request(policy: &Policy, metrics: &super::metrics::Metrics, headers: Pairs<'_>) -> (Stage, Action) {
+fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
+    let map = host.headers(MapType::RequestHeaders)?;
+    let headers = Pairs::of(&map);
     #[cfg(feature = "trap")]
     super::trap::on_demand(headers);
     let head = Head::read(policy, headers);
-    let verdict = decide(policy, &head, &Envoy);
-    metrics.count(&verdict);
-    note(&verdict);
+    let verdict = decide(policy, &head, &Around(host));
+    note(host, &verdict)?;
     if verdict.ruling == Ruling::Deny(Reason::IpNotAllowed) {
-        explain_unknown_address(policy);
+        explain_unknown_address(host, policy);
     }
-    if verdict.is_answered()
-        && let Some(reply) = Reply::new(policy, &head, &verdict)
-    {
-        return answer(reply, details(&verdict));
+    let response = policy.response.clone();
+    match verdict.answer() {
+        Some(answer) => {
+            let reply = Reply::new(policy, &head, &verdict, answer);
+            metrics.count(host, &verdict)?;
+            send(host, &reply, details(&verdict))?;
+            let stage = Stage::Answered {
+                response: Some(response),
+                headers: reply.headers,
+            };
+            Ok((stage, Action::Pause))
+        }
+        None => {
+            let mut edited = Ok(());
+            upstream::edit(policy, &head, &verdict, &mut |edit| {
+                apply(host, MapType::RequestHeaders, edit, &mut edited);
+            });
+            edited?;
+            metrics.count(host, &verdict)?;
+            let forwarded = Forwarded {
+                response,
+                exchange: Exchange::new(head.origin, &verdict),
+                removes_method_overrides: verdict.removes_method_overrides(),
+            };
+            Ok((Stage::Forwarded(forwarded), Action::Continue))
+        }
     }
-    upstream::edit(policy, &head, &verdict, &mut |edit| apply(Map::Request, edit));
-    (Stage::Passed(Exchange::new(head.origin, &verdict)), Action::Continue)
-}
-
-fn refuse() -> (Stage, Action) {
-    answer(Reply::without_policy(), Reason::PolicyUnavailable.code())
 }
 
 /// The answer gets its headers when it comes by as every response does, with what Envoy's configuration adds on it already. Only what the
 /// body is has to be said now, or Envoy says something else.
-fn answer(reply: Reply, details: &str) -> (Stage, Action) {
+fn send(host: &impl Host, reply: &Reply, details: &str) -> Result<()> {
     let of_body: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
-    host::send_local_response(reply.status, details, &encode(&of_body), &reply.body);
-    (Stage::Answered(reply.headers), Action::Pause)
+    host.send_local_response(LocalResponse {
+        status: reply.status,
+        details,
+        headers: &encode(&of_body),
+        body: &reply.body,
+    })
 }
 
-fn apply(map: Map, edit: Edit<'_>) {
-    match edit {
-        Edit::Add(name, value) => host::add_header(map, name, value),
-        Edit::Replace(name, value) => host::replace_header(map, name, value),
-        Edit::Remove(name) => host::remove_header(map, name),
+fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &Lines) -> Result<()> {
+    let map = host.headers(MapType::ResponseHeaders)?;
+    let all = complete(response, headers, Pairs::of(&map));
+    host.set_headers(MapType::ResponseHeaders, &encode(&all))
+}
+
+fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &Exchange) -> Result<()> {
+    let map = host.headers(MapType::ResponseHeaders)?;
+    let present = Pairs::of(&map);
+    #[cfg(feature = "trap")]
+    super::trap::on_demand(present);
+    let mut edited = Ok(());
+    exchange.edit(response, present, &mut |edit| {
+        apply(host, MapType::ResponseHeaders, edit, &mut edited);
+    });
+    edited
+}
+
+fn edit_trailers(host: &impl Host, response: &ResponsePolicy, removes_method_overrides: bool) -> Result<()> {
+    let map = host.headers(MapType::RequestTrailers)?;
+    for (name, _) in Pairs::of(&map) {
+        if is_identity_claim(response.identity_header.as_deref(), name)
+            || removes_method_overrides && is_method_override(name)
+        {
+            host.remove_header(MapType::RequestTrailers, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Carries an edit out, unless one before it has failed.
+fn apply(host: &impl Host, map: MapType, edit: Edit<'_>, edited: &mut Result<()>) {
+    if edited.is_ok() {
+        *edited = match edit {
+            Edit::Add(name, value) => host.add_header(map, name, value),
+            Edit::Replace(name, value) => host.replace_header(map, name, value),
+            Edit::Remove(name) => host.remove_header(map, name),
+        };
     }
 }
 
@@ -154,50 +258,76 @@ fn details(verdict: &Verdict<'_, '_>) -> &'static str {
     }
 }
 
-/// Leaves for the access log whose request it was and what became of it.
-fn note(verdict: &Verdict<'_, '_>) {
+/// Leaves for the access log whose request it was and what was decided.
+fn note(host: &impl Host, verdict: &Verdict<'_, '_>) -> Result<()> {
     if let Some((_, key)) = verdict.key {
-        host::set_filter_state(b"keyfence.key_id", key.id.as_bytes());
+        host.set_filter_state(b"keyfence.key_id", key.id.as_bytes())?;
     }
-    let (effect, code) = match (verdict.ruling, verdict.enforcement) {
-        (Ruling::Allow, _) => return,
-        (Ruling::Preflight, _) => ("preflight", ""),
-        (Ruling::Deny(reason), Enforcement::Enforce) => ("deny:", reason.code()),
-        (Ruling::Deny(reason), Enforcement::Report) => ("report:", reason.code()),
-    };
-    host::set_filter_state(b"keyfence.decision", [effect, code].concat().as_bytes());
+    match (verdict.ruling, verdict.enforcement) {
+        (Ruling::Allow, _) => Ok(()),
+        (Ruling::Preflight, _) => note_decision(host, "preflight", ""),
+        (Ruling::Deny(reason), Enforcement::Enforce) => note_decision(host, "deny:", reason.code()),
+        (Ruling::Deny(reason), Enforcement::Report) => note_decision(host, "report:", reason.code()),
+    }
+}
+
+fn note_decision(host: &impl Host, effect: &str, code: &str) -> Result<()> {
+    host.set_filter_state(b"keyfence.decision", [effect, code].concat().as_bytes())
+}
+
+/// An error of the host's is not the client's to provoke; one line tells of each kind.
+fn log_failure(host: &impl Host, error: &host::HostError) {
+    let line = format!("{error}: the request is answered with 503 policy_unavailable");
+    if log_once(host, b"keyfence/logged/host_error", line.as_bytes()) {
+        host.log(LogLevel::Error, &line);
+    }
 }
 
 /// An address from a header is refused for a reason that the operator does not see in the policy.
-fn explain_unknown_address(policy: &Policy) {
-    let is_forwarded = matches!(Envoy.source_address(), SourceAddress::Forwarded(_));
-    if is_forwarded && policy.client_ip == ClientIp::Peer && say_once(b"keyfence/said/client_ip", b"forwarded") {
-        host::log(
-            Level::Warn,
+fn explain_unknown_address(host: &impl Host, policy: &Policy) {
+    let is_forwarded = matches!(Around(host).source_address(), SourceAddress::Forwarded(_));
+    if is_forwarded && policy.client_ip == ClientIp::Peer && log_once(host, b"keyfence/logged/client_ip", b"forwarded")
+    {
+        host.log(
+            LogLevel::Warn,
             "Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
              use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\"",
         );
     }
 }
 
-/// What Envoy tells of a request beside its headers.
-struct Envoy;
+/// What a host tells of a request beside its headers.
+struct Around<'h, H>(&'h H);
 
-impl Surroundings for Envoy {
+impl<H: Host> Around<'_, H> {
+    fn logged<T>(&self, answer: Result<T>) -> Option<T> {
+        match answer {
+            Ok(value) => Some(value),
+            Err(error) => {
+                log_failure(self.0, &error);
+                None
+            }
+        }
+    }
+}
+
+impl<H: Host> Surroundings for Around<'_, H> {
     fn source_address(&self) -> SourceAddress {
-        let property = host::property(b"source\0address");
+        let property = self.logged(self.0.property(b"source\0address")).flatten();
         property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address))
     }
 
-    fn now(&self) -> Timestamp {
-        host::now()
+    fn now(&self) -> std::result::Result<Timestamp, Unavailable> {
+        let seconds = self.logged(host::unix_seconds(self.0)).ok_or(Unavailable)?;
+        i64::try_from(seconds).map(Timestamp).map_err(|_| Unavailable)
     }
 
-    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
-        limits::take(key, limit)
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Refusal> {
+        self.logged(limits::take(self.0, key, limit))
+            .unwrap_or(Err(Refusal::Unavailable))
     }
 
-    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
-        limits::look(key, limit)
+    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Unavailable> {
+        self.logged(limits::look(self.0, key, limit)).ok_or(Unavailable)
     }
 }

@@ -2,6 +2,7 @@
 
 use hashbrown::HashTable;
 
+use super::footprint::table_bytes;
 use crate::config::api_key::KeyDigest;
 
 /// The number of a key in its policy: its place in `keys`.
@@ -17,6 +18,11 @@ pub struct KeyTable {
 /// SHA-256 is a hash already: eight bytes of it do. The digests in the table are the operator's, so nobody can choose collisions.
 fn hash(digest: &KeyDigest) -> u64 {
     digest.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// An upper bound on the bytes of a table of so many digests.
+pub fn bytes_for(digests: usize) -> usize {
+    table_bytes::<(KeyDigest, KeyIndex)>(digests)
 }
 
 impl KeyTable {

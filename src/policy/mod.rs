@@ -1,5 +1,6 @@
 //! The compiled policy: immutable, without a spelling for what is wrong, and laid out for one request at a time.
 
+pub mod footprint;
 pub mod key_table;
 pub mod networks;
 pub mod origins;
@@ -19,11 +20,12 @@ use crate::config::key::{self, Enforcement, Kind, OriginCheck};
 use crate::config::place::Place;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
-use crate::config::{self, ClientIp, Config, Findings, Problem};
+use crate::config::{self, ClientIp, Config, Findings, Measure, Problem};
+use footprint::Footprint;
 use key_table::{KeyIndex, KeyTable};
 use networks::Networks;
 use origins::{OriginList, OriginTable};
-use response_headers::{CorsValues, StandingHeaders, Vary};
+use response_headers::{CorsValues, ResponsePolicy, StandingHeaders, Vary};
 use scopes::{IndexList, ScopeRules};
 use sorted::sorted;
 
@@ -42,20 +44,12 @@ pub struct Policy {
     pub origins: OriginTable,
     /// What any enabled key, or `anonymous`, lists.
     pub union: OriginList,
-    /// What CORS headers say.
-    pub cors: CorsValues,
-    /// What responses differ by.
-    pub vary: Vary,
-    /// What every response carries.
-    pub standing: StandingHeaders,
+    /// What responses need.
+    pub response: Arc<ResponsePolicy>,
     /// Which client addresses count as known.
     pub client_ip: ClientIp,
-    /// The header that names the key to the upstream, in lower case.
-    pub identity_header: Option<Box<str>>,
     /// Whether the upstream sees the key itself.
     pub forward_api_key: bool,
-    /// What holds for requests whose key does not say.
-    pub enforcement: Enforcement,
     /// Where errors are explained.
     pub docs_url: Option<Box<str>>,
     /// The value of `WWW-Authenticate` on a 401.
@@ -125,11 +119,19 @@ impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
     /// have expired, for a warning only.
     pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Findings> {
+        Policy::compile(text, &Measure::of(text), now)
+    }
+
+    /// As [`Policy::load`], of a text that was measured already.
+    pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Findings> {
+        if let Some(findings) = Findings::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
+            return Err(findings);
+        }
         let mut findings = Findings::default();
         let Some(config) = config::read(text, &mut findings) else {
             return Err(findings);
         };
-        let mut compiler = Compiler::new(&config);
+        let mut compiler = Compiler::new(&config, measure);
         let anonymous = compiler.anonymous(&mut findings);
         config::read_keys(text, now, &mut findings, &mut |index, key, place, findings| {
             compiler.add(index, &key, place, findings);
@@ -180,20 +182,23 @@ struct Compiler<'c> {
     names_origins: bool,
     /// By the sorted names of the scopes. Keys with the same scopes share their rules.
     scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
+    /// The bytes that further rules may take.
+    rules_left: usize,
 }
 
 impl<'c> Compiler<'c> {
-    fn new(config: &'c Config<'c>) -> Self {
+    fn new(config: &'c Config<'c>, measure: &Measure) -> Self {
         Compiler {
             config,
-            keys: Vec::with_capacity(config.key_count),
-            config_index: Vec::with_capacity(config.key_count),
-            ids: HashTable::with_capacity(config.key_count),
-            table: KeyTable::with_capacity(config.key_count),
-            origins: OriginTable::default(),
+            keys: Vec::with_capacity(measure.keys),
+            config_index: Vec::with_capacity(measure.keys),
+            ids: HashTable::with_capacity(measure.keys),
+            table: KeyTable::with_capacity(measure.digests),
+            origins: OriginTable::with_capacity(measure.origins, measure.origin_bytes),
             union: OriginList::default(),
             names_origins: false,
             scope_rules: BTreeMap::new(),
+            rules_left: footprint::rules(measure),
         }
     }
 
@@ -288,7 +293,7 @@ impl<'c> Compiler<'c> {
             return rules.clone();
         }
         let rules: Vec<&Rule> = scopes.iter().flat_map(|scope| &scope.rules).collect();
-        let compiled = ScopeRules::new(&rules).unwrap_or_else(|| {
+        let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
             findings.add_bare(place, Problem::TooManyRules);
             ScopeRules::default()
         });
@@ -306,16 +311,18 @@ impl<'c> Compiler<'c> {
             anonymous,
             origins: self.origins,
             union: self.union,
-            cors: CorsValues::new(&config.cors, &config.key_sources),
-            vary: Vary::new(self.names_origins, &config.key_sources),
-            standing: StandingHeaders::new(&config.security_headers),
+            response: Arc::new(ResponsePolicy {
+                cors: CorsValues::new(&config.cors, &config.key_sources),
+                vary: Vary::new(self.names_origins, &config.key_sources),
+                standing: StandingHeaders::new(&config.security_headers),
+                identity_header: config
+                    .identity_header
+                    .as_ref()
+                    .map(|name| name.0.to_ascii_lowercase().into()),
+                enforcement: config.enforcement,
+            }),
             client_ip: config.client_ip,
-            identity_header: config
-                .identity_header
-                .as_ref()
-                .map(|name| name.0.to_ascii_lowercase().into()),
             forward_api_key: config.forward_api_key,
-            enforcement: config.enforcement,
             docs_url: config.docs_url.as_deref().map(Into::into),
             challenge: challenge(&config.key_sources),
         }

@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 
+use super::footprint::table_bytes;
 use super::sorted::sorted;
 use crate::config::origin::{OriginPattern, PortPattern, TuplePattern, is_label_byte};
 
@@ -68,7 +69,27 @@ struct Wanted<'o> {
     subdomains: bool,
 }
 
+/// An upper bound on the bytes of so many patterns, with so many bytes of text, and of the lists that name them.
+pub fn bytes_for(patterns: usize, text: usize) -> usize {
+    patterns * (size_of::<Pattern>() + size_of::<PatternId>()) + text + table_bytes::<PatternId>(patterns)
+}
+
+/// What [`OriginTable::shrink`] takes for a moment beside the table.
+pub fn shrinking_bytes_for(patterns: usize) -> usize {
+    table_bytes::<PatternId>(patterns)
+}
+
 impl OriginTable {
+    /// With room for so many patterns, with so many bytes of text.
+    pub fn with_capacity(patterns: usize, text: usize) -> OriginTable {
+        OriginTable {
+            patterns: Vec::with_capacity(patterns),
+            text: String::with_capacity(text),
+            by_hash: HashTable::with_capacity(patterns),
+            ..OriginTable::default()
+        }
+    }
+
     /// Adds a list; `is_offered` makes it part of the union that answers preflights. The list is for this table only.
     pub fn add(&mut self, patterns: &[OriginPattern], is_offered: bool) -> OriginList {
         let ids: Vec<PatternId> = patterns

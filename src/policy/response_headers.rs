@@ -1,12 +1,29 @@
 //! Values of response headers that do not depend on the request, put together once.
 
 use crate::config::cors::Cors;
+use crate::config::key::Enforcement;
 use crate::config::key_source::KeySource;
 use crate::config::security_headers::{SecurityHeaders, SetMode};
 use crate::config::token::HeaderName;
 
+/// What a stream still needs of its policy once its request is decided. Streams share it and keep nothing else of the policy, so that
+/// a stream which stays open through many updates holds no keys.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResponsePolicy {
+    /// What CORS headers say.
+    pub cors: CorsValues,
+    /// What responses differ by.
+    pub vary: Vary,
+    /// What every response carries.
+    pub standing: StandingHeaders,
+    /// The header that names the key to the upstream, in lower case. A client's own is removed from request trailers.
+    pub identity_header: Option<Box<str>>,
+    /// What holds for requests whose key does not say.
+    pub enforcement: Enforcement,
+}
+
 /// What CORS headers say, each value ready to send. An empty list has no header.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct CorsValues {
     /// `Access-Control-Allow-Methods`.
     pub allow_methods: Option<Box<str>>,
@@ -45,7 +62,7 @@ impl CorsValues {
 }
 
 /// What responses differ by (RFC 9110, section 12.5.5).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Vary {
     /// Names in the order in which they are added; none twice.
     pub names: Vec<Box<str>>,
@@ -71,7 +88,7 @@ impl Vary {
 }
 
 /// One header that every response carries.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct StandingHeader {
     /// Lower case.
     pub name: Box<str>,
@@ -82,7 +99,7 @@ pub struct StandingHeader {
 }
 
 /// What is done to every response.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct StandingHeaders {
     /// To set, each name once.
     pub set: Box<[StandingHeader]>,

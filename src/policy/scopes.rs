@@ -68,16 +68,16 @@ pub enum ScopeAnswer {
 type Position = (usize, usize);
 
 impl ScopeRules {
-    /// Compiles `rules`. More than [`ScopeRules::MAX_STATES`] states are refused: `None`.
-    pub fn new(rules: &[&Rule]) -> Option<ScopeRules> {
+    /// Compiles `rules`. `None` where they take more than the bytes that are `left`, from which what they take is subtracted: patterns
+    /// with `*` in many places could make the number of states grow with the power of their length.
+    pub fn new(rules: &[&Rule], left: &mut usize) -> Option<ScopeRules> {
         let start: Vec<Position> = (0..rules.len()).map(|rule| (rule, 0)).collect();
         let mut numbers = BTreeMap::from([(start.clone(), 0)]);
         let mut pending = vec![start];
         let mut states = Vec::new();
         while let Some(positions) = pending.get(states.len()).cloned() {
-            if states.len() == Self::MAX_STATES {
-                return None;
-            }
+            // The set of positions is here, among those pending and in the map.
+            *left = left.checked_sub(3 * (size_of_val(positions.as_slice()) + OVERHEAD))?;
             let mut number_of = |positions: Vec<Position>| -> Option<usize> {
                 if positions.is_empty() {
                     return None;
@@ -90,7 +90,7 @@ impl ScopeRules {
             };
             let literals: BTreeMap<&str, Vec<Position>> = literal_steps(rules, &positions);
             let other = wildcard_steps(rules, &positions);
-            states.push(State {
+            let state = State {
                 literals: literals
                     .into_iter()
                     .filter_map(|(segment, mut next)| {
@@ -105,14 +105,13 @@ impl ScopeRules {
                 other: number_of(other.clone()),
                 ends: fits(rules, &positions, false),
                 open: fits(rules, &positions, true),
-            });
+            };
+            *left = left.checked_sub(state.bytes())?;
+            states.push(state);
         }
         let names_methods = rules.iter().any(|rule| methods_of(rule) != Methods::Any);
         Some(ScopeRules { states, names_methods })
     }
-
-    /// Far over what people write; patterns with `*` in many places could make the number grow with the power of their length.
-    pub const MAX_STATES: usize = 10_000;
 
     /// Whether a rule tells methods apart, so that a header which overrides the method would get around it.
     pub fn names_methods(&self) -> bool {
@@ -158,7 +157,28 @@ fn is_slash(byte: &u8) -> bool {
     *byte == b'/'
 }
 
+/// What an allocation takes beside its content, and a vector in advance.
+const OVERHEAD: usize = 48;
+
 impl State {
+    /// An upper bound on what it takes. The vector of states doubles as it grows.
+    fn bytes(&self) -> usize {
+        let literal = |(text, _): &(Box<str>, usize)| size_of::<(Box<str>, usize)>() + text.len() + OVERHEAD;
+        let fit = |fit: &Fit| {
+            let methods = match &fit.methods {
+                Methods::Any => 0,
+                Methods::Only(names) => names
+                    .iter()
+                    .map(|name| size_of::<Box<str>>() + name.len() + OVERHEAD)
+                    .sum(),
+            };
+            size_of::<Fit>() + OVERHEAD + methods
+        };
+        let literals: usize = self.literals.iter().map(literal).sum();
+        let fits: usize = self.ends.iter().chain(&self.open).map(fit).sum();
+        3 * size_of::<State>() + 2 * literals + fits
+    }
+
     fn next(&self, segment: &[u8]) -> Option<usize> {
         let literal = self.literals.binary_search_by(|(name, _)| name.as_bytes().cmp(segment));
         match literal.ok().and_then(|index| self.literals.get(index)) {
@@ -368,7 +388,7 @@ mod tests {
             (&[], None, "GET /", NoRule),
         ] {
             let rules: Vec<Rule> = rules.iter().map(|text| rule(text)).collect();
-            let compiled = ScopeRules::new(&rules.iter().collect::<Vec<_>>()).unwrap();
+            let compiled = ScopeRules::new(&rules.iter().collect::<Vec<_>>(), &mut (4 << 20)).unwrap();
             let indexes = indexes.map(|entries| {
                 let entries = entries
                     .iter()
@@ -386,7 +406,7 @@ mod tests {
         let rules: Vec<Rule> = (0..16)
             .map(|at| rule(&format!("GET /{}x{}", "*/".repeat(at), "/*".repeat(16 - at))))
             .collect();
-        assert!(ScopeRules::new(&rules.iter().collect::<Vec<_>>()).is_none());
+        assert!(ScopeRules::new(&rules.iter().collect::<Vec<_>>(), &mut (4 << 20)).is_none());
     }
 
     #[test]

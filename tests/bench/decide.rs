@@ -139,11 +139,11 @@ fn beside_tower_http(criterion: &mut Criterion) {
 fn answer(policy: &Policy, head: &Head<'_>, caller: &Caller) {
     const UPSTREAM: [(&[u8], &[u8]); 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
     let verdict = decide(policy, head, caller);
-    if let Some(reply) = Reply::new(policy, head, &verdict) {
-        black_box(reply);
+    if let Some(answer) = verdict.answer() {
+        black_box(Reply::new(policy, head, &verdict, answer));
         return;
     }
-    Exchange::new(head.origin, &verdict).edit(policy, UPSTREAM.into_iter(), &mut |edit| {
+    Exchange::new(head.origin, &verdict).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
         black_box(edit);
     });
 }

@@ -12,7 +12,7 @@ use keyfence::decision::credential::Credential;
 use keyfence::decision::rate::{RateStatus, peek};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
-use keyfence::decision::{Ruling, Surroundings};
+use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable};
 use keyfence::policy::{Key, Policy};
 
 /// 2026-07-01.
@@ -164,16 +164,16 @@ impl Surroundings for Caller {
         SourceAddress::parse(self.address.as_bytes())
     }
 
-    fn now(&self) -> Timestamp {
-        NOW
+    fn now(&self) -> Result<Timestamp, Unavailable> {
+        Ok(NOW)
     }
 
-    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
-        Ok(self.peek(key, limit))
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
+        self.peek(key, limit).map_err(|Unavailable| Refusal::Unavailable)
     }
 
-    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
-        peek(None, limit, 1_000)
+    fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        Ok(peek(None, limit, 1_000))
     }
 }
 

@@ -11,7 +11,7 @@ use keyfence::decision::rate::{self, RateStatus, Slot};
 use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{self, Surroundings, upstream};
+use keyfence::decision::{self, Refusal, Surroundings, Unavailable, upstream};
 use keyfence::filter::pairs::{Pairs, encode};
 use keyfence::policy::{Key, Policy};
 
@@ -59,11 +59,11 @@ impl Surroundings for Around<'_> {
         source.map_or(SourceAddress::Unknown, |source| SourceAddress::parse(source.as_bytes()))
     }
 
-    fn now(&self) -> Timestamp {
-        Timestamp(self.seconds().try_into().unwrap())
+    fn now(&self) -> Result<Timestamp, Unavailable> {
+        Ok(Timestamp(self.seconds().try_into().unwrap()))
     }
 
-    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, RateStatus> {
+    fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
         let (name, slot) = self.slot(key);
         let admission = rate::admit(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds());
         if let Some(slot) = admission.store {
@@ -72,13 +72,13 @@ impl Surroundings for Around<'_> {
         if admission.admitted {
             Ok(admission.status)
         } else {
-            Err(admission.status)
+            Err(Refusal::UsedUp(admission.status))
         }
     }
 
-    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> RateStatus {
+    fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         let (_, slot) = self.slot(key);
-        rate::peek(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds())
+        Ok(rate::peek(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds()))
     }
 }
 
@@ -87,11 +87,8 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
     let map = encode(&lines(&request.headers));
     let head = Head::read(policy, Pairs::of(&map));
     let verdict = decision::decide(policy, &head, &Around { request, slots });
-    let reply = if verdict.is_answered() {
-        Reply::new(policy, &head, &verdict)
-    } else {
-        None
-    };
+    let answered = verdict.answer();
+    let reply = answered.map(|answered| Reply::new(policy, &head, &verdict, answered));
     let (forwarded, response) = match &reply {
         Some(reply) => (
             None,
@@ -102,7 +99,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
             let exchange = Exchange::new(head.origin, &verdict);
-            exchange.edit(policy, Pairs::of(&encode(&lines(answer))), &mut |edit| {
+            exchange.edit(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |edit| {
                 apply(&mut response, edit)
             });
             (Some(forwarded), response)

@@ -1,0 +1,387 @@
+//! How much there is in a configuration, and a hash of what it says, in one pass that allocates next to nothing: so that whether a
+//! policy fits into memory is known before it is compiled.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::node::Name;
+
+/// What is counted. Where the text is no JSON, of the part before the mistake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measure {
+    /// The same for the same values, in whatever order members are written and however numbers are; 53 bits, so that a double holds
+    /// it. For telling policies apart, not for security.
+    pub hash: u64,
+    /// Items of `keys`.
+    pub keys: usize,
+    /// Bytes of their ids.
+    pub id_bytes: usize,
+    /// Entries of `api_key`.
+    pub digests: usize,
+    /// Entries of `allowed_origins`.
+    pub origins: usize,
+    /// Bytes of them.
+    pub origin_bytes: usize,
+    /// Entries of `allowed_ips`.
+    pub networks: usize,
+    /// Entries of `indexes`.
+    pub indexes: usize,
+    /// Bytes of them.
+    pub index_bytes: usize,
+    /// Different lists of `scopes`, as written, up to [`Measure::MAX_SCOPE_SETS`].
+    pub scope_sets: usize,
+    /// Values outside of `keys`.
+    pub values: usize,
+    /// Bytes of the names and strings outside of `keys`.
+    pub value_bytes: usize,
+    /// Values of the largest key.
+    pub key_values: usize,
+    /// Bytes of the names and strings of the largest key.
+    pub key_bytes: usize,
+}
+
+impl Measure {
+    /// Further lists of scopes share what is reserved for these.
+    pub const MAX_SCOPE_SETS: usize = 4096;
+
+    /// Of the JSON text of a configuration.
+    pub fn of(text: &[u8]) -> Measure {
+        let mut meter = Meter::default();
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        // A mistake ends the count here as it ends the reading later.
+        let hash = (Value {
+            meter: &mut meter,
+            part: Part::Root,
+        })
+        .deserialize(&mut deserializer);
+        Measure {
+            hash: hash.map_or(0, |hash| hash & ((1 << 53) - 1)),
+            scope_sets: meter.scope_sets.len(),
+            ..meter.measure
+        }
+    }
+}
+
+/// Which part of the configuration a value is, as far as it decides what compiling it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Root,
+    Keys,
+    Key,
+    Id,
+    ApiKeys,
+    Origins,
+    Networks,
+    Indexes,
+    Scopes,
+    Other,
+}
+
+impl Part {
+    fn member(self, name: &str) -> Part {
+        match (self, name) {
+            (Part::Root, "keys") => Part::Keys,
+            (Part::Root, "anonymous") => Part::Key,
+            (Part::Key, "id") => Part::Id,
+            (Part::Key, "api_key") => Part::ApiKeys,
+            (Part::Key, "allowed_origins") => Part::Origins,
+            (Part::Key, "allowed_ips") => Part::Networks,
+            (Part::Key, "indexes") => Part::Indexes,
+            (Part::Key, "scopes") => Part::Scopes,
+            _ => Part::Other,
+        }
+    }
+
+    /// What an item of a list is. A string in place of a list counts as its only item.
+    fn item(self) -> Part {
+        match self {
+            Part::Keys => Part::Key,
+            Part::ApiKeys | Part::Origins | Part::Networks | Part::Indexes => self,
+            _ => Part::Other,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Meter {
+    measure: Measure,
+    /// Of the key that is being read.
+    key: Option<(usize, usize)>,
+    /// Sorted hashes.
+    scope_sets: Vec<u64>,
+}
+
+impl Meter {
+    /// A value, or the name of one, with so many bytes of text.
+    fn add(&mut self, values: usize, bytes: usize) {
+        match &mut self.key {
+            Some((key_values, key_bytes)) => {
+                *key_values += values;
+                *key_bytes += bytes;
+            }
+            None => {
+                self.measure.values += values;
+                self.measure.value_bytes += bytes;
+            }
+        }
+    }
+
+    fn add_text(&mut self, part: Part, length: usize) {
+        self.add(1, length);
+        let measure = &mut self.measure;
+        match part {
+            Part::Id => measure.id_bytes += length,
+            Part::ApiKeys => measure.digests += 1,
+            Part::Origins => {
+                measure.origins += 1;
+                measure.origin_bytes += length;
+            }
+            Part::Networks => measure.networks += 1,
+            Part::Indexes => {
+                measure.indexes += 1;
+                measure.index_bytes += length;
+            }
+            _ => {}
+        }
+    }
+
+    fn add_scope_set(&mut self, hash: u64) {
+        if self.scope_sets.len() < Measure::MAX_SCOPE_SETS
+            && let Err(at) = self.scope_sets.binary_search(&hash)
+        {
+            self.scope_sets.insert(at, hash);
+        }
+    }
+
+    fn end_key(&mut self) {
+        if let Some((values, bytes)) = self.key.take() {
+            self.measure.key_values = self.measure.key_values.max(values);
+            self.measure.key_bytes = self.measure.key_bytes.max(bytes);
+        }
+    }
+}
+
+/// The types of JSON, in the hash.
+#[derive(Clone, Copy)]
+enum Kind {
+    Null = 1,
+    Bool,
+    Number,
+    Text,
+    List,
+    Object,
+}
+
+/// A step of the hash: multiplication by an odd constant carries each bit upwards, and the shift brings the upper half down again.
+fn mixed(hash: u64, word: u64) -> u64 {
+    let product = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}
+
+fn hash_of(kind: Kind, word: u64) -> u64 {
+    mixed(mixed(0, kind as u64), word)
+}
+
+/// Eight bytes at a time; the length tells the zeros that fill up the last word from zeros of the text.
+fn text_hash(text: &str) -> u64 {
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let start = hash_of(Kind::Text, text.len() as u64);
+    let words = words.iter().chain([&last]);
+    words.fold(start, |hash, word| mixed(hash, u64::from_le_bytes(*word)))
+}
+
+/// Reads one value and gives its hash.
+struct Value<'m> {
+    meter: &'m mut Meter,
+    part: Part,
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = u64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<u64, E> {
+        self.meter.add(1, 0);
+        Ok(hash_of(Kind::Null, 0))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<u64, E> {
+        self.meter.add(1, 0);
+        Ok(hash_of(Kind::Bool, u64::from(value)))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u64, E> {
+        self.visit_f64(value as f64)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u64, E> {
+        self.visit_f64(value as f64)
+    }
+
+    /// A `Struct` has doubles only. `-0.0` is `0`.
+    fn visit_f64<E>(self, value: f64) -> Result<u64, E> {
+        self.meter.add(1, 0);
+        Ok(hash_of(Kind::Number, (value + 0.0).to_bits()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<u64, E> {
+        self.meter.add_text(self.part, text.len());
+        Ok(text_hash(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<u64, A::Error> {
+        let Value { meter, part } = self;
+        meter.add(1, 0);
+        let mut hash = hash_of(Kind::List, 0);
+        let mut set = 0_u64;
+        loop {
+            let starts_key = part == Part::Keys;
+            if starts_key {
+                meter.key = Some((0, 0));
+            }
+            let item = Value {
+                meter,
+                part: part.item(),
+            };
+            let item = seq.next_element_seed(item);
+            if starts_key {
+                meter.end_key();
+                meter.measure.keys += usize::from(matches!(item, Ok(Some(_))));
+            }
+            let Some(item) = item? else { break };
+            hash = mixed(hash, item);
+            set = set.wrapping_add(item);
+        }
+        if part == Part::Scopes {
+            meter.add_scope_set(set);
+        }
+        Ok(hash)
+    }
+
+    /// The sum of its members' hashes is the same in every order.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
+        let Value { meter, part } = self;
+        meter.add(1, 0);
+        let mut members = 0_u64;
+        while let Some(Name(name)) = map.next_key()? {
+            meter.add(0, name.len());
+            let part = part.member(&name);
+            let value = map.next_value_seed(Value { meter, part })?;
+            members = members.wrapping_add(mixed(text_hash(&name), value));
+        }
+        Ok(hash_of(Kind::Object, members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_of_what_is_said_and_not_of_how() {
+        let same: &[&[&str]] = &[
+            &["{}", " { } "],
+            &[
+                r#"{"a": 600, "b": [1, 2]}"#,
+                r#"{"b":[1.0,2],"a":6e2}"#,
+                r#"{"\u0061":600.0,"b":[1,2]}"#,
+            ],
+            &[r#"{"a": {"x": null, "y": true}}"#, r#"{"a": {"y": true, "x": null}}"#],
+            &[r#"{"a": -0.0}"#, r#"{"a": 0}"#],
+        ];
+        for texts in same {
+            let hashes: Vec<u64> = texts.iter().map(|text| Measure::of(text.as_bytes()).hash).collect();
+            assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{texts:?}: {hashes:?}");
+        }
+        let different = [
+            "{}",
+            "[]",
+            "null",
+            "true",
+            "false",
+            "0",
+            "1",
+            "\"\"",
+            "\"0\"",
+            "\"\\u0000\"",
+            "[0]",
+            "[[0]]",
+            "[0,0]",
+            "[1,2]",
+            "[2,1]",
+            "[\"12\"]",
+            "[\"1\",\"2\"]",
+            "{\"a\":1}",
+            "{\"a\":2}",
+            "{\"b\":1}",
+            "{\"a\":{\"b\":1}}",
+            "{\"a\":1,\"b\":2}",
+            "{\"a\":2,\"b\":1}",
+            "{\"a\":\"b\"}",
+            "{\"b\":\"a\"}",
+            "{\"a\":null}",
+            "\"12345678\"",
+            "\"123456789\"",
+            "\"12345678\\u0000\"",
+        ];
+        let hashes: std::collections::BTreeSet<u64> =
+            different.iter().map(|text| Measure::of(text.as_bytes()).hash).collect();
+        assert_eq!(hashes.len(), different.len());
+        assert!(hashes.iter().all(|hash| *hash < 1 << 53));
+    }
+
+    #[test]
+    fn what_is_counted() {
+        let text = r#"{
+            "keys": [
+                {"id": "one", "api_key": "k", "allowed_origins": ["https://a.example", "*"], "scopes": ["a", "b"]},
+                {"id": "two", "api_key": ["k", "l"], "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
+            ],
+            "anonymous": {"allowed_origins": ["https://b.example"]},
+            "cors": {"max_age": 1}
+        }"#;
+        let measure = Measure::of(text.as_bytes());
+        let expected = Measure {
+            hash: measure.hash,
+            keys: 2,
+            id_bytes: 6,
+            digests: 3,
+            origins: 3,
+            origin_bytes: 35,
+            networks: 1,
+            indexes: 1,
+            index_bytes: 3,
+            scope_sets: 1,
+            // The root, keys, anonymous, its list and item, cors and max_age.
+            values: 7,
+            value_bytes: 4 + 9 + 15 + 17 + 4 + 7,
+            // The key, id, api_key with 2, allowed_ips with 1, indexes with 1, scopes with 2, name.
+            key_values: 13,
+            key_bytes: 2 + 3 + 7 + 2 + 11 + 10 + 7 + 3 + 6 + 2 + 4 + 1,
+        };
+        assert_eq!(measure, expected);
+    }
+
+    #[test]
+    fn a_mistake_ends_the_count() {
+        assert_eq!(Measure::of(b"").hash, 0);
+        let cut = Measure::of(br#"{"keys": [{"id": "a"}, {"id": "b""#);
+        assert_eq!((cut.keys, cut.id_bytes, cut.key_values, cut.hash), (1, 2, 2, 0));
+    }
+}

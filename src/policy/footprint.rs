@@ -1,0 +1,69 @@
+//! What memory a policy takes, said before it is compiled.
+
+use super::Key;
+use super::key_table;
+use super::origins;
+use crate::config::measure::Measure;
+use crate::config::node::Node;
+
+/// Upper bounds, in bytes, on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Of the compiled policy, for as long as it is kept.
+    pub compiled: usize,
+    /// Of everything that compiling it takes at its fullest moment, the compiled policy included and the text of the configuration not.
+    pub peak: usize,
+}
+
+/// What an allocator adds to an allocation, and rounds it up by.
+const OVERHEAD: usize = 24;
+
+/// Further allocations that do not grow with the policy, findings among them.
+const FIXED: usize = 256 << 10;
+
+/// The rules of scopes, compiled, may take so much, and so much more for each set of scopes that keys name.
+const RULES: usize = 4 << 20;
+const RULES_OF_A_SET: usize = 64 << 10;
+
+impl Footprint {
+    /// Of a configuration of this measure.
+    pub fn of(measure: &Measure) -> Footprint {
+        let keys = measure.keys * size_of::<Key>() + measure.id_bytes + measure.keys * 6 * OVERHEAD;
+        let digests = key_table::bytes_for(measure.digests);
+        let origins = origins::bytes_for(measure.origins, measure.origin_bytes);
+        let networks = measure.networks * 2 * size_of::<std::net::Ipv6Addr>();
+        let indexes = measure.indexes * (size_of::<Box<str>>() + OVERHEAD) + measure.index_bytes;
+        let values = measure.values * 2 * size_of::<Node<'_>>() + 2 * measure.value_bytes;
+        let compiled = keys + digests + origins + networks + indexes + values + rules(measure) + FIXED;
+        let index_of_ids = table_bytes::<usize>(measure.keys) + measure.keys * size_of::<usize>();
+        Footprint {
+            compiled,
+            peak: compiled
+                + index_of_ids
+                + origins::shrinking_bytes_for(measure.origins)
+                + tree(measure.values, measure.value_bytes)
+                + 2 * tree(measure.key_values, measure.key_bytes),
+        }
+    }
+}
+
+/// What the compiled rules of scopes may take together.
+pub fn rules(measure: &Measure) -> usize {
+    match measure.scope_sets {
+        0 => 0,
+        sets => RULES + sets * RULES_OF_A_SET,
+    }
+}
+
+/// A tree of nodes. The vectors that it is made of double as they grow, and one that grows is there twice for a moment.
+fn tree(values: usize, bytes: usize) -> usize {
+    values * (3 * size_of::<(std::borrow::Cow<'_, str>, Node<'_>)>() + OVERHEAD) + bytes
+}
+
+/// A hash table of so many items: its number of places is a power of two, of which seven in eight are used.
+pub(super) fn table_bytes<T>(items: usize) -> usize {
+    match items {
+        0 => 0,
+        items => (items.max(4) * 8).div_ceil(7).next_power_of_two() * (size_of::<T>() + 1) + OVERHEAD,
+    }
+}

@@ -1,0 +1,594 @@
+//! The filter over a host of the test's own, which fails: each call in turn, its memory, its clock. Nothing passes.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use keyfence::filter::host::{Action, Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
+use keyfence::filter::pairs::{Pairs, encode};
+use keyfence::filter::plugin::Plugin;
+
+type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// 2026-07-01, in seconds.
+const NOW: u64 = 1_782_864_000;
+
+#[derive(Default)]
+struct World {
+    /// Calls that can fail, so far.
+    calls: Cell<usize>,
+    /// The call that fails, by its number from 1; 0: none.
+    fails: Cell<usize>,
+    /// Calls that fail by their name.
+    fails_always: RefCell<Vec<&'static str>>,
+    failed: RefCell<Option<&'static str>>,
+    configuration: RefCell<Vec<u8>>,
+    plugin_name: RefCell<String>,
+    headers: RefCell<BTreeMap<u32, Lines>>,
+    shared: RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    /// What set_shared_data refuses as a lost race.
+    lost_races: Cell<u32>,
+    metrics: RefCell<Vec<String>>,
+    values: RefCell<BTreeMap<String, u64>>,
+    answers: RefCell<Vec<(u16, String)>>,
+    log: RefCell<Vec<String>>,
+    memory: Cell<usize>,
+    seconds: Cell<u64>,
+}
+
+#[derive(Clone)]
+struct Fake(Rc<World>);
+
+impl Fake {
+    fn new(policy: &str) -> Fake {
+        let world = World::default();
+        *world.configuration.borrow_mut() = policy.into();
+        *world.plugin_name.borrow_mut() = "keyfence".into();
+        world.memory.set(usize::MAX);
+        world.seconds.set(NOW);
+        Fake(Rc::new(world))
+    }
+
+    fn call(&self, call: &'static str) -> Result<()> {
+        let number = self.0.calls.get() + 1;
+        self.0.calls.set(number);
+        if number == self.0.fails.get() || self.0.fails_always.borrow().contains(&call) {
+            *self.0.failed.borrow_mut() = Some(call);
+            return Err(HostError { call, status: 10 });
+        }
+        Ok(())
+    }
+
+    fn edit<T>(&self, map: MapType, edit: impl FnOnce(&mut Lines) -> T) -> T {
+        edit(self.0.headers.borrow_mut().entry(map as u32).or_default())
+    }
+
+    fn set(&self, map: MapType, lines: &[(&str, &str)]) {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        self.edit(map, |headers| *headers = lines.collect());
+    }
+
+    fn has(&self, map: MapType, name: &str) -> bool {
+        self.edit(map, |headers| {
+            headers.iter().any(|(header, _)| header == name.as_bytes())
+        })
+    }
+
+    fn value(&self, metric: &str) -> u64 {
+        self.0.values.borrow().get(metric).copied().unwrap_or(0)
+    }
+
+    fn last_answer(&self) -> Option<(u16, String)> {
+        self.0.answers.borrow().last().cloned()
+    }
+}
+
+impl Host for Fake {
+    type Bytes = Vec<u8>;
+
+    fn log(&self, _: LogLevel, message: &str) {
+        self.0.log.borrow_mut().push(message.into());
+    }
+
+    fn has_memory(&self, bytes: usize) -> bool {
+        bytes <= self.0.memory.get()
+    }
+
+    fn plugin_configuration(&self) -> Result<Vec<u8>> {
+        self.call("plugin_configuration")?;
+        Ok(self.0.configuration.borrow().clone())
+    }
+
+    fn headers(&self, map: MapType) -> Result<Vec<u8>> {
+        self.call("headers")?;
+        Ok(self.edit(map, |lines| {
+            encode(&lines.iter().map(|(n, v)| (&n[..], &v[..])).collect::<Vec<_>>())
+        }))
+    }
+
+    fn set_headers(&self, map: MapType, headers: &[u8]) -> Result<()> {
+        self.call("set_headers")?;
+        self.edit(map, |lines| {
+            *lines = Pairs::of(headers).map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+        });
+        Ok(())
+    }
+
+    fn add_header(&self, map: MapType, name: &[u8], value: &[u8]) -> Result<()> {
+        self.call("add_header")?;
+        self.edit(map, |lines| lines.push((name.to_vec(), value.to_vec())));
+        Ok(())
+    }
+
+    fn replace_header(&self, map: MapType, name: &[u8], value: &[u8]) -> Result<()> {
+        self.call("replace_header")?;
+        self.edit(map, |lines| {
+            lines.retain(|(header, _)| header != name);
+            lines.push((name.to_vec(), value.to_vec()));
+        });
+        Ok(())
+    }
+
+    fn remove_header(&self, map: MapType, name: &[u8]) -> Result<()> {
+        self.call("remove_header")?;
+        self.edit(map, |lines| lines.retain(|(header, _)| header != name));
+        Ok(())
+    }
+
+    fn property(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.call("property")?;
+        Ok(match path {
+            b"plugin_name" => Some(self.0.plugin_name.borrow().clone().into_bytes()),
+            b"source\0address" => Some(b"10.1.2.3:4711".to_vec()),
+            _ => None,
+        })
+    }
+
+    fn set_filter_state(&self, _: &[u8], _: &[u8]) -> Result<()> {
+        self.call("set_filter_state")
+    }
+
+    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+        self.call("shared_data")?;
+        Ok(self.0.shared.borrow().get(key).cloned())
+    }
+
+    fn set_shared_data(&self, key: &[u8], value: &[u8], cas: u32) -> Result<bool> {
+        self.call("set_shared_data")?;
+        if self.0.lost_races.get() > 0 {
+            self.0.lost_races.set(self.0.lost_races.get() - 1);
+            return Ok(false);
+        }
+        let mut shared = self.0.shared.borrow_mut();
+        let known = shared.get(key).map(|(_, cas)| *cas);
+        if known.is_some_and(|known| known != cas) {
+            return Ok(false);
+        }
+        shared.insert(key.to_vec(), (value.to_vec(), known.unwrap_or(0) + 1));
+        Ok(true)
+    }
+
+    fn nanoseconds(&self) -> Result<u64> {
+        self.call("nanoseconds")?;
+        Ok(self.0.seconds.get() * 1_000_000_000)
+    }
+
+    fn define_metric(&self, _: MetricType, name: &str) -> Result<MetricId> {
+        self.call("define_metric")?;
+        let mut metrics = self.0.metrics.borrow_mut();
+        let at = metrics.iter().position(|known| known == name).unwrap_or_else(|| {
+            metrics.push(name.into());
+            metrics.len() - 1
+        });
+        Ok(MetricId(at as u32))
+    }
+
+    fn increment_metric(&self, MetricId(id): MetricId) -> Result<()> {
+        self.call("increment_metric")?;
+        let name = self.0.metrics.borrow()[id as usize].clone();
+        *self.0.values.borrow_mut().entry(name).or_default() += 1;
+        Ok(())
+    }
+
+    fn record_metric(&self, MetricId(id): MetricId, value: u64) -> Result<()> {
+        self.call("record_metric")?;
+        let name = self.0.metrics.borrow()[id as usize].clone();
+        self.0.values.borrow_mut().insert(name, value);
+        Ok(())
+    }
+
+    fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()> {
+        self.call("send_local_response")?;
+        self.0
+            .answers
+            .borrow_mut()
+            .push((response.status, response.details.into()));
+        Ok(())
+    }
+}
+
+const POLICY: &str = r#"{
+    "keys": [
+        {"id": "full", "api_key": "full", "allowed_origins": ["https://a.example"], "allowed_ips": ["10.0.0.0/8"], "scopes": ["all"],
+         "rate_limit_per_minute": 10, "expires_at": "2036-01-01T00:00:00Z"},
+        {"id": "expired", "api_key": "expired", "expires_at": "2026-01-01T00:00:00Z"}
+    ],
+    "scopes": {"all": [{"methods": ["GET"], "path": "/**"}]},
+    "forward_api_key": false
+}"#;
+
+fn plugin(host: &Fake) -> Plugin<Fake> {
+    let mut plugin = Plugin::new(host.clone());
+    configure(&mut plugin, host, 1);
+    plugin
+}
+
+fn configure(plugin: &mut Plugin<Fake>, host: &Fake, context: u32) -> bool {
+    let size = host.0.configuration.borrow().len();
+    plugin.configure(context, size)
+}
+
+fn request(key: &str) -> Vec<(&'static str, String)> {
+    [
+        (":method", "GET"),
+        (":path", "/a"),
+        ("authorization", &format!("Bearer {key}")),
+        ("origin", "https://a.example"),
+        ("x-key-id", "forged"),
+        ("x_key_id", "forged"),
+        ("x-http-method-override", "DELETE"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .to_vec()
+}
+
+fn send(plugin: &mut Plugin<Fake>, host: &Fake, stream: u32, root: u32, key: &str) -> Action {
+    let lines = request(key);
+    host.set(
+        MapType::RequestHeaders,
+        &lines.iter().map(|(n, v)| (*n, &v[..])).collect::<Vec<_>>(),
+    );
+    plugin.begin_stream(stream, root);
+    plugin.on_request_headers(stream)
+}
+
+/// What is true once a request has gone to its upstream.
+fn assert_is_clean(host: &Fake, what: &str) {
+    let ids = host.edit(MapType::RequestHeaders, |lines| {
+        let ids = lines
+            .iter()
+            .filter(|(name, _)| name.to_ascii_lowercase().starts_with(b"x-key") || name.starts_with(b"x_key"));
+        ids.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(ids, ["full"], "{what}");
+    assert!(!host.has(MapType::RequestHeaders, "authorization"), "{what}");
+    assert!(!host.has(MapType::RequestHeaders, "x-http-method-override"), "{what}");
+}
+
+#[test]
+fn whatever_call_fails_a_request_does_not_pass() {
+    let mut failed: BTreeMap<&str, u32> = BTreeMap::new();
+    for number in 0.. {
+        let host = Fake::new(POLICY);
+        let mut plugin = plugin(&host);
+        let before = host.0.calls.get();
+        if number > 0 {
+            host.0.fails.set(before + number);
+        }
+        let action = send(&mut plugin, &host, 2, 1, "full");
+        let calls = host.0.calls.get() - before;
+        let Some(call) = *host.0.failed.borrow() else {
+            assert_eq!(action, Action::Continue, "without a failure");
+            assert_is_clean(&host, "without a failure");
+            if number > 0 {
+                assert!(number > calls, "call {number} of {calls}");
+                break;
+            }
+            continue;
+        };
+        *failed.entry(call).or_default() += 1;
+        assert_eq!(action, Action::Pause, "{call}, call {number}");
+        let answer = host.last_answer();
+        assert!(
+            matches!(answer, Some((503 | 403, _))),
+            "{call}, call {number}: {answer:?}"
+        );
+        assert!(
+            host.0
+                .log
+                .borrow()
+                .iter()
+                .any(|line| line.contains(&format!("{call} failed"))),
+            "{call}, call {number}"
+        );
+    }
+    let names: Vec<&str> = failed.keys().copied().collect();
+    assert_eq!(
+        names,
+        [
+            "add_header",
+            "headers",
+            "increment_metric",
+            "nanoseconds",
+            "property",
+            "remove_header",
+            "set_filter_state",
+            "set_shared_data",
+            "shared_data"
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_sent_lets_nothing_pass() {
+    for key in ["full", "nobody"] {
+        let host = Fake::new(POLICY);
+        let mut plugin = plugin(&host);
+        host.0
+            .fails_always
+            .borrow_mut()
+            .extend(["send_local_response", "increment_metric"]);
+        assert_eq!(send(&mut plugin, &host, 2, 1, key), Action::Pause, "{key}");
+    }
+}
+
+#[test]
+fn whatever_call_fails_a_response_does_not_pass_unedited() {
+    for number in 1.. {
+        let host = Fake::new(POLICY);
+        let mut plugin = plugin(&host);
+        assert_eq!(send(&mut plugin, &host, 2, 1, "full"), Action::Continue);
+        host.set(
+            MapType::ResponseHeaders,
+            &[
+                (":status", "200"),
+                ("access-control-allow-origin", "*"),
+                ("vary", "Accept"),
+                ("access-control-max-age", "1"),
+            ],
+        );
+        host.0.fails.set(host.0.calls.get() + number);
+        let action = plugin.on_response_headers(2);
+        if host.0.failed.borrow().is_none() {
+            assert_eq!(action, Action::Continue);
+            break;
+        }
+        assert_eq!(action, Action::Pause, "call {number}");
+        assert_eq!(
+            host.last_answer(),
+            Some((503, "policy_unavailable".into())),
+            "call {number}"
+        );
+    }
+}
+
+#[test]
+fn whatever_call_fails_trailers_do_not_pass() {
+    for number in 1.. {
+        let host = Fake::new(POLICY);
+        let mut plugin = plugin(&host);
+        assert_eq!(send(&mut plugin, &host, 2, 1, "full"), Action::Continue);
+        host.set(
+            MapType::RequestTrailers,
+            &[
+                ("x-key-id", "forged"),
+                ("x_http_method_override", "PUT"),
+                ("x-sum", "1"),
+            ],
+        );
+        host.0.fails.set(host.0.calls.get() + number);
+        let action = plugin.on_request_trailers(2);
+        if host.0.failed.borrow().is_none() {
+            assert_eq!(action, Action::Continue);
+            assert_eq!(
+                host.edit(MapType::RequestTrailers, |lines| lines.len()),
+                1,
+                "only x-sum is left"
+            );
+            break;
+        }
+        assert_eq!(action, Action::Pause, "call {number}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_never_set_makes_no_expired_key_valid() {
+    let host = Fake::new(POLICY);
+    let mut plugin = plugin(&host);
+    assert_eq!(send(&mut plugin, &host, 2, 1, "expired"), Action::Pause);
+    assert_eq!(host.last_answer(), Some((401, "key_expired".into())));
+    host.0.seconds.set(0);
+    assert_eq!(send(&mut plugin, &host, 3, 1, "expired"), Action::Pause);
+    assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())));
+}
+
+#[test]
+fn a_lost_race_is_tried_again_and_a_failed_write_is_not() {
+    let host = Fake::new(POLICY);
+    let mut plugin = plugin(&host);
+    host.0.lost_races.set(5);
+    assert_eq!(send(&mut plugin, &host, 2, 1, "full"), Action::Continue);
+    host.0.fails_always.borrow_mut().push("set_shared_data");
+    let before = host.0.calls.get();
+    assert_eq!(send(&mut plugin, &host, 3, 1, "full"), Action::Pause);
+    assert!(
+        host.0.calls.get() - before < 30,
+        "{} calls",
+        host.0.calls.get() - before
+    );
+}
+
+/// On a worker the configuration call must not fail: Envoy would serve unfiltered. See `Plugin::configure`.
+#[test]
+fn whatever_call_fails_while_a_policy_is_loaded_nothing_passes() {
+    let mut without_policy = 0;
+    for number in 1.. {
+        let host = Fake::new(POLICY);
+        host.0.fails.set(number);
+        let mut plugin = Plugin::new(host.clone());
+        assert!(configure(&mut plugin, &host, 1), "call {number}");
+        let failed = host.0.failed.borrow_mut().take();
+        host.0.fails.set(0);
+        let wrong_key = send(&mut plugin, &host, 2, 1, "nobody");
+        assert_eq!(wrong_key, Action::Pause, "call {number}");
+        let action = send(&mut plugin, &host, 3, 1, "full");
+        if action == Action::Pause {
+            without_policy += 1;
+            assert_eq!(
+                host.last_answer(),
+                Some((503, "policy_unavailable".into())),
+                "call {number}"
+            );
+            assert_eq!(
+                host.value("keyfence_policy_load_failures_total.plugin.keyfence"),
+                1,
+                "call {number}: {failed:?}"
+            );
+        }
+        if failed.is_none() {
+            break;
+        }
+    }
+    assert!(without_policy > 10);
+}
+
+fn policy_with(key: &str, more: usize) -> String {
+    let more: String = (0..more)
+        .map(|n| format!(r#", {{"id": "more-{n}", "api_key": "more-{n}-0123456789", "kind": "secret"}}"#))
+        .collect();
+    format!(
+        r#"{{"keys": [{{"id": "full", "api_key": "{key}", "kind": "publishable"}}{more}], "identity_header": null}}"#
+    )
+}
+
+fn reconfigure(plugin: &mut Plugin<Fake>, host: &Fake, context: u32, name: &str, policy: &str) -> bool {
+    *host.0.plugin_name.borrow_mut() = name.into();
+    *host.0.configuration.borrow_mut() = policy.into();
+    configure(plugin, host, context)
+}
+
+#[test]
+fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
+    let host = Fake::new(&policy_with("first", 0));
+    let mut plugin = plugin(&host);
+    assert_eq!(send(&mut plugin, &host, 2, 1, "first"), Action::Continue);
+    let accepted = host.value("keyfence_policy_hash.plugin.keyfence");
+    // The text fits, and the policy does not.
+    let second = policy_with("second", 1_000);
+    host.0.memory.set(second.len() + 1_000);
+    assert!(reconfigure(&mut plugin, &host, 3, "keyfence", &second));
+    for key in ["first", "second"] {
+        assert_eq!(send(&mut plugin, &host, 4, 3, key), Action::Pause);
+        assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())));
+    }
+    assert_eq!(host.value("keyfence_policy_load_failures_total.plugin.keyfence"), 1);
+    let missing = host.value("keyfence_policy_missing_hash.plugin.keyfence");
+    assert!(missing != 0 && missing != accepted);
+    assert!(
+        host.0
+            .log
+            .borrow()
+            .iter()
+            .any(|line| line.contains("policy not loaded"))
+    );
+    // The next one fits.
+    host.0.memory.set(usize::MAX);
+    assert!(reconfigure(&mut plugin, &host, 5, "keyfence", &policy_with("third", 0)));
+    assert_eq!(send(&mut plugin, &host, 6, 5, "third"), Action::Continue);
+    assert_ne!(host.value("keyfence_policy_hash.plugin.keyfence"), missing);
+}
+
+#[test]
+fn a_wrong_policy_is_refused() {
+    let host = Fake::new(r#"{"keys": [{"id": "full"}]}"#);
+    let mut plugin = Plugin::new(host.clone());
+    assert!(!configure(&mut plugin, &host, 1));
+    assert_eq!(send(&mut plugin, &host, 2, 1, "full"), Action::Pause);
+    let host = Fake::new("{}");
+    let mut plugin = Plugin::new(host.clone());
+    assert!(!plugin.configure(1, 1 << 30), "a text of a gigabyte is not even read");
+}
+
+/// Streams that stay open hold no policy: what the host could give back is given back.
+#[test]
+fn streams_that_stay_open_hold_what_their_response_needs() {
+    let host = Fake::new(&policy_with("key-0", 0));
+    let mut plugin = plugin(&host);
+    for update in 0..200_u32 {
+        let root = 1_000 + update;
+        assert!(reconfigure(
+            &mut plugin,
+            &host,
+            root,
+            "keyfence",
+            &policy_with(&format!("key-{update}"), 0)
+        ));
+        assert_eq!(
+            send(&mut plugin, &host, 10_000 + update, root, &format!("key-{update}")),
+            Action::Continue
+        );
+    }
+    // Without memory every superseded policy goes.
+    host.0.memory.set(0);
+    assert!(reconfigure(
+        &mut plugin,
+        &host,
+        5_000,
+        "keyfence",
+        &policy_with("newest", 0)
+    ));
+    host.0.memory.set(usize::MAX);
+    for update in [0, 100, 199] {
+        // Its request finds its policy gone, and its response has its headers.
+        assert_eq!(
+            send(
+                &mut plugin,
+                &host,
+                20_000 + update,
+                1_000 + update,
+                &format!("key-{update}")
+            ),
+            Action::Pause
+        );
+        assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())));
+        host.set(
+            MapType::ResponseHeaders,
+            &[(":status", "200"), ("access-control-allow-origin", "*")],
+        );
+        assert_eq!(plugin.on_response_headers(10_000 + update), Action::Continue);
+        assert!(host.has(MapType::ResponseHeaders, "x-content-type-options"));
+        assert!(!host.has(MapType::ResponseHeaders, "access-control-allow-origin"));
+    }
+}
+
+#[test]
+fn another_plugin_s_policy_stays_through_a_thousand_updates() {
+    let host = Fake::new("{}");
+    let mut plugin = Plugin::new(host.clone());
+    assert!(reconfigure(&mut plugin, &host, 1, "idle", &policy_with("idle", 0)));
+    for update in 0..1_000 {
+        assert!(reconfigure(
+            &mut plugin,
+            &host,
+            10 + update,
+            "busy",
+            &policy_with("busy", 0)
+        ));
+    }
+    host.0.memory.set(0);
+    assert!(reconfigure(&mut plugin, &host, 5_000, "busy", &policy_with("busy", 0)));
+    host.0.memory.set(usize::MAX);
+    assert_eq!(send(&mut plugin, &host, 6_000, 1, "idle"), Action::Continue);
+    assert_eq!(host.value("keyfence_keys.plugin.idle"), 1);
+}
