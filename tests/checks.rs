@@ -252,6 +252,8 @@ fn errors() -> Vec<Row> {
         ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
         ("identity_header: what the filter decides by", more(r#""identity_header": "Origin""#), "identity_header", "itself", "take it out"),
         ("identity_header: what errors name", more(r#""identity_header": "X_Request_Id""#), "identity_header", "itself", "take it out"),
+        ("identity_header: read as another that errors name", more(r#""identity_header": "X.Request+Id""#), "identity_header", "itself", "take it out"),
+        ("identity_header: read as the method", more(r#""identity_header": "_method""#), "identity_header", "itself", "take it out"),
         ("identity_header: read as the key's", more(r#""identity_header": "X_API_Key", "key_sources": [{"header": "X-API-Key"}]"#), "identity_header", "itself", "take it out"),
         ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
 

@@ -882,9 +882,20 @@ fn what_reaches_the_upstream() {
         ("x-key-id", "root"),
         ("x_key_id", "root"),
         ("x-key_id", "root"),
+        ("x.key.id", "root"),
+        ("x+key!id", "root"),
+        ("x~key~id", "root"),
         ("x-key-id2", "fine"),
+        ("x-key-i.", "fine"),
+        ("xkeyid", "fine"),
+        ("-x-key-id", "fine"),
     ];
-    let overrides = [("x-http-method-override", "DELETE"), ("x_method_override", "DELETE")];
+    let overrides = [
+        ("x-http-method-override", "DELETE"),
+        ("x_method_override", "DELETE"),
+        ("x.http|method", "DELETE"),
+        ("x-http-method-", "fine"),
+    ];
     let cut = r#", "forward_api_key": false"#;
     for (name, more, path, headers, expected) in [
         ("a key", "", "/?a=1", vec![("x-api-key", "k")], vec!["+x-key-id: k"]),
@@ -894,7 +905,14 @@ fn what_reaches_the_upstream() {
             "",
             "/",
             claims.to_vec(),
-            vec!["-x-key-id", "-x_key_id", "-x-key_id"],
+            vec![
+                "-x-key-id",
+                "-x_key_id",
+                "-x-key_id",
+                "-x.key.id",
+                "-x+key!id",
+                "-x~key~id",
+            ],
         ),
         (
             "a key and claims",
@@ -935,8 +953,8 @@ fn what_reaches_the_upstream() {
             "another name",
             r#", "identity_header": "X-Client""#,
             "/",
-            vec![("x-api-key", "k"), ("x_client", "z")],
-            vec!["-x_client", "+x-client: k"],
+            vec![("x-api-key", "k"), ("x_client", "z"), ("x'client", "z")],
+            vec!["-x_client", "-x'client", "+x-client: k"],
         ),
         (
             "no identity",
@@ -964,7 +982,12 @@ fn what_reaches_the_upstream() {
             "",
             "/",
             [&overrides[..], &[("x-api-key", "s")]].concat(),
-            vec!["+x-key-id: s", "-x-http-method-override", "-x_method_override"],
+            vec![
+                "+x-key-id: s",
+                "-x-http-method-override",
+                "-x_method_override",
+                "-x.http|method",
+            ],
         ),
         (
             "overrides of a scope for any method",

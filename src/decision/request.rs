@@ -1,5 +1,6 @@
 //! What a decision needs of a request's headers, borrowed from them and gathered in one pass.
 
+use crate::config::token::equals_ignoring_separators;
 use crate::policy::Policy;
 
 use super::credential::Credential;
@@ -72,7 +73,7 @@ impl<'r> Head<'r> {
     fn note_dangerous(&mut self, policy: &Policy, name: &'r [u8]) {
         if claims_identity(policy, name) {
             self.identity_claims.push(name);
-        } else if METHOD_OVERRIDES.iter().any(|header| reads_as(name, header)) {
+        } else if is_method_override(name) {
             self.method_overrides.push(name);
         }
     }
@@ -94,14 +95,19 @@ impl<'r> Head<'r> {
     }
 }
 
-/// Whether an upstream may take a header or trailer of this name for the identity header.
+/// Whether an upstream may take a header or trailer of this name for the policy's identity header.
 pub fn claims_identity(policy: &Policy, name: &[u8]) -> bool {
-    let header = policy.identity_header.as_ref();
-    header.is_some_and(|header| reads_as(name, header.as_bytes()))
+    is_identity_claim(policy.identity_header.as_deref(), name)
 }
 
-/// Whether an upstream that takes `_` for `-` (CGI, WSGI) reads `name` as `header`.
-fn reads_as(name: &[u8], header: &[u8]) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    name.len() == header.len() && name.iter().zip(header).all(|(a, b)| folded(*a) == folded(*b))
+/// Whether an upstream may take a header or trailer of this name for `identity_header`.
+pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
+    identity_header.is_some_and(|header| equals_ignoring_separators(name, header.as_bytes()))
+}
+
+/// Whether an upstream may take the method from a header or trailer of this name.
+pub fn is_method_override(name: &[u8]) -> bool {
+    METHOD_OVERRIDES
+        .iter()
+        .any(|header| equals_ignoring_separators(name, header))
 }

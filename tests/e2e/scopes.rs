@@ -215,6 +215,7 @@ fn headers_that_stand_for_another_method() {
     let names = [
         "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
         "x_http_method_override", "X_HTTP-Method", "x-method_override",
+        "X.HTTP.Method.Override", "X+HTTP!Method", "x~method~override",
     ];
     for version in Version::BOTH {
         for (request, scoped) in &keys {
