@@ -101,12 +101,20 @@ pub fn claims_identity(policy: &Policy, name: &[u8]) -> bool {
 }
 
 /// Whether an upstream may take a header or trailer of this name for `identity_header`.
+#[inline]
 pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
     identity_header.is_some_and(|header| equals_ignoring_separators(name, header.as_bytes()))
 }
 
 /// Whether an upstream may take the method from a header or trailer of this name.
+#[inline]
 pub fn is_method_override(name: &[u8]) -> bool {
+    METHOD_OVERRIDES.iter().any(|header| header.len() == name.len()) && overrides_method(name)
+}
+
+/// Out of the way of the other headers of a request, which are not as long as one of these.
+#[inline(never)]
+fn overrides_method(name: &[u8]) -> bool {
     METHOD_OVERRIDES
         .iter()
         .any(|header| equals_ignoring_separators(name, header))
