@@ -30,10 +30,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one.
+    /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one. Its key is not known, so
+    /// the union of all lists applies.
     pub fn unseen(policy: &Policy) -> Exchange {
         Exchange {
-            allow_origin: AllowOrigin::Omit,
+            allow_origin: AllowOrigin::by_list(&policy.union, None),
             origin: None,
             rate: None,
             enforcement: policy.enforcement,
