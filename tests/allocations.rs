@@ -198,6 +198,7 @@ fn a_decision_allocates_nothing() {
     let deep_path = format!("GET {}/search", "/v1/indexes/products".repeat(1_000));
     let commas = ",Bearer site".repeat(1_000);
     let escapes = format!("GET /{}%2f", "%20".repeat(10_000));
+    let nested_escapes = format!("GET /{}%2525e9", "%25".repeat(10_000));
     let many = vec![("x-api-key", "site"); 1_000];
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
@@ -242,6 +243,8 @@ fn a_decision_allocates_nothing() {
         ("two origins", "GET /", &[("x-api-key", "site"), SITE, SITE], Deny(OriginNotAllowed)),
         ("a deep path", &deep_path, &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
         ("a path of escapes", &escapes, &[("x-api-key", "search")], Deny(AmbiguousPath)),
+        ("a path of nested escapes", &nested_escapes, &[("x-api-key", "search")], Deny(AmbiguousPath)),
+        ("a path of UTF-8", "GET /files/caf%C3%A9/100%25%20off", &[("x-api-key", "search")], Deny(IndexNotAllowed)),
         ("no path", "GET", &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
     ];
     for keys in [0, 1_000] {
@@ -275,16 +278,16 @@ fn a_decision_allocates_nothing() {
     assert_eq!(others.collect::<Vec<_>>(), [PolicyUnavailable]);
 }
 
-/// Only a path in which percent signs are encoded is decoded, and not for ever.
+/// However often it is encoded.
 #[test]
-fn a_path_is_decoded_four_times_at_most() {
+fn a_path_is_decoded_without_memory() {
     let policy = policy(0);
     let world = World { slot: Cell::default() };
-    for (path, allocations) in [
-        (format!("/{}", "%20".repeat(10_000)), 0),
-        (format!("/{}", "%25%20".repeat(10_000)), 2),
-        (format!("/{}2f", "%25".repeat(10_000)), 1),
-        (format!("/%{}2f", "25".repeat(10_000)), 4),
+    for path in [
+        format!("/{}", "%20".repeat(10_000)),
+        format!("/{}", "%25%20".repeat(10_000)),
+        format!("/{}2f", "%25".repeat(10_000)),
+        format!("/%{}2f", "25".repeat(10_000)),
     ] {
         let headers: [(&[u8], &[u8]); 3] = [
             (b":method", b"GET"),
@@ -296,7 +299,7 @@ fn a_path_is_decoded_four_times_at_most() {
             decide(&policy, &head, &world).ruling
         });
         assert!(matches!(ruling, Ruling::Deny(_)));
-        assert_eq!(counted.allocations, allocations, "{path:.12}");
+        assert_eq!(counted.allocations, 0, "{path:.12}");
     }
 }
 

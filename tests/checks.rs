@@ -179,7 +179,8 @@ fn errors() -> Vec<Row> {
         ("rule: * in a segment", rule(r#"{"methods": ["GET"], "path": "/v1/a*"}"#), "scopes.search[0].path", "a whole segment", "/v1/**"),
         ("rule: two indexes", rule(r#"{"methods": ["GET"], "path": "/{index}/{index}"}"#), "scopes.search[0].path", "one {index}", "/v1/**"),
         ("rule: a query", rule(r#"{"methods": ["GET"], "path": "/v1?a=b"}"#), "scopes.search[0].path", "no query", "/v1/**"),
-        ("rule: an encoded slash", rule(r#"{"methods": ["GET"], "path": "/v1/a%252fb"}"#), "scopes.search[0].path", "%2F", "/v1/**"),
+        ("rule: an encoded slash", rule(r#"{"methods": ["GET"], "path": "/v1/a%252fb"}"#), "scopes.search[0].path", "encodes one of /", "/v1/**"),
+        ("rule: not UTF-8", rule(r#"{"methods": ["GET"], "path": "/v1/caf%E9"}"#), "scopes.search[0].path", "what is not UTF-8", "/v1/**"),
         ("rule: not ASCII", rule(r#"{"methods": ["GET"], "path": "/bücher"}"#), "scopes.search[0].path", "printable ASCII", "/v1/**"),
         ("rules that no memory holds", more(&format!(r#""anonymous": {{"scopes": ["a"]}}, "scopes": {{"a": [{}]}}"#, exploding_rules())), "anonymous.scopes", "too much memory", "literal segments"),
         ("index: a slash", server_key(r#""scopes": [], "indexes": ["a/b"]"#), "keys[0].indexes[0]", "matches no index", "articles-*"),
@@ -252,6 +253,8 @@ fn errors() -> Vec<Row> {
         ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
         ("identity_header: what the filter decides by", more(r#""identity_header": "Origin""#), "identity_header", "itself", "take it out"),
         ("identity_header: what errors name", more(r#""identity_header": "X_Request_Id""#), "identity_header", "itself", "take it out"),
+        ("identity_header: read as another that errors name", more(r#""identity_header": "X.Request+Id""#), "identity_header", "itself", "take it out"),
+        ("identity_header: read as the method", more(r#""identity_header": "_method""#), "identity_header", "itself", "take it out"),
         ("identity_header: read as the key's", more(r#""identity_header": "X_API_Key", "key_sources": [{"header": "X-API-Key"}]"#), "identity_header", "itself", "take it out"),
         ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
 

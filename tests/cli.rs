@@ -446,7 +446,7 @@ const EXPLANATIONS: &[(&str, i32, &[&str])] = &[
     ("--key-id trial --origin https://a.example", 0, &["FAIL  origin   ", "forwarded: the policy reports only, and would deny with 403 origin_not_allowed", "The upstream gets\n  GET /\n"]),
     ("--preflight --method POST --origin https://shop.example.com --key one", 0, &["OPTIONS /\norigin: https://shop.example.com\naccess-control-request-method: POST\n\n", "pass  origin   https://shop.example.com matches https://shop.example.com of shop\n", "answered: an allowed preflight", "The client gets\n  204\n", "access-control-allow-methods: GET, POST, PUT, DELETE, OPTIONS\n"]),
     ("--preflight --origin https://off.example.com", 1, &["FAIL  origin   https://off.example.com is in no allowed_origins of an enabled key"]),
-    ("--key-id open -H X_Key_Id:me -H X-Request-Id:7 --response-header Vary:Accept --response-header Access-Control-Allow-Origin:*", 0, &["The upstream gets\n  GET /\n  authorization: Bearer (the API key)\n  x-request-id: 7\n  x-key-id: open\n", "with\n  vary: Accept, Origin, X-API-Key\n  strict-transport-security"]),
+    ("--key-id open -H X_Key_Id:me -H X-Request-Id:7 --response-header Vary:Accept --response-header Access-Control-Allow-Origin:*", 0, &["The upstream gets\n  GET /\n  authorization: Bearer (the API key)\n  x-request-id: 7\n  x-key-id: open\n", "with\n  vary: Accept, Origin, Authorization, X-API-Key\n  strict-transport-security"]),
 ];
 
 #[test]

@@ -648,33 +648,39 @@ fn vary_is_added_to_and_nothing_stands_twice() {
     };
     let bearer = r#"{"header": "Authorization", "scheme": "Bearer"}"#;
     let header = r#"{"header": "X-API-Key"}"#;
+    let query = r#"{"query": "api_key"}"#;
     let both = format!("{bearer}, {header}");
     let site = r#"["https://yourapp.com"]"#;
     for (origins, source, upstream, expected) in [
-        (site, bearer, &[][..], Some("Origin")),
+        (site, bearer, &[][..], Some("Origin, Authorization")),
         (site, header, &[], Some("Origin, X-API-Key")),
-        (site, both.as_str(), &[], Some("Origin, X-API-Key")),
-        (r#"["null"]"#, bearer, &[], Some("Origin")),
-        (r#"["*"]"#, bearer, &[], None),
+        (site, both.as_str(), &[], Some("Origin, Authorization, X-API-Key")),
+        (site, query, &[], Some("Origin")),
+        (r#"["null"]"#, query, &[], Some("Origin")),
+        (r#"["*"]"#, bearer, &[], Some("Authorization")),
         (r#"["*"]"#, header, &[], Some("X-API-Key")),
-        ("[]", bearer, &[], None),
-        (site, bearer, &["Accept-Encoding"], Some("Accept-Encoding, Origin")),
-        (site, bearer, &["origin"], Some("origin")),
-        (site, bearer, &["Origin, Accept"], Some("Origin, Accept")),
-        (site, bearer, &["Accept,Origin ,accept"], Some("Accept, Origin")),
+        (r#"["*"]"#, query, &[], None),
+        (r#"["*", "https://yourapp.com"]"#, query, &[], Some("Origin")),
+        ("[]", bearer, &[], Some("Authorization")),
+        ("[]", query, &[], None),
+        (site, bearer, &["authorization"], Some("authorization, Origin")),
+        (site, query, &["Accept-Encoding"], Some("Accept-Encoding, Origin")),
+        (site, query, &["origin"], Some("origin")),
+        (site, query, &["Origin, Accept"], Some("Origin, Accept")),
+        (site, query, &["Accept,Origin ,accept"], Some("Accept, Origin")),
         (
             site,
-            bearer,
+            query,
             &["Accept", "Accept-Encoding"],
             Some("Accept, Accept-Encoding, Origin"),
         ),
-        (site, bearer, &["Origin", "ORIGIN"], Some("Origin")),
-        (site, bearer, &["Origin", "Accept"], Some("Origin, Accept")),
-        (site, bearer, &["Accept,Origin"], Some("Accept,Origin")),
-        (site, bearer, &["*"], Some("*")),
-        (site, bearer, &[""], Some("Origin")),
-        (site, bearer, &["X-Origin"], Some("X-Origin, Origin")),
-        ("[]", bearer, &["Accept"], Some("Accept")),
+        (site, query, &["Origin", "ORIGIN"], Some("Origin")),
+        (site, query, &["Origin", "Accept"], Some("Origin, Accept")),
+        (site, query, &["Accept,Origin"], Some("Accept,Origin")),
+        (site, query, &["*"], Some("*")),
+        (site, query, &[""], Some("Origin")),
+        (site, query, &["X-Origin"], Some("X-Origin, Origin")),
+        ("[]", query, &["Accept"], Some("Accept")),
     ] {
         let policy = all_keys(origins, source);
         let upstream: Vec<(&str, &str)> = upstream.iter().map(|value| ("vary", *value)).collect();
@@ -771,8 +777,72 @@ fn a_response_whose_request_never_came_is_still_ours() {
         &[("access-control-allow-origin", "*")],
     );
     assert!(!headers.contains_key("access-control-allow-origin"));
-    assert_eq!(headers["vary"], ["Origin, X-API-Key"]);
+    assert_eq!(headers["vary"], ["Origin, Authorization, X-API-Key"]);
     assert_eq!(headers["x-content-type-options"], ["nosniff"]);
+}
+
+/// A cache gives what one request filled it with to the next, so nothing in it may depend on `Origin`.
+#[test]
+#[rustfmt::skip]
+fn a_list_of_a_star_alone_answers_every_request() {
+    let star = r#"{"id": "star", "api_key": "star", "allowed_origins": ["*"], "origin_check": "if_present", "allowed_ips": ["192.0.2.1"]}"#;
+    let far = r#"{"id": "far", "api_key": "far", "allowed_origins": ["*"], "allowed_ips": ["10.0.0.0/8"]}"#;
+    let open = r#"{"id": "open", "api_key": "open"}"#;
+    let site = r#"{"id": "site", "api_key": "site", "allowed_origins": ["https://yourapp.com", "*"], "origin_check": "if_present"}"#;
+    let null = r#"{"id": "null", "api_key": "null", "allowed_origins": ["null"]}"#;
+    let off = r#"{"id": "off", "api_key": "off", "allowed_origins": ["https://yourapp.com"], "enabled": false}"#;
+    let watched = r#"{"id": "watched", "api_key": "watched", "allowed_origins": ["*"], "enforcement": "report"}"#;
+    let origins = [&[][..], &[("origin", "https://a.example")], &[("origin", "null")], &[("origin", "")], &[("origin", "a, b")]];
+    // Keys of the policy, more of it, the key that is sent, and whether every response has the star.
+    for (keys, more, sent, expected) in [
+        (&[star][..], "", "star", true),
+        (&[star, site], "", "star", true),
+        (&[star, far, open], "", "far", true),
+        (&[star, open], "", "nobody", true),
+        (&[star, open], "", "", true),
+        (&[star, off], "", "", true),
+        (&[star, off], "", "off", false),
+        (&[star, site], "", "site", false),
+        (&[star, site], "", "nobody", false),
+        (&[star, null], "", "", false),
+        (&[star, open], "", "open", false),
+        (&[open], "", "", false),
+        (&[star], r#", "anonymous": {"allowed_origins": ["https://yourapp.com"]}"#, "", false),
+        (&[star], r#", "anonymous": {"allowed_origins": ["https://yourapp.com"]}"#, "nobody", false),
+        (&[site], r#", "anonymous": {"allowed_origins": ["*"]}"#, "", true),
+        (&[site], r#", "anonymous": {}"#, "", false),
+        (&[star, watched], "", "watched", false),
+        (&[star], r#", "enforcement": "report""#, "star", false),
+    ] {
+        let policy = policy(&format!(r#"{{"key_sources": [{{"header": "X-API-Key"}}], "keys": [{}] {more}}}"#, keys.join(",")));
+        let mut found = Vec::new();
+        for origin in origins {
+            let mut request = origin.to_vec();
+            if !sent.is_empty() {
+                request.push(("x-api-key", sent));
+            }
+            let headers = edited(&policy, &exchange(&policy, &request), &[]);
+            let value = |name: &str| headers.get(name).map(|lines| lines[0].as_str());
+            let (allowed, exposed) = (value("access-control-allow-origin"), value("access-control-expose-headers"));
+            assert_eq!(allowed.is_some(), exposed.is_some(), "{sent} {request:?}");
+            found.push(allowed == Some("*") && value("access-control-allow-credentials").is_none());
+        }
+        let is_star = found.iter().all(|is_star| *is_star);
+        assert_eq!(is_star, expected, "{keys:?} {more} {sent}: {found:?}");
+        assert!(expected || !found[0], "without an origin: {keys:?} {more} {sent}");
+    }
+    for (keys, expected) in [(&[star, open][..], Some("*")), (&[star, off], Some("*")), (&[star, site], None), (&[star, null], None), (&[open], None)] {
+        let policy = policy(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        let headers = edited(&policy, &Exchange::unseen(&policy.response), &[("access-control-allow-origin", "https://a.example")]);
+        let allowed = headers.get("access-control-allow-origin").map(|lines| lines[0].as_str());
+        assert_eq!(allowed, expected, "unseen: {keys:?}");
+        assert_eq!(headers.contains_key("access-control-expose-headers"), expected.is_some(), "unseen: {keys:?}");
+    }
+    let any = policy(&format!(r#"{{"keys": [{star}]}}"#));
+    let headers = [("origin", "a, b"), ("access-control-request-method", "GET")];
+    let (status, lines, _) = reply(&any, "OPTIONS", &headers);
+    assert_eq!(status, 403);
+    assert!(lines.iter().all(|(name, _)| !name.starts_with("access-control-")), "{lines:?}");
 }
 
 #[test]
@@ -883,9 +953,20 @@ fn what_reaches_the_upstream() {
         ("x-key-id", "root"),
         ("x_key_id", "root"),
         ("x-key_id", "root"),
+        ("x.key.id", "root"),
+        ("x+key!id", "root"),
+        ("x~key~id", "root"),
         ("x-key-id2", "fine"),
+        ("x-key-i.", "fine"),
+        ("xkeyid", "fine"),
+        ("-x-key-id", "fine"),
     ];
-    let overrides = [("x-http-method-override", "DELETE"), ("x_method_override", "DELETE")];
+    let overrides = [
+        ("x-http-method-override", "DELETE"),
+        ("x_method_override", "DELETE"),
+        ("x.http|method", "DELETE"),
+        ("x-http-method-", "fine"),
+    ];
     let cut = r#", "forward_api_key": false"#;
     for (name, more, path, headers, expected) in [
         ("a key", "", "/?a=1", vec![("x-api-key", "k")], vec!["+x-key-id: k"]),
@@ -895,7 +976,14 @@ fn what_reaches_the_upstream() {
             "",
             "/",
             claims.to_vec(),
-            vec!["-x-key-id", "-x_key_id", "-x-key_id"],
+            vec![
+                "-x-key-id",
+                "-x_key_id",
+                "-x-key_id",
+                "-x.key.id",
+                "-x+key!id",
+                "-x~key~id",
+            ],
         ),
         (
             "a key and claims",
@@ -936,8 +1024,8 @@ fn what_reaches_the_upstream() {
             "another name",
             r#", "identity_header": "X-Client""#,
             "/",
-            vec![("x-api-key", "k"), ("x_client", "z")],
-            vec!["-x_client", "+x-client: k"],
+            vec![("x-api-key", "k"), ("x_client", "z"), ("x'client", "z")],
+            vec!["-x_client", "-x'client", "+x-client: k"],
         ),
         (
             "no identity",
@@ -965,7 +1053,12 @@ fn what_reaches_the_upstream() {
             "",
             "/",
             [&overrides[..], &[("x-api-key", "s")]].concat(),
-            vec!["+x-key-id: s", "-x-http-method-override", "-x_method_override"],
+            vec![
+                "+x-key-id: s",
+                "-x-http-method-override",
+                "-x_method_override",
+                "-x.http|method",
+            ],
         ),
         (
             "overrides of a scope for any method",

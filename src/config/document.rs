@@ -161,7 +161,7 @@ fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a>
             .key_sources
             .iter()
             .filter_map(KeySource::header)
-            .any(|header| header.reads_as(name))
+            .any(|header| header.equals_ignoring_separators(name))
     {
         let at = place.field("identity_header");
         findings.add(&at, &format_args!("{name:?}"), Problem::OwnedHeader);
@@ -178,7 +178,11 @@ fn read_anonymous<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings
 
 fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<IdentityHeader> {
     /// Envoy, the protocol or the filter gives these a meaning of their own.
-    const RESERVED: [&str; 10] = [
+    const RESERVED: [&str; 14] = [
+        ":authority",
+        ":method",
+        ":path",
+        ":scheme",
         "host",
         "origin",
         "access-control-request-method",
@@ -191,7 +195,10 @@ fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
         "upgrade",
     ];
     let name = HeaderName::read(node, place, findings)?;
-    if RESERVED.iter().any(|reserved| name.reads_as(reserved)) {
+    if RESERVED
+        .iter()
+        .any(|reserved| name.equals_ignoring_separators(reserved))
+    {
         findings.add(place, &Node::Text(name.0.into()), Problem::OwnedHeader);
         return None;
     }

@@ -1,53 +1,208 @@
 //! Percent-encoding in paths (RFC 3986, section 2.1), as far as upstreams read it differently.
 
-use std::borrow::Cow;
+use std::slice::Iter;
 
 /// A path that is still encoded after so many times of decoding is meant to mislead.
 const MAX_DECODINGS: usize = 4;
 
-/// Whether decoding a path or a part of it, once or again and again, gives a slash, a backslash, a dot or a NUL.
-pub fn hide_separators(path: &[u8]) -> bool {
-    let mut text = Cow::Borrowed(path);
-    for _ in 0..MAX_DECODINGS {
-        let mut is_nested = false;
-        for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
-            match text.get(at + 1..).and_then(escaped) {
-                Some((b'/' | b'\\' | b'.' | 0, _)) => return true,
-                // Where the percent sign is what was encoded, or is none of an escape, the next decoding may find another.
-                Some((b'%', _)) | None => is_nested = true,
-                Some(_) => {}
+/// Whether decoding a path or a segment of it, once or more often, gives what servers and proxies give a meaning of their own: a
+/// delimiter, a dot, a control character, white space behind the dots of a dot segment, or bytes that are not UTF-8; or whether it
+/// has an escape of the form `%uXXXX`, which some decode and others do not.
+pub fn can_mislead(path: &[u8]) -> bool {
+    if !path.contains(&b'%') {
+        return false;
+    }
+    for times in 0..=MAX_DECODINGS {
+        let mut decoder = Decoder::new(path, times);
+        let mut reader = Reader::default();
+        while let Some(byte) = decoder.next() {
+            if !reader.accepts(byte) {
+                return true;
             }
         }
-        if !is_nested {
+        let has_invalid_escape = times == 0 && reader.has_u;
+        if decoder.gave_reserved || has_invalid_escape || !reader.accepts_end() {
+            return true;
+        }
+        if !reader.has_percent {
             return false;
         }
-        let decoded = decoded(&text);
-        if decoded.len() == text.len() {
-            return false;
+        if times == MAX_DECODINGS {
+            return reader.has_escape;
         }
-        text = Cow::Owned(decoded);
     }
-    text.split(|byte| *byte == b'%')
-        .skip(1)
-        .any(|rest| escaped(rest).is_some())
+    false
 }
 
-/// What the two digits after a percent sign stand for, and what follows them.
-fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
-    let ([high, low], rest) = text.split_first_chunk()?;
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let value = digit(*high)? * 16 + digit(*low)?;
-    Some((u8::try_from(value).ok()?, rest))
+/// What an escape must not stand for. `%` is not among them: it is how a path names one.
+fn is_reserved(byte: u8) -> bool {
+    byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b'.' | b';' | b'?' | b'#')
 }
 
-/// Decoded once; a percent sign without two digits stays.
-fn decoded(mut text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some((&byte, rest)) = text.split_first() {
-        let escape = if byte == b'%' { escaped(rest) } else { None };
-        let (byte, rest) = escape.unwrap_or((byte, rest));
-        decoded.push(byte);
-        text = rest;
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// A text that is decoded several times while it is read, so that no step needs memory for its result.
+struct Decoder<'p> {
+    path: Iter<'p, u8>,
+    stages: [Stage; MAX_DECODINGS],
+    times: usize,
+    gave_reserved: bool,
+}
+
+/// One time of decoding: what it has read and not decoded, at most two bytes behind a percent sign.
+#[derive(Default, Clone, Copy)]
+struct Stage {
+    first: Option<u8>,
+    second: Option<u8>,
+}
+
+impl Stage {
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.first.take();
+        self.first = self.second.take();
+        byte
     }
-    decoded
+}
+
+impl<'p> Decoder<'p> {
+    fn new(path: &'p [u8], times: usize) -> Self {
+        Decoder {
+            path: path.iter(),
+            stages: [Stage::default(); MAX_DECODINGS],
+            times,
+            gave_reserved: false,
+        }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let stages = self.stages.get_mut(..self.times)?;
+        decode(&mut self.path, stages, &mut self.gave_reserved)
+    }
+}
+
+/// The next byte of what comes out of the last of `stages`. A percent sign without two digits stays.
+fn decode(path: &mut Iter<'_, u8>, stages: &mut [Stage], gave_reserved: &mut bool) -> Option<u8> {
+    let Some((stage, before)) = stages.split_last_mut() else {
+        return path.next().copied();
+    };
+    let mut read = |stage: &mut Stage| stage.take().or_else(|| decode(path, before, gave_reserved));
+    let byte = read(stage)?;
+    if byte != b'%' {
+        return Some(byte);
+    }
+    let first = read(stage);
+    let second = first.filter(|byte| digit(*byte).is_some()).and_then(|_| read(stage));
+    match (first.and_then(digit), second.and_then(digit)) {
+        (Some(high), Some(low)) => {
+            let value = high * 16 + low;
+            *gave_reserved |= is_reserved(value);
+            Some(value)
+        }
+        _ => {
+            // Nothing else is kept: two of the bytes so far, if there were as many, are `byte` and `first`.
+            *stage = Stage { first, second };
+            Some(byte)
+        }
+    }
+}
+
+/// What a text is like, byte by byte.
+#[derive(Default)]
+struct Reader {
+    /// The bytes so far of a character outside ASCII.
+    partial: [u8; 4],
+    partial_length: usize,
+    segment: Segment,
+    escape: Escape,
+    has_percent: bool,
+    has_escape: bool,
+    has_u: bool,
+}
+
+/// What a segment has been like so far.
+#[derive(Default)]
+enum Segment {
+    #[default]
+    Empty,
+    OneDot,
+    TwoDots,
+    /// One or two dots, and white space behind them.
+    DotsAndSpace,
+    Other,
+}
+
+/// How much of an escape has been read.
+#[derive(Default)]
+enum Escape {
+    #[default]
+    None,
+    Percent,
+    OneDigit,
+    /// `%u` and so many digits.
+    U(u8),
+}
+
+impl Reader {
+    /// Whether the text can go on with this byte.
+    fn accepts(&mut self, byte: u8) -> bool {
+        if byte.is_ascii() {
+            return self.partial_length == 0 && self.follow_escape(byte) && self.follow_segment(char::from(byte));
+        }
+        self.escape = Escape::None;
+        let Some(next) = self.partial.get_mut(self.partial_length) else {
+            return false;
+        };
+        *next = byte;
+        self.partial_length += 1;
+        let so_far = self.partial.get(..self.partial_length).unwrap_or_default();
+        match std::str::from_utf8(so_far) {
+            Ok(text) => {
+                let character = text.chars().next();
+                self.partial_length = 0;
+                character.is_some_and(|character| !character.is_control() && self.follow_segment(character))
+            }
+            Err(error) => error.error_len().is_none(),
+        }
+    }
+
+    fn accepts_end(&mut self) -> bool {
+        self.partial_length == 0 && self.follow_segment('/')
+    }
+
+    fn follow_escape(&mut self, byte: u8) -> bool {
+        self.has_percent |= byte == b'%';
+        let is_digit = digit(byte).is_some();
+        self.escape = match self.escape {
+            _ if byte == b'%' => Escape::Percent,
+            Escape::Percent if is_digit => Escape::OneDigit,
+            Escape::Percent if matches!(byte, b'u' | b'U') => {
+                self.has_u = true;
+                Escape::U(0)
+            }
+            Escape::OneDigit if is_digit => {
+                self.has_escape = true;
+                Escape::None
+            }
+            Escape::U(3) if is_digit => return false,
+            Escape::U(count) if is_digit => Escape::U(count + 1),
+            _ => Escape::None,
+        };
+        true
+    }
+
+    fn follow_segment(&mut self, character: char) -> bool {
+        self.segment = match (&self.segment, character) {
+            (Segment::DotsAndSpace, '/') => return false,
+            (_, '/') => Segment::Empty,
+            (Segment::Empty, '.') => Segment::OneDot,
+            (Segment::OneDot, '.') => Segment::TwoDots,
+            (Segment::OneDot | Segment::TwoDots | Segment::DotsAndSpace, space) if space.is_whitespace() => {
+                Segment::DotsAndSpace
+            }
+            _ => Segment::Other,
+        };
+        true
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::escapes::hide_separators;
+use super::escapes::can_mislead;
 use super::finding::{Findings, Problem};
 use super::node::Node;
 use super::place::Place;
@@ -99,8 +99,10 @@ fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, &'static str> {
     if !segment.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("requests send a path in printable ASCII");
     }
-    if segment.contains(['\\', ';']) || hide_separators(segment.as_bytes()) {
-        return Err("requests with %2F, %5C, %2E, %00, \\ or ; in their path are refused, so it would never match");
+    if segment.contains(['\\', ';']) || can_mislead(segment.as_bytes()) {
+        return Err(
+            "requests whose path has \\ or ;, or encodes one of / \\ . ; ? #, a control character, white space behind dots or what is not UTF-8, are refused, so it would never match",
+        );
     }
     Ok(Segment::Literal(segment.to_owned()))
 }
@@ -195,6 +197,11 @@ mod tests {
             ("/v1/**", vec![literal("v1")], true),
             ("/a%20b", vec![literal("a%20b")], false),
             ("/100%25", vec![literal("100%25")], false),
+            (
+                "/caf%C3%A9/100%25%20off",
+                vec![literal("caf%C3%A9"), literal("100%25%20off")],
+                false,
+            ),
         ] {
             assert_eq!(
                 PathPattern::parse(text),
@@ -227,6 +234,15 @@ mod tests {
             "/%25%32%65",
             "/%2%65",
             "/%252525252541",
+            "/..%20/a",
+            "/a%3Bb",
+            "/a%3fb",
+            "/a%2523",
+            "/a%0d%0a",
+            "/a%7F",
+            "/%c0%ae",
+            "/caf%E9",
+            "/%u0061",
             "/é",
             "/a b",
             "//**",

@@ -15,6 +15,23 @@ pub fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
+/// Whether two names of headers become the same meta-variable of CGI (RFC 3875, section 4.1.18). The RFC turns `-` into `_`; servers
+/// do so with every character that is not a letter or a digit. WSGI, Rack and PHP have inherited it.
+#[inline]
+pub fn equals_ignoring_separators(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && have_equal_letters(a, b)
+}
+
+/// Out of the way of the comparison of lengths, which nearly all headers of a request do not pass.
+#[inline(never)]
+fn have_equal_letters(a: &[u8], b: &[u8]) -> bool {
+    let folded = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'_',
+    };
+    a.iter().zip(b).all(|(a, b)| folded(*a) == folded(*b))
+}
+
 /// A header's name as the operator wrote it. Names compare without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderName(pub String);
@@ -25,9 +42,9 @@ impl HeaderName {
         self.0.to_ascii_lowercase()
     }
 
-    /// Whether both name the same header to an upstream that takes `_` for `-` (CGI, WSGI).
-    pub fn reads_as(&self, other: &str) -> bool {
-        self.0.replace('_', "-").eq_ignore_ascii_case(&other.replace('_', "-"))
+    /// Whether an upstream may take both for the same header, see [`equals_ignoring_separators`].
+    pub fn equals_ignoring_separators(&self, other: &str) -> bool {
+        equals_ignoring_separators(self.0.as_bytes(), other.as_bytes())
     }
 
     /// Whether both name the same header.

@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use crate::policy::key_table::KeyIndex;
-use crate::policy::origins::OriginMatch;
+use crate::policy::origins::{OriginList, OriginMatch};
 use crate::policy::scopes::{ScopeAnswer, is_ambiguous};
 use crate::policy::{Access, Key, Policy};
 use address::SourceAddress;
@@ -163,10 +163,12 @@ pub fn walk<'p, 'r>(
     let identified = identify(policy, head);
     let key = identified.as_ref().ok().and_then(|found| found.key);
     let access = identified.as_ref().ok().map(|found| found.access);
-    let origin = head.origin.and_then(|origin| match access {
-        Some(access) if key.is_some() || !head.is_preflight() => policy.origins.match_list(&access.origins, origin),
-        _ => policy.origins.match_union(&policy.union, origin),
+    let own_list = access.filter(|_| key.is_some() || !head.is_preflight());
+    let origin = head.origin.and_then(|origin| match own_list {
+        Some(access) => policy.origins.match_list(&access.origins, origin),
+        None => policy.origins.match_union(&policy.union, origin),
     });
+    let list = own_list.map_or(&policy.union, |access| &access.origins);
     let mut verdict = Verdict {
         ruling: Ruling::Allow,
         enforcement: access.map_or(policy.response.enforcement, |access| access.enforcement),
@@ -176,7 +178,11 @@ pub fn walk<'p, 'r>(
             Credential::One(carried) => Some(carried),
             _ => None,
         },
-        allow_origin: AllowOrigin::of(origin),
+        allow_origin: if head.is_preflight() {
+            AllowOrigin::of(origin)
+        } else {
+            AllowOrigin::by_list(list, origin)
+        },
         rate: None,
         is_preflight: head.is_preflight(),
     };
@@ -347,6 +353,16 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
 }
 
 impl AllowOrigin {
+    /// Of a response that is not a preflight's. Where `*` is alone in the list that applies, it answers every request: a cache may
+    /// give a response to a request without `Origin`, as of an `<img>`, to a page's `fetch`.
+    fn by_list(list: &OriginList, origin: Option<OriginMatch>) -> AllowOrigin {
+        if list.is_any_alone() {
+            AllowOrigin::Any
+        } else {
+            AllowOrigin::of(origin)
+        }
+    }
+
     fn of(origin: Option<OriginMatch>) -> AllowOrigin {
         match origin {
             None => AllowOrigin::Omit,

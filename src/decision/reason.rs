@@ -107,7 +107,7 @@ impl Reason {
                 "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."
             }
             Self::AmbiguousPath => {
-                "Send the path without empty or dot segments, encoded slashes, backslashes or dots, semicolons and bytes outside ASCII."
+                "Send the path without empty or dot segments, backslashes, semicolons and bytes outside ASCII, and encode in it no slash, backslash, dot, semicolon, question mark, hash or control character, and nothing but UTF-8."
             }
             Self::ScopeNotAllowed => {
                 "Use a method and path that this API key is for, or ask its owner to extend its scopes."

@@ -1,5 +1,6 @@
 //! What a decision needs of a request's headers, borrowed from them and gathered in one pass.
 
+use crate::config::token::equals_ignoring_separators;
 use crate::policy::Policy;
 
 use super::credential::Credential;
@@ -94,18 +95,22 @@ impl<'r> Head<'r> {
     }
 }
 
-/// Whether an upstream may take a header or trailer of this name for the identity header.
+/// Whether an upstream may take a header or trailer of this name for `identity_header`.
+#[inline]
 pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
-    identity_header.is_some_and(|header| reads_as(name, header.as_bytes()))
+    identity_header.is_some_and(|header| equals_ignoring_separators(name, header.as_bytes()))
 }
 
-/// Whether an upstream may take another method than the request's from a header or trailer of this name.
+/// Whether an upstream may take the method from a header or trailer of this name.
+#[inline]
 pub fn is_method_override(name: &[u8]) -> bool {
-    METHOD_OVERRIDES.iter().any(|header| reads_as(name, header))
+    METHOD_OVERRIDES.iter().any(|header| header.len() == name.len()) && overrides_method(name)
 }
 
-/// Whether an upstream that takes `_` for `-` (CGI, WSGI) reads `name` as `header`.
-fn reads_as(name: &[u8], header: &[u8]) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    name.len() == header.len() && name.iter().zip(header).all(|(a, b)| folded(*a) == folded(*b))
+/// Out of the way of the other headers of a request, which are not as long as one of these.
+#[inline(never)]
+fn overrides_method(name: &[u8]) -> bool {
+    METHOD_OVERRIDES
+        .iter()
+        .any(|header| equals_ignoring_separators(name, header))
 }

@@ -30,10 +30,15 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one.
+    /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one. Its key is not known, so
+    /// the union of all lists applies.
     pub fn unseen(policy: &ResponsePolicy) -> Exchange {
         Exchange {
-            allow_origin: AllowOrigin::Omit,
+            allow_origin: if policy.union_is_any_alone {
+                AllowOrigin::Any
+            } else {
+                AllowOrigin::Omit
+            },
             origin: None,
             rate: None,
             enforcement: policy.enforcement,

@@ -304,6 +304,7 @@ impl<'c> Compiler<'c> {
         let config = self.config;
         self.origins.shrink();
         self.table.shrink();
+        let union_is_any_alone = self.union.is_any_alone();
         Policy {
             key_sources: config.key_sources.iter().map(Source::new).collect(),
             keys: self.keys.into(),
@@ -315,6 +316,7 @@ impl<'c> Compiler<'c> {
                 cors: CorsValues::new(&config.cors, &config.key_sources),
                 vary: Vary::new(self.names_origins, &config.key_sources),
                 standing: StandingHeaders::new(&config.security_headers),
+                union_is_any_alone,
                 identity_header: config
                     .identity_header
                     .as_ref()

@@ -45,6 +45,8 @@ pub struct OriginList {
     patterns: Box<[PatternId]>,
     null: bool,
     any: bool,
+    /// It is a union, and a list in it has patterns.
+    includes_patterns: bool,
     /// Something was listed, whether or not the table could take it: what has no room allows nothing, and not everything.
     is_checked: bool,
 }
@@ -105,6 +107,7 @@ impl OriginTable {
             patterns: ids.into(),
             null: patterns.contains(&OriginPattern::Null),
             any: patterns.contains(&OriginPattern::Any),
+            includes_patterns: false,
             is_checked: !patterns.is_empty(),
         }
     }
@@ -232,13 +235,19 @@ impl OriginList {
 
     /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
     pub fn names_origins(&self) -> bool {
-        !self.patterns.is_empty() || self.null
+        !self.patterns.is_empty() || self.includes_patterns || self.null
     }
 
-    /// Takes over `*` and `null` of another list.
+    /// Whether the list has `*` and no other origin, so that responses are the same whatever the `Origin`.
+    pub fn is_any_alone(&self) -> bool {
+        self.any && !self.names_origins()
+    }
+
+    /// Makes another list part of the union that this one is. The patterns themselves are marked in the [`OriginTable`].
     pub fn include(&mut self, other: &OriginList) {
         self.null |= other.null;
         self.any |= other.any;
+        self.includes_patterns |= !other.patterns.is_empty();
     }
 }
 
@@ -605,6 +614,13 @@ mod tests {
             union.include(&list);
             union.include(&OriginList::default());
             assert_eq!((union.null, union.any), (list.null, list.any), "{patterns:?}");
+            assert_eq!(union.names_origins(), names, "{patterns:?}");
+            let alone = patterns == [OriginPattern::Any];
+            assert_eq!(
+                (list.is_any_alone(), union.is_any_alone()),
+                (alone, alone),
+                "{patterns:?}"
+            );
         }
     }
 

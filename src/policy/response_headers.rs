@@ -16,6 +16,8 @@ pub struct ResponsePolicy {
     pub vary: Vary,
     /// What every response carries.
     pub standing: StandingHeaders,
+    /// All enabled lists together are `*` alone, so that a response whose request was never seen carries it.
+    pub union_is_any_alone: bool,
     /// The header that names the key to the upstream, in lower case. A client's own is removed from request trailers.
     pub identity_header: Option<Box<str>>,
     /// What holds for requests whose key does not say.
@@ -71,14 +73,14 @@ pub struct Vary {
 }
 
 impl Vary {
-    /// `Origin` where a list names an origin, and every header that carries keys. `Authorization` is left out: caches never
-    /// share a response to a request with it (RFC 9111, section 3.5).
+    /// `Origin` where a list names an origin, and every header that carries keys. `Authorization` is one of them: shared caches keep
+    /// a response to a request with it where the response says `public`, `s-maxage` or `must-revalidate` (RFC 9111, section 3.5).
     pub fn new(names_origins: bool, sources: &[KeySource]) -> Vary {
         let mut names: Vec<Box<str>> = Vec::new();
         names.extend(names_origins.then(|| "Origin".into()));
         for header in sources.iter().filter_map(KeySource::header) {
             let known = |name: &str| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
-            if !header.is("authorization") && !known(&header.0) {
+            if !known(&header.0) {
                 names.push(header.0.as_str().into());
             }
         }

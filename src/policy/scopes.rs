@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::sorted::sorted;
-use crate::config::escapes::hide_separators;
+use crate::config::escapes::can_mislead;
 use crate::config::index::IndexPattern;
 use crate::config::scope::{PathPattern, Rule, Segment};
 
@@ -302,7 +302,7 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
             _ => {}
         }
     }
-    matches!(path.get(segment_start..), Some(b"." | b"..")) || hide_separators(path)
+    matches!(path.get(segment_start..), Some(b"." | b"..")) || can_mislead(path)
 }
 
 /// A segment that is followed by another: empty, or one that a client or proxy takes out of the path.
@@ -466,9 +466,99 @@ mod tests {
             ("/a#b", true),
             ("/a b", true),
             ("/\u{e9}", true),
+            ("/..%3B/admin", true),
+            ("/..%3b/admin", true),
+            ("/a%253Bb", true),
+            ("/a%25%33%42b", true),
+            ("/a%3Fb", true),
+            ("/a%253fb", true),
+            ("/a%23b", true),
+            ("/a%2523b", true),
+            ("/a%24b%3Ac%40", false),
+            ("/a%0d%0ab", true),
+            ("/a%250Ab", true),
+            ("/a%09", true),
+            ("/..%09/a", true),
+            ("/a%1F", true),
+            ("/a%7f", true),
+            ("/a%257F", true),
+            ("/a%c2%85", true),
+            ("/a%c2%9f", true),
+            ("/a%C2%A0b", false),
+            ("/%20/a", false),
+            ("/..%20/a", true),
+            ("/.%20", true),
+            ("/.%20%20/a", true),
+            ("/..%2520/a", true),
+            ("/..%20%2520", true),
+            ("/..%C2%A0/a", true),
+            ("/..%E3%80%80", true),
+            ("/..%20a/b", false),
+            ("/...%20/b", false),
+            ("/a..%20/b", false),
+            ("/%20../b", false),
+            ("/caf%C3%A9", false),
+            ("/caf%c3%a9/%E2%82%AC/%F0%9F%98%80", false),
+            ("/caf%25C3%25A9", false),
+            ("/caf%E9", true),
+            ("/caf%25E9", true),
+            ("/caf%C3", true),
+            ("/caf%C3/%A9", true),
+            ("/caf%C3%25A9", true),
+            ("/%A9", true),
+            ("/%c0%ae%c0%ae/admin", true),
+            ("/%25c0%25ae", true),
+            ("/%e0%80%ae", true),
+            ("/%f0%80%80%ae", true),
+            ("/%ED%A0%80", true),
+            ("/%F4%8F%BF%BF", false),
+            ("/%F4%90%80%80", true),
+            ("/%f8%80%80%80%80", true),
+            ("/%FF", true),
+            ("/%F0%9F%98", true),
+            ("/%u002e%u002e/admin", true),
+            ("/%U002E", true),
+            ("/%u0061", true),
+            ("/%u", true),
+            ("/%25u002e", true),
+            ("/%25u00%32e", true),
+            ("/%%75002e", true),
+            ("/100%25up", false),
+            ("/100%25u00/2e", false),
+            ("/100%25u002", false),
+            ("/%25%75%25%75002e", true),
         ] {
             assert_eq!(is_ambiguous(path.as_bytes()), ambiguous, "{path}");
         }
         assert!(is_ambiguous(b"/\xff"));
+    }
+
+    /// Each escape by itself: what stands alone in UTF-8 and is neither reserved nor a control character.
+    #[test]
+    fn single_escapes() {
+        for byte in 0..=u8::MAX {
+            let is_plain = (b' '..0x7f).contains(&byte) && !b"/\\.;?#".contains(&byte);
+            for path in [
+                format!("/a%{byte:02x}b"),
+                format!("/a%25{byte:02X}"),
+                format!("/a%2525{byte:02x}/"),
+            ] {
+                assert_eq!(is_ambiguous(path.as_bytes()), !is_plain, "{path}");
+            }
+        }
+    }
+
+    /// A decoder that looked at what it has read again and again would take minutes.
+    #[test]
+    fn long_paths_take_linear_time() {
+        let start = std::time::Instant::now();
+        for part in ["%25", "%", "%2", "%25%", "%2525252525", "%C3%A9", "%u", "%%%32%35"] {
+            is_ambiguous(format!("/{}", part.repeat(60_000 / part.len())).as_bytes());
+        }
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
     }
 }

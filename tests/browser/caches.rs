@@ -64,5 +64,34 @@ pub fn cases() -> Vec<Case> {
                 Expect::Reads(200).check(&ask.send_again(sites, gateway)?)
             },
         ),
+        Case::new(
+            "cache: an image's answer is given to fetch where every origin is allowed",
+            &[Change::Remove("Access-Control-Allow-Origin")],
+            |sites, gateway| {
+                sites.upstream.answer(
+                    "/picture",
+                    &[("Cache-Control", "max-age=600"), ("Content-Type", "image/png")],
+                );
+                sites.browser.open("https://anyone.example")?;
+                sites.upstream.take();
+                // Without an Origin, and whether or not it can be shown.
+                let script = "return new Promise((resolve) => {
+                    const image = new Image();
+                    image.onload = image.onerror = () => resolve(true);
+                    image.src = arguments[0];
+                })";
+                let url = format!("{gateway}/picture?api_key=ak_star_cors_only");
+                sites.browser.run(script, &[url.into()])?;
+                let ask = from("https://anyone.example")
+                    .query_key("ak_star_cors_only")
+                    .path("/picture");
+                Expect::Reads(200).check(&ask.send_again(sites, gateway)?)?;
+                match sites.upstream.take().len() {
+                    1 => Ok(()),
+                    count => Err(format!("the upstream was asked {count} times")),
+                }
+            },
+        )
+        .at("star"),
     ]
 }

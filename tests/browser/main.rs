@@ -120,7 +120,11 @@ fn policies() -> [(&'static str, Value); 6] {
     });
     let star = json!({
         "key_sources": key_sources,
-        "keys": [{"id": "star", "api_key": "ak_star", "allowed_origins": ["*"]}, documents],
+        "keys": [
+            {"id": "star", "api_key": "ak_star", "allowed_origins": ["*"]},
+            {"id": "star-cors-only", "api_key": "ak_star_cors_only", "allowed_origins": ["*"], "origin_check": "cors_only"},
+            documents,
+        ],
     });
     let forgotten_origin = json!({"key_sources": key_sources, "keys": [web(&["https://www.yourapp.com"])]});
     let no_credentials = json!({

@@ -114,18 +114,19 @@ fn on_responses_of_every_maker() {
         ("Access-Control-Allow-Private-Network", "true"),
     ];
     upstream.answer("/own-cors", &own);
+    let differs = BTreeSet::from(["origin", "authorization"].map(str::to_owned));
     for (path, status) in [("/", 200), ("/own-cors", 200), ("/redirect", 301), ("/direct", 200), ("/dead", 503)] {
         for version in Version::BOTH {
             let request = Request::get(path).bearer("sites-key-000000");
             let allowed = gateway.send_over(version, "main", &request.clone().header("Origin", "https://yourapp.com"));
             assert_eq!(allowed.status, status, "{path}");
             assert_cors(&allowed, Some(("https://yourapp.com", true)), path);
-            assert_eq!(vary(&allowed), BTreeSet::from(["origin".to_owned()]), "{path}");
+            assert_eq!(vary(&allowed), differs, "{path}");
             for request in [request.clone().header("Origin", "https://evil.com"), request] {
                 let other = gateway.send_over(version, "main", &request);
                 assert_eq!(other.status, status, "{path}");
                 assert_cors(&other, None, path);
-                assert_eq!(vary(&other), BTreeSet::from(["origin".to_owned()]), "{path}");
+                assert_eq!(vary(&other), differs, "{path}");
             }
         }
     }
@@ -147,30 +148,89 @@ fn vary_is_added_to() {
         .listener(Listener::new("header", &policy(header, &["https://yourapp.com"])))
         .listener(Listener::new("star", &policy(bearer.clone(), &["*"])))
         .listener(Listener::new("no-list", &policy(bearer, &[])))
+        .listener(Listener::new("query", &policy(json!([{"query": "api_key"}]), &["*"])))
         .start();
-    let cases: [(&str, &str, &[(&str, &str)], &[&str]); 13] = [
-        ("none before", "bearer", &[], &["origin"]),
-        ("another before", "bearer", &[("Vary", "Accept-Encoding")], &["accept-encoding", "origin"]),
-        ("two lines before", "bearer", &[("Vary", "Accept"), ("vary", "Accept-Encoding")], &["accept", "accept-encoding", "origin"]),
-        ("it is there", "bearer", &[("Vary", "Origin")], &["origin"]),
-        ("it is there in lower case", "bearer", &[("Vary", "accept, origin")], &["accept", "origin"]),
-        ("it is there on the second line", "bearer", &[("Vary", "accept"), ("Vary", "ORIGIN")], &["accept", "origin"]),
-        ("a name that contains it", "bearer", &[("Vary", "X-Origin")], &["x-origin", "origin"]),
+    let cases: [(&str, &str, &[(&str, &str)], &[&str]); 15] = [
+        ("none before", "bearer", &[], &["origin", "authorization"]),
+        ("another before", "bearer", &[("Vary", "Accept-Encoding")], &["accept-encoding", "origin", "authorization"]),
+        ("two lines before", "bearer", &[("Vary", "Accept"), ("vary", "Accept-Encoding")], &["accept", "accept-encoding", "origin", "authorization"]),
+        ("it is there", "bearer", &[("Vary", "Origin")], &["origin", "authorization"]),
+        ("it is there in lower case", "bearer", &[("Vary", "accept, origin")], &["accept", "origin", "authorization"]),
+        ("it is there on the second line", "bearer", &[("Vary", "accept"), ("Vary", "ORIGIN")], &["accept", "origin", "authorization"]),
+        ("a name that contains it", "bearer", &[("Vary", "X-Origin")], &["x-origin", "origin", "authorization"]),
         ("everything", "bearer", &[("Vary", "*")], &["*"]),
-        ("a key header", "header", &[], &["origin", "x-api-key"]),
-        ("a key header that is there", "header", &[("Vary", "x-api-key, Accept")], &["x-api-key", "accept", "origin"]),
-        ("only a star", "star", &[], &[]),
-        ("only a star, and the upstream's", "star", &[("Vary", "Accept")], &["accept"]),
-        ("no list", "no-list", &[("Vary", "Accept")], &["accept"]),
+        ("a key header that is there, Authorization", "bearer", &[("Vary", "AUTHORIZATION")], &["origin", "authorization"]),
+        ("a key header", "header", &[], &["origin", "x-api-key", "authorization"]),
+        ("a key header that is there", "header", &[("Vary", "x-api-key, Accept")], &["x-api-key", "accept", "origin", "authorization"]),
+        ("only a star", "star", &[], &["authorization"]),
+        ("only a star, and the upstream's", "star", &[("Vary", "Accept")], &["accept", "authorization"]),
+        ("no list", "no-list", &[("Vary", "Accept")], &["accept", "authorization"]),
+        ("a key in the query and a star", "query", &[("Vary", "Accept")], &["accept"]),
     ];
     for version in Version::BOTH {
         for (name, listener, headers, expected) in cases {
             upstream.answer("/", headers);
-            let request = Request::get("/").bearer(key);
+            let request = match listener {
+                "query" => Request::get(format!("/?api_key={key}")),
+                _ => Request::get("/").bearer(key),
+            };
             let response = gateway.send_over(version, listener, &request);
             assert_eq!(response.status, 200, "{name}");
             let expected = expected.iter().map(|name| (*name).to_owned()).collect();
             assert_eq!(vary(&response), expected, "{name}");
         }
+    }
+}
+
+/// A cache that a request without `Origin` filled, as of an `<img>`, serves pages as well.
+#[test]
+#[rustfmt::skip]
+fn a_star_alone_is_on_every_response() {
+    let upstream = Upstream::start();
+    let star = json!({"id": "star", "api_key": "star-key-0000000", "allowed_origins": ["*"], "origin_check": "cors_only"});
+    let far = json!({"id": "far", "api_key": "key-of-far-away-", "allowed_origins": ["*"], "allowed_ips": ["10.0.0.0/8"]});
+    let site = json!({"id": "site", "api_key": "site-key-0000000", "allowed_origins": ["https://yourapp.com", "*"], "origin_check": "cors_only"});
+    let open = json!({"id": "open", "api_key": "key-without-a-list"});
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("star", &json!({"keys": [star, far, open]})))
+        .listener(Listener::new("mixed", &json!({"keys": [star, site]})))
+        .listener(Listener::new("report", &json!({"keys": [star], "enforcement": "report"})))
+        .start();
+    upstream.answer("/own-cors", &[("Access-Control-Allow-Origin", "https://evil.com"), ("Access-Control-Allow-Credentials", "true")]);
+    let origins = [None, Some("https://anything.com"), Some("null"), Some("a, b")];
+    let keyed = |path: &str, key: &str| Request::get(path).bearer(key);
+    // The listener, the request without its origin, the status, and whether every answer has the star.
+    let cases = [
+        ("star", keyed("/", "star-key-0000000"), 200, true),
+        ("star", keyed("/own-cors", "star-key-0000000"), 200, true),
+        ("star", keyed("/redirect", "star-key-0000000"), 301, true),
+        ("star", keyed("/direct", "star-key-0000000"), 200, true),
+        ("star", keyed("/dead", "star-key-0000000"), 503, true),
+        ("star", keyed("/", "key-of-far-away-"), 403, true),
+        ("star", keyed("/", "key-of-nobody-00"), 401, true),
+        ("star", Request::get("/"), 401, true),
+        ("star", keyed("/", "key-without-a-list"), 200, false),
+        ("mixed", keyed("/", "star-key-0000000"), 200, true),
+    ];
+    for version in Version::BOTH {
+        for (listener, request, status, is_star) in &cases {
+            for origin in origins {
+                let request = origin.map_or(request.clone(), |origin| request.clone().header("Origin", origin));
+                let response = gateway.send_over(version, listener, &request);
+                let name = format!("{listener}: {request:?}");
+                assert_eq!(response.status, *status, "{name}: {response:?}");
+                assert_cors(&response, is_star.then_some(("*", false)), &name);
+                assert_eq!(vary(&response).contains("origin"), *listener == "mixed", "{name}: {response:?}");
+            }
+        }
+        for request in [keyed("/", "site-key-0000000"), keyed("/", "key-of-nobody-00")] {
+            assert_cors(&gateway.send_over(version, "mixed", &request), None, "a list with another origin");
+        }
+        let refused = gateway.send_over(version, "star", &Request::preflight("/", "a, b", "GET", ""));
+        assert_eq!(refused.status, 403);
+        assert_cors(&refused, None, "a refused preflight");
+        let reported = gateway.send_over(version, "report", &keyed("/own-cors", "star-key-0000000"));
+        assert_eq!(reported.header("access-control-allow-origin"), Some("https://evil.com"));
+        assert_eq!(reported.header("access-control-expose-headers"), None);
     }
 }

@@ -112,7 +112,7 @@ fn what_the_service_refuses_a_page_can_read() {
                 "access-control-expose-headers",
                 "X-Request-Id, X-RateLimit-Remaining, X-RateLimit-Reset",
             ),
-            ("vary", "Origin, X-API-Key"),
+            ("vary", "Origin, Authorization, X-API-Key"),
             ("x-content-type-options", "nosniff"),
         ] {
             assert_eq!(response.header(name), Some(value), "{version:?}: {response:?}");

@@ -37,7 +37,7 @@ fn the_header_is_the_filters_own() {
         .start();
     let get = || Request::get("/");
     let keyed = || get().bearer(KEY);
-    let cases: [(&str, &str, Request, &str, &[&str]); 14] = [
+    let cases: [(&str, &str, Request, &str, &[&str]); 21] = [
         ("a known key", "default", keyed(), "x-key-id", &["the.id_1"]),
         ("anonymous", "default", get(), "x-key-id", &[]),
         ("a forged one", "default", keyed().header("X-Key-Id", "admin"), "x-key-id", &["the.id_1"]),
@@ -47,6 +47,13 @@ fn the_header_is_the_filters_own() {
         ("underscores, anonymous", "default", get().header("x_key_id", "admin").header("x_key_id", "root"), "x_key_id", &[]),
         ("one underscore", "default", keyed().header("x_key-id", "admin"), "x_key-id", &[]),
         ("the other underscore", "default", keyed().header("x-key_id", "admin"), "x-key_id", &[]),
+        ("dots", "default", keyed().header("X.Key.Id", "admin"), "x.key.id", &[]),
+        ("dots, anonymous", "default", get().header("X.Key.Id", "admin"), "x.key.id", &[]),
+        ("other characters of a token", "default", keyed().header("X+Key!Id", "admin"), "x+key!id", &[]),
+        ("tildes", "default", keyed().header("x~key~id", "admin"), "x~key~id", &[]),
+        ("a letter more", "default", keyed().header("x-key-ids", "mine"), "x-key-ids", &["mine"]),
+        ("no letter behind it", "default", keyed().header("x-key-id.", "mine"), "x-key-id.", &["mine"]),
+        ("another name, dots", "named", keyed().header("x.consumer|name", "admin"), "x.consumer|name", &[]),
         ("not UTF-8", "default", keyed().header("X-Key-Id", b"\xff"), "x-key-id", &["the.id_1"]),
         ("another name", "named", keyed().header("x_consumer-name", "admin"), "x-consumer-name", &["the.id_1"]),
         ("another name, underscores", "named", keyed().header("x_consumer-name", "admin"), "x_consumer-name", &[]),
@@ -96,7 +103,7 @@ fn nor_does_a_client_say_it_behind_the_body() {
     for authorization in ["Authorization: Bearer the-key-000000000\r\n", ""] {
         let request = format!(
             "POST / HTTP/1.1\r\nHost: api.test\r\n{authorization}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
-             2\r\nhi\r\n0\r\nX-Key-Id: admin\r\nx_key_id: admin\r\nX-Other: kept\r\nX-KEY_ID: admin\r\n\r\n"
+             2\r\nhi\r\n0\r\nX-Key-Id: admin\r\nx_key_id: admin\r\nX.Key.Id: admin\r\nX-Other: kept\r\nX-KEY_ID: admin\r\nX+Key!Id: admin\r\nx~key~id: admin\r\n\r\n"
         );
         let answer = exchange_raw(gateway.address("gateway"), request.as_bytes(), Duration::from_secs(10)).unwrap();
         assert!(

@@ -204,7 +204,7 @@ fn what_a_client_says_of_its_identity_does_not_pass_in_report_mode_either() {
         .start();
     for version in Version::BOTH {
         for request in [Request::get("/"), Request::get("/").bearer(&raw_key("search"))] {
-            for name in ["X-Key-Id", "X_Key_Id", "x-key_id"] {
+            for name in ["X-Key-Id", "X_Key_Id", "x-key_id", "X.Key.Id", "X+Key!Id"] {
                 gateway.send_over(version, "plain", &request);
                 let plain = as_sent(&upstream.take_one());
                 let forged = request.clone().header(name, "admin");

@@ -127,7 +127,7 @@ impl State {
                 number = Some(value.parse().map_err(|_| format!("its number is {value}"))?);
             } else if name == "connection" && value.to_ascii_lowercase().contains(self.identity_header) {
                 return Err(format!("the next hop would drop {}", self.identity_header));
-            } else if name.replace('_', "-") == self.identity_header {
+            } else if name.replace(|c: char| !c.is_ascii_alphanumeric(), "-") == self.identity_header {
                 if name != self.identity_header || id.is_some() || !self.ids.contains(value.as_str()) {
                     return Err(format!("{name} is {value}"));
                 }

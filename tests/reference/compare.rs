@@ -240,12 +240,11 @@ impl<'p> Pair<'p> {
             Some(Value::String(name)) => name.to_ascii_lowercase(),
             Some(_) => return Ok(()),
         };
-        let fold = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase().replace('-', "_");
         let said = outcome
             .forwarded
             .iter()
             .flatten()
-            .filter(|(other, _)| fold(other) == fold(name.as_bytes()));
+            .filter(|(other, _)| upstreams::folded(other) == upstreams::folded(name.as_bytes()));
         let said: Vec<_> = said.collect();
         match said[..] {
             [] => Ok(()),

@@ -138,8 +138,8 @@ impl Answer {
     fn vary(&self, is_preflight: bool) -> &'static str {
         match (is_preflight, self.id) {
             (true, _) => "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
-            (false, Some(_)) => "Accept-Encoding, Origin, X-API-Key",
-            (false, None) => "Origin, X-API-Key",
+            (false, Some(_)) => "Accept-Encoding, Origin, Authorization, X-API-Key",
+            (false, None) => "Origin, Authorization, X-API-Key",
         }
     }
 }

@@ -105,7 +105,7 @@ impl Generator {
             ("client_ip", vec![json!("peer"), json!("forwarded")], 3),
             (
                 "identity_header",
-                vec![Value::Null, json!("X-Caller"), json!("X_Odd-Id")],
+                vec![Value::Null, json!("X-Caller"), json!("X_Odd-Id"), json!("X.Key+Id")],
                 2,
             ),
             ("forward_api_key", vec![json!(false), json!(true)], 2),

@@ -57,6 +57,8 @@ pub struct Decision {
     pub is_preflight: bool,
     pub origin: Sent,
     pub match_: Match,
+    /// The list that applies has `*` and nothing else.
+    pub any_alone: bool,
     pub carried: Vec<Carried>,
     /// A rule of the key's scopes tells methods apart.
     pub names_methods: bool,
@@ -83,10 +85,9 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         ([], None) if !is_preflight => anonymous(policy),
         _ => None,
     };
-    let match_ = match access {
-        Some(access) => origins::best(list(access), &origin),
-        None => origins::best(union(policy), &origin),
-    };
+    let applies = access.map_or_else(|| union(policy), list);
+    let any_alone = !applies.is_empty() && applies.iter().all(|origin| *origin == "*");
+    let match_ = origins::best(applies, &origin);
     let enforcement = [
         access.map(|access| &access["enforcement"]),
         Some(&policy["enforcement"]),
@@ -115,6 +116,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         is_preflight,
         origin,
         match_,
+        any_alone,
         carried,
         names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
         limit,

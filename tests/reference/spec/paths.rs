@@ -86,17 +86,41 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
     {
         return true;
     }
-    // Taken: encoded twice is encoded, whichever of its characters were; five times is a riddle.
-    let mut stage = path.to_ascii_lowercase();
-    for _ in 0..4 {
-        let text = String::from_utf8_lossy(&stage);
-        if ["%2f", "%5c", "%2e", "%00"].iter().any(|part| text.contains(part)) {
-            return true;
-        }
-        let next = unescaped(&stage);
-        stage = next;
+    let lower = path.to_ascii_lowercase();
+    // Taken: raw, a `%u` is never right; what decodes to one is where four digits follow.
+    if text.contains("%u") || text.contains("%U") {
+        return true;
     }
-    unescaped(&stage) != stage
+    // Taken: encoded twice is encoded, whichever of its characters were; five times is a riddle.
+    let stages: Vec<Vec<u8>> = std::iter::successors(Some(lower), |stage| Some(unescaped(stage)))
+        .take(6)
+        .collect();
+    stages[..5].iter().any(|stage| is_misread(stage))
+        || stages[..4].iter().any(|stage| hides(stage))
+        || stages[4] != stages[5]
+}
+
+/// What a text must not encode, as it is written.
+fn hides(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let controls = (0..0x20).chain([0x7f]);
+    controls
+        .chain(*b"/\\.;?#")
+        .any(|byte| text.contains(&format!("%{byte:02x}")))
+}
+
+/// What a text must not be, however often it was decoded.
+fn is_misread(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return true;
+    };
+    // Taken: C1 is control as well, and white space is Unicode's.
+    text.chars().any(char::is_control)
+        || text.split('/').any(|segment| [".", ".."].contains(&segment.trim_end()))
+        || text.match_indices("%u").any(|(at, _)| {
+            let digits = text.as_bytes()[at + 2..].iter().take(4);
+            digits.filter(|byte| byte.is_ascii_hexdigit()).count() == 4
+        })
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {

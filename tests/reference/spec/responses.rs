@@ -107,6 +107,7 @@ fn cors(policy: &Value, decision: &Decision, headers: &mut Headers) {
     let cors = &policy["cors"];
     let with_credentials = cors["allow_credentials"].as_bool().unwrap_or(true);
     let origin = match (&decision.origin, decision.match_) {
+        _ if decision.any_alone && !decision.is_preflight => "*",
         (_, Match::None) => return,
         (_, Match::Any) => "*",
         (_, Match::Null) => "null",
@@ -177,11 +178,7 @@ fn vary(policy: &Value, answers_preflight: bool, headers: &mut Headers) {
         if any_list_names_an_origin(policy) {
             wanted.push("Origin".to_owned());
         }
-        wanted.extend(
-            key_headers(policy)
-                .into_iter()
-                .filter(|name| !name.eq_ignore_ascii_case("authorization")),
-        );
+        wanted.extend(key_headers(policy));
     }
     let mut names = vary_names(headers);
     if names.iter().any(|name| name == "*") {

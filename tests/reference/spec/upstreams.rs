@@ -64,8 +64,18 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
     sent
 }
 
-fn folded(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).to_ascii_lowercase().replace('_', "-")
+/// A name as CGI's heirs read it.
+pub fn folded(name: &[u8]) -> String {
+    name.iter()
+        .map(|byte| char::from(*byte).to_ascii_lowercase())
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect()
 }
 
 /// `Connection` without one of its options; none where nothing is left of it.
