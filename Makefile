@@ -15,7 +15,8 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS = \
 .PHONY: build
 build: wasm reload
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
-		-e 's/127.0.0.1, port_value: 9902/"::", ipv4_compat: true, port_value: 9902/' \
+		-e 's/127.0.0.1, port_value: 9902/10.253.122.100, port_value: 9902/' \
+		-e 's|target/admin.sock|/tmp/admin.sock|' \
 		-e 's/127.0.0.1, port_value: 10001/upstream, port_value: 10001/' envoy/envoy.yaml >target/gateway/envoy.yaml
 	@sed 's/127.0.0.1, /"::", ipv4_compat: true, /' envoy/upstream.yaml >target/gateway/upstream.yaml
 
@@ -42,6 +43,8 @@ envoy:
 
 .PHONY: run
 run: build
+	@! curl --silent --output /dev/null --unix-socket target/admin.sock http://localhost/ready || \
+		{ echo "make run: it runs already, for target/admin.sock answers."; exit 1; }
 	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" \
 		--disable-hot-restart --log-level warning --file-flush-interval-msec 200 \
 		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"

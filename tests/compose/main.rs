@@ -13,6 +13,7 @@
 mod harness;
 
 mod image;
+mod isolation;
 mod operation;
 
 use std::net::SocketAddr;
