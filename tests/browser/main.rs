@@ -32,6 +32,7 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 
 use case::Case;
+use harness::skipped::skip;
 use sites::{Sites, changed_url, gateway_url};
 
 type Check = Box<dyn Fn(&Sites) -> Result<(), String> + Send>;
@@ -41,9 +42,7 @@ fn main() -> ExitCode {
     // There is one browser, and it shows one page at a time.
     arguments.test_threads = Some(1);
     let Some(driver) = chromium::find_driver() else {
-        println!(
-            "The browser tests are skipped: they take Chromium and its driver (Debian: apt-get install chromium chromium-driver)."
-        );
+        skip("browser tests: there is no Chromium with its driver (Debian: apt-get install chromium chromium-driver)");
         return ExitCode::SUCCESS;
     };
     let cases: Vec<Case> = [

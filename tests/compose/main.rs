@@ -13,6 +13,7 @@
 mod harness;
 
 mod image;
+mod isolation;
 mod operation;
 
 use std::net::SocketAddr;
@@ -81,7 +82,9 @@ impl Compose {
     /// should that be killed.
     fn taken_down_later(&self) -> Child {
         let mut down = self.command();
-        down.args(["down", "--timeout", "1", "--volumes"]);
+        // `docker compose` leaves services alone whose profile is not named.
+        down.env("COMPOSE_PROFILES", "monitoring,monitor,second")
+            .args(["down", "--timeout", "1", "--volumes"]);
         Command::new("sh")
             .args(["-c", "cat >/dev/null; exec \"$0\" \"$@\""])
             .arg(down.get_program())

@@ -119,7 +119,8 @@ fn a_killed_gateway_lets_nothing_pass_and_comes_back() {
 #[ignore = "takes a Docker engine: make test-compose"]
 fn two_gateways_share_the_policy_and_no_limit() {
     let files = GatewayFiles::of_the_demo();
-    let compose = files.up(&["--scale", "gateway=2", "gateway", "upstream", "near"]);
+    files.add_second_gateway();
+    let compose = files.up(&["gateway", "second", "upstream", "near"]);
     let near = compose.address("near", 10004);
     wait_for(near);
     files.put(&json!({"keys": [{"id": "limited", "api_key": SERVER, "rate_limit_per_minute": 5}]}));
@@ -143,10 +144,10 @@ fn two_gateways_share_the_policy_and_no_limit() {
 }
 
 /// A copy of `target/gateway`, whose policy a test may replace.
-struct GatewayFiles(TempDir);
+pub struct GatewayFiles(TempDir);
 
 impl GatewayFiles {
-    fn of_the_demo() -> Self {
+    pub fn of_the_demo() -> Self {
         let directory = TempDir::new().unwrap();
         for file in fs::read_dir(repository().join("target/gateway")).unwrap() {
             let file = file.unwrap();
@@ -156,8 +157,16 @@ impl GatewayFiles {
         Self(directory)
     }
 
-    fn up(&self, arguments: &[&str]) -> Compose {
+    pub fn up(&self, arguments: &[&str]) -> Compose {
         Compose::start(self.0.path().to_owned(), arguments)
+    }
+
+    /// Of the service `second`, which has no address where the metrics of the first one are.
+    fn add_second_gateway(&self) {
+        let first = fs::read_to_string(self.0.path().join("envoy.yaml")).unwrap();
+        let second = first.replace("10.253.122.100", "127.0.0.1");
+        assert_ne!(first, second);
+        fs::write(self.0.path().join("second.yaml"), second).unwrap();
     }
 
     fn put(&self, policy: &Value) {
@@ -209,7 +218,7 @@ fn under_load<T: Send>(ask: impl Fn() -> T + Sync, meanwhile: impl FnOnce(&Atomi
     })
 }
 
-fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + time;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");

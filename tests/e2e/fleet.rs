@@ -38,7 +38,10 @@ fn gateway(upstream: &Upstream, service: &RateLimitService, rendered: &TempDir) 
             "\"::\", ipv4_compat: true, port_value: 10000",
             "127.0.0.1, port_value: 0".to_owned(),
         ),
-        ("port_value: 9901", "port_value: 0".to_owned()),
+        (
+            "pipe: { path: /tmp/admin.sock, mode: 0600 }",
+            "socket_address: { address: 127.0.0.1, port_value: 0 }".to_owned(),
+        ),
         (
             "upstream, port_value: 10001",
             format!("127.0.0.1, port_value: {}", upstream.address().port()),

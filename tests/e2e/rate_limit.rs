@@ -181,6 +181,10 @@ fn exactly_the_limit_passes_however_many_come_at_once() {
         let gateway = Gateway::in_front_of(&upstream)
             .listener(Listener::new("main", &json!({"keys": policy})))
             .workers(workers)
+            // The kernel would now and then give all of eight connections to one worker.
+            .amend(|bootstrap| {
+                bootstrap["static_resources"]["listeners"][0]["connection_balance_config"] = json!({"exact_balance": {}});
+            })
             .start();
         let requests: Vec<Request> = ids.iter().flat_map(|id| vec![Request { path: path.into(), ..get(id) }; each]).collect();
         let responses = burst(version, gateway.address("main"), &requests, connections);

@@ -25,6 +25,7 @@
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
 //! - [`command_line`]: `keyfence` itself.
+//! - [`skipped`]: says and collects what is left out.
 //!
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
 //! log is then searched for panics, and shown where the test failed.
@@ -47,6 +48,7 @@ pub mod http2;
 pub mod listener;
 pub mod memory;
 pub mod rate_limit_service;
+pub mod skipped;
 pub mod upstream;
 pub mod witness;
 

@@ -12,6 +12,9 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+#[path = "../harness/skipped.rs"]
+mod skipped;
+
 mod compare;
 mod generate;
 mod python;

@@ -11,6 +11,7 @@ use keyfence::decision::address::SourceAddress;
 use keyfence::policy::networks::Networks;
 
 use crate::generate::Generator;
+use crate::skipped::skip;
 
 /// For each line of a network and an address: both as Python writes them, or `-`, and whether the one has the other. What the
 /// specification refuses beside what Python does is refused here.
@@ -88,7 +89,7 @@ pub fn compare(pairs: usize) {
         .spawn();
     let mut python = match python {
         Ok(python) => python,
-        Err(error) => return println!("skipped: no python3 ({error})"),
+        Err(error) => return skip(&format!("addresses against Python: no python3 ({error})")),
     };
     let mut generator = Generator::of_seed(pairs as u64);
     let asked: Vec<(String, String)> = (0..pairs)
