@@ -218,7 +218,7 @@ fn ten_thousand_keys_and_origins_add_no_series() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream, &json!({ "keys": keys }));
     let before = series(&gateway);
-    assert_eq!(before["keyfence_keys"], COUNT as f64);
+    assert_eq!(before[KEYS], COUNT as f64);
 
     let mut connection = connect(gateway.address("main"), None).unwrap();
     let mut reader = BufReader::new(connection.try_clone().unwrap());
@@ -236,6 +236,10 @@ fn ten_thousand_keys_and_origins_add_no_series() {
     assert!(after.len() < 100, "{} series", after.len());
 }
 
+/// The series of the plugin that tests configure.
+const KEYS: &str = r#"keyfence_keys{plugin="keyfence"}"#;
+const FAILURES: &str = r#"keyfence_policy_load_failures_total{plugin="keyfence"}"#;
+
 #[test]
 fn a_refused_policy_is_counted_and_the_keys_stay() {
     let upstream = Upstream::start();
@@ -247,12 +251,12 @@ fn a_refused_policy_is_counted_and_the_keys_stay() {
     for round in 1..=3 {
         gateway.update("main", &json!({"keys": [{"id": format!("no key {round}")}]}));
         gateway.wait_for("the refusal to be counted", |gateway| {
-            series(gateway)["keyfence_policy_load_failures_total"] == f64::from(round)
+            series(gateway)[FAILURES] == f64::from(round)
         });
-        assert_eq!(series(&gateway)["keyfence_keys"], 3.0);
+        assert_eq!(series(&gateway)[KEYS], 3.0);
     }
     gateway.update("main", &json!({"keys": []}));
-    gateway.wait_for("the good policy", |gateway| series(gateway)["keyfence_keys"] == 0.0);
+    gateway.wait_for("the good policy", |gateway| series(gateway)[KEYS] == 0.0);
 }
 
 #[test]
