@@ -31,6 +31,7 @@ mod identity;
 mod manifests;
 mod monitoring;
 mod observability;
+mod open_streams;
 mod preflight;
 mod rate_limit;
 mod render;

@@ -15,6 +15,7 @@ pub struct Listener {
     use_remote_address: bool,
     trusted_hops: u32,
     failure_policy: &'static str,
+    plugin: String,
     vm_id: String,
     address: String,
     port: u16,
@@ -42,6 +43,7 @@ impl Listener {
             use_remote_address: true,
             trusted_hops: 0,
             failure_policy: "FAIL_RELOAD",
+            plugin: "keyfence".to_owned(),
             vm_id: "keyfence".to_owned(),
             address: "127.0.0.1".to_owned(),
             port: 0,
@@ -89,6 +91,12 @@ impl Listener {
     /// other's rate limits take different ones.
     pub fn vm_id(mut self, id: &str) -> Self {
         self.vm_id = id.to_owned();
+        self
+    }
+
+    /// The plugin's name, which tells its policies from those of another in the same VM.
+    pub fn plugin(mut self, name: &str) -> Self {
+        self.plugin = name.to_owned();
         self
     }
 
@@ -193,7 +201,7 @@ impl Listener {
         Some(json!({
             "@type": WASM_TYPE,
             "config": {
-                "name": "keyfence",
+                "name": self.plugin,
                 "root_id": "keyfence",
                 "vm_config": {
                     "vm_id": self.vm_id,
