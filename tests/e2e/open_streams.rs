@@ -1,14 +1,16 @@
 //! Updates while streams stay open: the newest policy is in force after each, nothing passes unchecked, and the VM's memory does not grow
 //! with them. `KEYFENCE_OPEN_UPDATES=60 KEYFENCE_OPEN_KEYS=100000` for the size at which memory would run out.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::harness::client::connect;
+use crate::harness::client::{connect, read_response};
 use crate::harness::memory::Memory;
-use crate::harness::{Gateway, Listener, Request, Response, Upstream};
+use crate::harness::{Gateway, Listener, Request, Response, Upstream, Version};
+use crate::under_load::free_port;
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -151,4 +153,65 @@ fn an_idle_listener_keeps_its_policy_through_the_updates_of_another() {
     );
     let stats = gateway.admin("/stats?filter=keyfence_policy_hash");
     assert_eq!(stats.lines().count(), 2, "{stats}");
+}
+
+/// What the README says of updates that come with the listener: a connection that is open keeps the old policy, and
+/// `max_connection_duration` bounds for how long.
+#[test]
+fn a_listener_update_leaves_open_connections_on_the_old_policy() {
+    let upstream = Upstream::start();
+    let files = TempDir::new().unwrap();
+    let port = free_port();
+    let (listener, path) = (files.path().join("listener.json"), files.path().join("lds.json"));
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("main", &policy(0, 1)).port(port))
+        .amend({
+            let (listener, path) = (listener.clone(), path.clone());
+            move |bootstrap| {
+                let mut written = bootstrap["static_resources"]["listeners"][0].take();
+                bootstrap["static_resources"]["listeners"] = json!([]);
+                written["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+                let manager = &mut written["filter_chains"][0]["filters"][0]["typed_config"];
+                manager["common_http_protocol_options"] = json!({"max_connection_duration": "4s"});
+                std::fs::write(&listener, written.to_string()).unwrap();
+                std::fs::write(&path, json!({"resources": [written]}).to_string()).unwrap();
+                bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": path}}});
+            }
+        })
+        .start();
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    gateway.wait_for("the listener", |_| {
+        get(&key(0))
+            .send(Version::Http1, to)
+            .is_ok_and(|answer| answer.status == 200)
+    });
+    let mut reader = BufReader::new(connect(to, None).unwrap());
+    let mut ask = |key: &str| -> std::io::Result<Response> {
+        reader.get_mut().write_all(&get(key).to_bytes())?;
+        read_response(&mut reader, "GET")
+    };
+    assert_eq!(ask(&key(0)).unwrap().status, 200);
+
+    let mut written: Value = serde_json::from_str(&std::fs::read_to_string(&listener).unwrap()).unwrap();
+    let filter = &mut written["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
+    filter["typed_config"]["config"]["configuration"]["value"] = json!(policy(1, 1).to_string());
+    std::fs::write(&listener, json!({"resources": [written]}).to_string()).unwrap();
+    std::fs::rename(&listener, &path).unwrap();
+    gateway.wait_for("the new policy on new connections", |_| {
+        get(&key(1))
+            .send(Version::Http1, to)
+            .is_ok_and(|answer| answer.status == 200)
+    });
+    assert_eq!(get(&key(0)).send(Version::Http1, to).unwrap().code(), "invalid_api_key");
+    assert_eq!(
+        ask(&key(0)).unwrap().status,
+        200,
+        "the old policy, on the connection that was open"
+    );
+    assert_eq!(
+        ask(&key(1)).unwrap().code(),
+        "invalid_api_key",
+        "the old policy, on the connection that was open"
+    );
+    gateway.wait_for("the end of that connection", |_| ask(&key(0)).is_err());
 }

@@ -14,7 +14,7 @@ const HOSTILE: u32 = 5;
 const STRETCH: u64 = 3_000;
 
 /// One that is free, and that no connection gets while its Envoy is away: systems give these from 32768 on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000));
     ports
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
