@@ -218,7 +218,7 @@ fn read_docs_url(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> 
     Some(url)
 }
 
-/// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is no object.
+/// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is not an object.
 struct WithoutKeys<'f>(&'f mut Findings);
 
 impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {

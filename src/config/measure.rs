@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::node::Name;
 
-/// What is counted. Where the text is no JSON, of the part before the mistake.
+/// What is counted; where the text is not JSON, in the part before the mistake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measure {
     /// The same for the same values, in whatever order members are written and however numbers are; 53 bits, so that a double holds

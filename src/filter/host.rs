@@ -21,7 +21,7 @@ impl fmt::Display for HostError {
 /// The host's answer, or that it gave none.
 pub type Result<T> = std::result::Result<T, HostError>;
 
-/// What becomes of a request or response.
+/// Whether a request or response goes on.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {

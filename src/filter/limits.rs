@@ -19,7 +19,7 @@ fn slot_name(key: Option<&Key>) -> Vec<u8> {
     }
 }
 
-/// Takes one request from the limit. A call that fails is no lost race, and is not tried again.
+/// Takes one request from the limit. Only a lost race is tried again, not a call that fails.
 pub fn take(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<Result<RateStatus, Refusal>> {
     let name = slot_name(key);
     for _ in 0..TRIES {

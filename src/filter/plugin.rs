@@ -1,6 +1,5 @@
 //! The plugin in one VM, over a [`Host`]: its configurations, and the streams under each.
 
-use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashTable;
@@ -25,7 +24,7 @@ pub struct Plugin<H> {
     policies: PolicyCache,
     /// Of the streams that are open and of the roots: a new policy that says the same of responses shares what is here.
     responses: Vec<Weak<ResponsePolicy>>,
-    metrics: Option<Rc<Metrics>>,
+    metrics: Option<Metrics>,
     streams: HashTable<(u32, Stream)>,
 }
 
@@ -149,7 +148,7 @@ impl<H: Host> Plugin<H> {
     fn load(&mut self, size: usize) -> Result<(Loaded, u64, usize), LoadError> {
         let begin = self.host.nanoseconds()?;
         if self.metrics.is_none() {
-            self.metrics = Some(Rc::new(Metrics::define(&self.host)?));
+            self.metrics = Some(Metrics::define(&self.host)?);
         }
         if let Some(findings) = Findings::of_size(size) {
             return Err(LoadError::Refused(findings));
@@ -217,7 +216,7 @@ impl<H: Host> Plugin<H> {
         let mut unknown = Stream::new(0);
         let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
         let policy = self.policies.get(stream.root);
-        stream.on_request_headers(&self.host, policy, self.metrics.as_deref())
+        stream.on_request_headers(&self.host, policy, self.metrics.as_ref())
     }
 
     /// Removes from the trailers that the host has what the upstream must not get.
@@ -225,7 +224,7 @@ impl<H: Host> Plugin<H> {
         let mut unknown = Stream::new(0);
         let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
         let response = response_of(&self.roots, stream.root);
-        stream.on_request_trailers(&self.host, response, self.metrics.as_deref())
+        stream.on_request_trailers(&self.host, response, self.metrics.as_ref())
     }
 
     /// Sets the headers of the response that the host has.
@@ -233,7 +232,7 @@ impl<H: Host> Plugin<H> {
         let mut unknown = Stream::new(0);
         let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
         let response = response_of(&self.roots, stream.root);
-        stream.on_response_headers(&self.host, response, self.metrics.as_deref())
+        stream.on_response_headers(&self.host, response, self.metrics.as_ref())
     }
 
     /// A stream or a configuration is gone.

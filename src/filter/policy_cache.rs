@@ -120,6 +120,13 @@ mod tests {
         Policy::load(b"{}", Timestamp(0)).unwrap().policy
     }
 
+    fn plugin_id(name: &str) -> PluginId {
+        PluginId {
+            name: name.into(),
+            root_id: String::new(),
+        }
+    }
+
     /// A step: `configure` a context for a plugin with a policy of some MiB, `use` one, or `delete` one.
     enum Step {
         Configure(u32, &'static str, usize),
@@ -197,11 +204,7 @@ mod tests {
             for step in steps {
                 match step {
                     Configure(context, plugin, mebibytes) => {
-                        let id = PluginId {
-                            name: plugin.into(),
-                            root_id: String::new(),
-                        };
-                        cache.begin(context, id);
+                        cache.begin(context, plugin_id(plugin));
                         cache.trim(mebibytes << 20);
                         cache.insert(context, policy(), mebibytes << 20);
                     }
@@ -218,13 +221,7 @@ mod tests {
     fn only_superseded_policies_are_evicted() {
         let mut cache = PolicyCache::default();
         for (context, name) in [(1, "a"), (2, "a"), (3, "b")] {
-            cache.begin(
-                context,
-                PluginId {
-                    name: name.into(),
-                    root_id: String::new(),
-                },
-            );
+            cache.begin(context, plugin_id(name));
             cache.insert(context, policy(), 1);
         }
         assert!(cache.evict());

@@ -97,13 +97,8 @@ impl Stream {
         let Some(response) = response else {
             return self.refuse(host, metrics);
         };
-        match edit_trailers(host, response, removes_method_overrides) {
-            Ok(()) => Action::Continue,
-            Err(error) => {
-                log_failure(host, &error);
-                self.refuse(host, metrics)
-            }
-        }
+        let edited = edit_trailers(host, response, removes_method_overrides);
+        self.continue_if(edited, host, metrics)
     }
 
     /// Sets the headers of a response: the upstream's, Envoy's, or the filter's own. `response` as in [`Stream::on_request_trailers`].
@@ -130,6 +125,11 @@ impl Stream {
             // No policy, and no request that was let through: an answer of Envoy's own.
             (Stage::Unseen, None) => return Action::Continue,
         };
+        self.continue_if(edited, host, metrics)
+    }
+
+    /// The stream goes on where all of its edits were made, and ends otherwise.
+    fn continue_if(&mut self, edited: Result<()>, host: &impl Host, metrics: Option<&Metrics>) -> Action {
         match edited {
             Ok(()) => Action::Continue,
             Err(error) => {
