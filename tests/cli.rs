@@ -53,7 +53,8 @@ fn with_file(name: &str, text: &str) -> TempDir {
 /// SHA-256 of `one`.
 const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
-/// File, its text, and the lines that `check` begins with. `SHA` is an API key, `LONG` a long name.
+/// File, its text, and how the lines of `check` begin, less the one that accepts a policy without errors. `SHA` is an API key, `LONG` a
+/// long name.
 #[rustfmt::skip]
 const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.json", "{\"anonymous\": {}}", &[]),
@@ -114,12 +115,16 @@ fn check_names_the_place_in_the_file() {
         let text = text.replace("SHA", ONE).replace("LONG", &"s".repeat(2_000));
         let folder = with_file(name, &text);
         let output = keyfence(folder.path(), &["check", name], "");
-        let lines: Vec<&str> = output.stdout.lines().collect();
+        let (accepted, lines): (Vec<&str>, Vec<&str>) = output
+            .stdout
+            .lines()
+            .partition(|line| line.contains(": policy accepted: "));
         assert_eq!(lines.len(), expected.len(), "{text}\n{}", output.stdout);
         for (line, expected) in lines.iter().zip(*expected) {
             assert!(line.starts_with(expected), "{text}\n{line}\n{expected}");
         }
         let has_errors = expected.iter().any(|line| !line.contains(": warning"));
+        assert_eq!(accepted.len(), usize::from(!has_errors), "{text}\n{}", output.stdout);
         assert_eq!(
             (output.code, output.stderr.as_str()),
             (i32::from(has_errors), ""),
@@ -253,9 +258,38 @@ fn check_writes_json_for_programs() {
                 "reason": "every address is in this network", "mend": "list the networks, or take allowed_ips out",
             },
         ],
+        "policies": [],
     });
     assert_eq!(report, expected);
     assert_eq!(output.code, 1);
+}
+
+/// The same content in other words: JSON, YAML, a `Struct` and a `StringValue`.
+#[test]
+fn check_and_render_show_which_policy_it_is() {
+    let json = format!(
+        "{{\"keys\": [{{\"id\": \"a\", \"api_key\": \"{ONE}\", \"kind\": \"secret\"}}], \"cors\": {{\"max_age\": 6e2}}}}"
+    );
+    let yaml = format!("cors: {{max_age: 600}}\nkeys:\n- kind: secret\n  api_key: {ONE}\n  id: a\n");
+    let here = Path::new(".");
+    let checked = keyfence(here, &["check", "--format", "json", "-"], &json);
+    let report: Value = serde_json::from_str(&checked.stdout).unwrap();
+    let hash = &report["policies"][0]["hash"];
+    let line = format!("standard input:1:1: policy accepted: 1 key, hash {hash}\n");
+    assert_eq!(keyfence(here, &["check", "-"], &json).stdout, line);
+    assert_eq!(keyfence(here, &["check", "-"], &yaml).stdout, line);
+    for target in TARGETS {
+        let rendered = keyfence(here, &["render", target, "-"], &yaml);
+        assert_eq!(rendered.stderr, line, "{target}");
+        let checked = keyfence(here, &["check", "-"], &rendered.stdout);
+        assert!(
+            checked
+                .stdout
+                .ends_with(&format!(": policy accepted: 1 key, hash {hash}\n")),
+            "{target}: {}",
+            checked.stdout
+        );
+    }
 }
 
 /// The sample policies and manifests that are in this repository.
@@ -274,7 +308,9 @@ fn check_has_nothing_to_say_of_the_samples() {
             let has_policy = sample.ends_with(".json") || text.contains("allowed_origins");
             if has_policy {
                 let output = keyfence(root, &["check", file.to_str().unwrap()], "");
-                assert_eq!((output.stdout.as_str(), output.code), ("", 0), "{}", file.display());
+                let is_accepted = |line: &str| line.contains(": policy accepted: ");
+                assert!(output.stdout.lines().all(is_accepted), "{}", output.stdout);
+                assert_eq!(output.code, 0, "{}", file.display());
             }
         }
     }
@@ -566,12 +602,12 @@ fn what_is_rendered_holds_the_policy() {
     let folder = with_file("policy.json", &policy);
     for target in TARGETS {
         let rendered = keyfence(folder.path(), &["render", target, "policy.json"], "");
-        assert_eq!((rendered.stderr.as_str(), rendered.code), ("", 0), "{target}");
+        assert_eq!(rendered.code, 0, "{target}: {}", rendered.stderr);
         let checked = keyfence(folder.path(), &["check", "-"], &rendered.stdout);
-        assert_eq!(
-            (checked.stdout.as_str(), checked.code),
-            ("", 0),
-            "{target}: {}",
+        assert!(
+            checked.stdout.contains(": policy accepted: 1 key, hash ") && checked.stdout.lines().count() == 1,
+            "{target}: {}{}",
+            checked.stdout,
             rendered.stdout
         );
         // Rendered again from there, it is the same.
@@ -596,10 +632,10 @@ fn an_empty_policy_is_rendered_too() {
     for target in TARGETS {
         let rendered = keyfence(Path::new("."), &["render", target, "-"], "{\"anonymous\": {}}");
         let checked = keyfence(Path::new("."), &["check", "-"], &rendered.stdout);
-        assert_eq!(
-            (checked.stdout.as_str(), checked.code),
-            ("", 0),
-            "{target}: {}",
+        assert!(
+            checked.stdout.contains(": policy accepted: 0 keys, hash ") && checked.stdout.lines().count() == 1,
+            "{target}: {}{}",
+            checked.stdout,
             rendered.stdout
         );
     }

@@ -13,7 +13,8 @@ use super::{DENIED, Failure, Format, print};
 /// Say what is wrong with a policy, before a gateway refuses it
 ///
 /// Prints every error and every warning, each with its place, the value, the reason and what to write instead, as the filter would
-/// log them. Prints nothing where nothing is wrong. Wildcards over a public suffix, such as https://*.github.io, are found here only.
+/// log them. A policy without errors is summed up as in the filter's log; its hash is what the metric keyfence_policy_hash shows where
+/// this policy is in force. Wildcards over a public suffix, such as https://*.github.io, are found here only.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -15,7 +15,7 @@ use super::{DENIED, Failure, escape, print, yaml};
 
 /// Write the configuration that loads a policy
 ///
-/// A policy with errors is not rendered: they are printed as by check, and the output file stays as it was.
+/// What check prints goes to standard error. A policy with errors is not rendered, and the output file stays as it was.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -17,8 +17,18 @@ use super::{now, suffix};
 pub struct Report {
     name: String,
     entries: Vec<Entry>,
+    accepted: Vec<Accepted>,
     errors: usize,
     warnings: usize,
+}
+
+/// A policy that the filter would take.
+#[derive(Debug)]
+struct Accepted {
+    mark: Mark,
+    keys: usize,
+    hash: u64,
+    summary: String,
 }
 
 #[derive(Debug)]
@@ -38,6 +48,7 @@ impl Report {
         Report {
             name: source.name(),
             entries: Vec::new(),
+            accepted: Vec::new(),
             errors: 0,
             warnings: 0,
         }
@@ -62,7 +73,15 @@ impl Report {
     /// Checks a policy, and adds what is found.
     pub fn check(&mut self, found: &Found) {
         let mut findings = match policy::Policy::load(&found.json, now()) {
-            Ok(loaded) => loaded.findings,
+            Ok(loaded) => {
+                self.accepted.push(Accepted {
+                    mark: found.start(),
+                    keys: loaded.policy.keys().len(),
+                    hash: loaded.hash,
+                    summary: loaded.summary(),
+                });
+                loaded.findings
+            }
             Err(findings) => findings,
         };
         if let Some(tree) = &found.tree {
@@ -96,7 +115,7 @@ impl Report {
         self.errors > 0
     }
 
-    /// A line for each finding, errors first, and one that counts those left out.
+    /// A line for each finding, errors first, one that counts those left out, and one for each policy that the filter would take.
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
         let file = escape::line(&self.name);
@@ -107,15 +126,17 @@ impl Report {
             let entries = self.entries.iter().filter(|entry| entry.severity == severity);
             let shown = entries.clone().count();
             for entry in entries {
-                let at = entry
-                    .mark
-                    .map_or_else(String::new, |mark| format!(":{}:{}", mark.line, mark.column));
+                let at = entry.mark.map_or_else(String::new, position);
                 let at = style.paint(Colour::Bold, format_args!("{file}{at}:"));
                 let _ = writeln!(text, "{at} {}: {}", style.paint(colour, name), entry.line);
             }
             if count > shown {
                 let _ = writeln!(text, "{file}: and {} more {name}s", count - shown);
             }
+        }
+        for Accepted { mark, summary, .. } in &self.accepted {
+            let at = style.paint(Colour::Bold, format_args!("{file}{}:", position(*mark)));
+            let _ = writeln!(text, "{at} {summary}");
         }
         text
     }
@@ -135,13 +156,26 @@ impl Report {
                 "mend": entry.mend,
             })
         });
+        let policies = self.accepted.iter().map(|accepted| {
+            json!({
+                "line": accepted.mark.line,
+                "column": accepted.mark.column,
+                "keys": accepted.keys,
+                "hash": accepted.hash,
+            })
+        });
         json!({
             "file": self.name,
             "errors": self.errors,
             "warnings": self.warnings,
             "findings": findings.collect::<Vec<_>>(),
+            "policies": policies.collect::<Vec<_>>(),
         })
     }
+}
+
+fn position(Mark { line, column }: Mark) -> String {
+    format!(":{line}:{column}")
 }
 
 /// What is wrong with a name stands at the name.

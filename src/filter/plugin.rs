@@ -85,7 +85,9 @@ impl<H: Host> Plugin<H> {
         let loaded = self.load(size);
         let metrics = PolicyMetrics::of(&self.host, &name);
         let (response, is_accepted) = match loaded {
-            Ok((Loaded { policy, findings }, hash, bytes)) => {
+            Ok((loaded, bytes)) => {
+                let line = loaded.summary();
+                let Loaded { policy, hash, findings } = loaded;
                 warn_once(&self.host, &findings);
                 let keys = policy.keys().len();
                 let now = host::unix_seconds(&self.host).unwrap_or_default();
@@ -93,7 +95,6 @@ impl<H: Host> Plugin<H> {
                 if let Err(error) = recorded {
                     self.host.log(LogLevel::Error, &error.to_string());
                 }
-                let line = format!("policy accepted: {keys} keys, hash {hash}");
                 if log_once(
                     &self.host,
                     format!("keyfence/accepted/{name}").as_bytes(),
@@ -144,8 +145,8 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// The policy, its hash, and the bytes that it takes.
-    fn load(&mut self, size: usize) -> Result<(Loaded, u64, usize), LoadError> {
+    /// The policy, and the bytes that it takes.
+    fn load(&mut self, size: usize) -> Result<(Loaded, usize), LoadError> {
         let begin = self.host.nanoseconds()?;
         if self.metrics.is_none() {
             self.metrics = Some(Metrics::define(&self.host)?);
@@ -176,7 +177,7 @@ impl<H: Host> Plugin<H> {
                 memory()
             ),
         );
-        Ok((loaded, measure.hash, compiled))
+        Ok((loaded, compiled))
     }
 
     /// Makes sure that there are so many bytes of memory, at the expense of superseded policies.

@@ -111,8 +111,19 @@ pub struct Access {
 pub struct Loaded {
     /// Ready for requests.
     pub policy: Policy,
+    /// [`Measure::hash`] of its text.
+    pub hash: u64,
     /// Warnings only.
     pub findings: Findings,
+}
+
+impl Loaded {
+    /// In the words of the filter's log and of the command line, so that one can be compared with the other.
+    pub fn summary(&self) -> String {
+        let keys = self.policy.keys().len();
+        let noun = if keys == 1 { "key" } else { "keys" };
+        format!("policy accepted: {keys} {noun}, hash {}", self.hash)
+    }
 }
 
 impl Policy {
@@ -142,8 +153,11 @@ impl Policy {
         if compiler.keys.is_empty() && anonymous.is_none() {
             findings.add_bare(&Place::ROOT, Problem::NothingAllowed);
         }
-        let policy = compiler.finish(anonymous);
-        Ok(Loaded { policy, findings })
+        Ok(Loaded {
+            policy: compiler.finish(anonymous),
+            hash: measure.hash,
+            findings,
+        })
     }
 
     /// The key of this index.

@@ -4,6 +4,8 @@
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use keyfence::config::timestamp::Timestamp;
+use keyfence::policy::Policy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -131,7 +133,7 @@ fn an_idle_listener_keeps_its_policy_through_the_updates_of_another() {
     let upstream = Upstream::start();
     let idle = json!({"keys": [{"id": "idle", "api_key": "ak_test_idle_0123456789"}]});
     let mut gateway = Gateway::in_front_of(&upstream)
-        .listener(Listener::new("idle", &idle).plugin("idle"))
+        .listener(Listener::new("idle", &idle).plugin("idle").struct_form())
         .listener(Listener::new("main", &policy(0, 2)).updatable())
         .start();
     gateway.wait_for("the first policy", |gateway| {
@@ -153,6 +155,11 @@ fn an_idle_listener_keeps_its_policy_through_the_updates_of_another() {
     );
     let stats = gateway.admin("/stats?filter=keyfence_policy_hash");
     assert_eq!(stats.lines().count(), 2, "{stats}");
+    for policy in [idle, policy(50, 2)] {
+        let loaded = Policy::load(policy.to_string().as_bytes(), Timestamp(0)).unwrap();
+        let shown = format!(": {}", loaded.hash);
+        assert!(stats.lines().any(|line| line.ends_with(&shown)), "{stats}{shown}");
+    }
 }
 
 /// What the README says of updates that come with the listener: a connection that is open keeps the old policy, and
