@@ -24,14 +24,11 @@ pub fn can_mislead(path: &[u8]) -> bool {
         if decoder.gave_reserved || has_invalid_escape || !reader.accepts_end() {
             return true;
         }
-        if !reader.has_percent {
+        if !reader.has_escape {
             return false;
         }
-        if times == MAX_DECODINGS {
-            return reader.has_escape;
-        }
     }
-    false
+    true
 }
 
 /// What an escape must not stand for. `%` is not among them: it is how a path names one.
@@ -116,7 +113,6 @@ struct Reader {
     partial_length: usize,
     segment: Segment,
     escape: Escape,
-    has_percent: bool,
     has_escape: bool,
     has_u: bool,
 }
@@ -172,7 +168,6 @@ impl Reader {
     }
 
     fn follow_escape(&mut self, byte: u8) -> bool {
-        self.has_percent |= byte == b'%';
         let is_digit = digit(byte).is_some();
         self.escape = match self.escape {
             _ if byte == b'%' => Escape::Percent,
