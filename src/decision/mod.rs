@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use crate::policy::key_table::KeyIndex;
-use crate::policy::origins::{OriginList, OriginMatch};
+use crate::policy::origins::OriginMatch;
 use crate::policy::scopes::{ScopeAnswer, is_ambiguous};
 use crate::policy::{Access, Key, Policy};
 use address::SourceAddress;
@@ -181,7 +181,7 @@ pub fn walk<'p, 'r>(
         allow_origin: if head.is_preflight() {
             AllowOrigin::of(origin)
         } else {
-            AllowOrigin::by_list(list, origin)
+            AllowOrigin::of_response(list.is_any_alone(), origin)
         },
         rate: None,
         is_preflight: head.is_preflight(),
@@ -355,8 +355,8 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
 impl AllowOrigin {
     /// Of a response that is not a preflight's. Where `*` is alone in the list that applies, it answers every request: a cache may
     /// give a response to a request without `Origin`, as of an `<img>`, to a page's `fetch`.
-    fn by_list(list: &OriginList, origin: Option<OriginMatch>) -> AllowOrigin {
-        if list.is_any_alone() {
+    pub fn of_response(is_any_alone: bool, origin: Option<OriginMatch>) -> AllowOrigin {
+        if is_any_alone {
             AllowOrigin::Any
         } else {
             AllowOrigin::of(origin)

@@ -34,11 +34,7 @@ impl Exchange {
     /// the union of all lists applies.
     pub fn unseen(policy: &ResponsePolicy) -> Exchange {
         Exchange {
-            allow_origin: if policy.union_is_any_alone {
-                AllowOrigin::Any
-            } else {
-                AllowOrigin::Omit
-            },
+            allow_origin: AllowOrigin::of_response(policy.union_is_any_alone, None),
             origin: None,
             rate: None,
             enforcement: policy.enforcement,
