@@ -107,7 +107,7 @@ impl Reason {
                 "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."
             }
             Self::AmbiguousPath => {
-                "Send the path without empty or dot segments, backslashes, semicolons and bytes outside ASCII, and encode in it no slash, backslash, dot, semicolon, question mark, hash or control character, and nothing but UTF-8."
+                "Send a path that has one reading: no empty or dot segments, backslashes or semicolons; what is outside ASCII percent-encoded as UTF-8 (not as %u); and no slash, dot, delimiter, white space behind dots or control character percent-encoded."
             }
             Self::ScopeNotAllowed => {
                 "Use a method and path that this API key is for, or ask its owner to extend its scopes."
