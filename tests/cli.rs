@@ -60,7 +60,7 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.json", "{\"anonymous\": {}}", &[]),
     ("policy.json", "{}", &["policy.json:1:1: warning: configuration: there is no key and no anonymous policy"]),
     ("policy.json", "{\n  \"key\": []\n}", &["policy.json:2:3: error: key: there is no such field; did you mean keys?"]),
-    ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded"]),
+    ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded, forwarded_or_peer"]),
     ("policy.json", "{\n  \"keys\": [],\n}", &["policy.json:3:1: error: configuration: this is not JSON: trailing comma; look at line 3, column 1"]),
     ("policy", "{\"keys\": [\n", &["policy:2:1: error: configuration: this is not JSON"]),
     ("policy.json", "", &["policy.json:1:1: error: configuration: this is not JSON"]),
@@ -461,7 +461,8 @@ const EXPLANATIONS: &[(&str, i32, &[&str])] = &[
     ("--key-id off", 1, &["FAIL  life     enabled is false", "401 key_disabled"]),
     ("--key-id server", 0, &["pass  kind     secret, and nothing in the request is a browser's"]),
     ("--key-id server --origin https://a.example", 1, &["FAIL  kind     secret, and the request has Origin\n", "403 secret_key_in_browser"]),
-    ("--key-id server -H Sec-Fetch-Mode:cors", 1, &["FAIL  kind     secret, and the request has Sec-Fetch-Mode\n"]),
+    ("--key-id server -H Sec-Fetch-Site:cross-site", 1, &["FAIL  kind     secret, and the request has Sec-Fetch-Site\n"]),
+    ("--key-id server -H Sec-Fetch-Mode:cors", 0, &["pass  kind     secret, and nothing in the request is a browser's\n"]),
     ("SHOP --ip 2001:db8::7", 0, &["pass  address  2001:db8::7 is in 2001:db8::/32"]),
     ("SHOP --ip 192.0.3.7", 1, &["FAIL  address  192.0.3.7 is in none of 192.0.2.0/24, 2001:db8::/32", "403 ip_not_allowed"]),
     ("--key-id shop --now 2026-07-01T00:00:00Z", 1, &["FAIL  address  not known (give --ip), and allowed_ips is 192.0.2.0/24"]),
@@ -552,22 +553,18 @@ fn explain_writes_json_for_programs() {
 #[test]
 fn no_value_ends_a_line_of_what_is_printed() {
     let name = "a\n\u{1B}[1mallowed\u{2028}\u{202E}";
-    let policy =
-        serde_json::json!({"anonymous": {"scopes": [name]}, "scopes": {name: [{"methods": ["GET"], "path": "/a"}]}});
+    let policy = serde_json::json!({"keys": [{"id": "k", "api_key": ONE, "scopes": [name]}], "scopes": {name: [{"methods": ["GET"], "path": "/a"}]}});
     let folder = with_file("policy\n.json", &policy.to_string());
     let shown = r"a\n\u{1b}[1mallowed\u{2028}\u{202e}";
-    let output = keyfence(folder.path(), &["explain", "policy\n.json", "--path", "/b"], "");
+    let explain = ["explain", "policy\n.json", "--key-id", "k", "--path"];
+    let output = keyfence(folder.path(), &[&explain[..], &["/b"]].concat(), "");
     assert!(
         output.stdout.contains(&format!("fits no rule of {shown}\n")),
         "{}",
         output.stdout
     );
     let header = "X-A: b\u{2028}allowed";
-    let output = keyfence(
-        folder.path(),
-        &["explain", "policy\n.json", "--path", "/a", "-H", header],
-        "",
-    );
+    let output = keyfence(folder.path(), &[&explain[..], &["/a", "-H", header]].concat(), "");
     assert!(output.stdout.contains(r"x-a: b\u{2028}allowed"), "{}", output.stdout);
     fs::write(folder.path().join("policy\n.json"), "[]").unwrap();
     let output = keyfence(folder.path(), &["check", "policy\n.json"], "");

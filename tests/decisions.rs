@@ -328,8 +328,19 @@ fn the_decision_table() {
             "secret from a page",
             "GET /",
             "192.0.2.1:9",
-            &[("x-api-key", "server-key"), ("sec-fetch-mode", "no-cors")],
+            &[("x-api-key", "server-key"), ("sec-fetch-site", "cross-site")],
             "403 secret_key_in_browser, omit",
+        ),
+        (
+            "secret from Node's fetch",
+            "GET /",
+            "192.0.2.1:9",
+            &[
+                ("x-api-key", "server-key"),
+                ("sec-fetch-mode", "cors"),
+                ("accept-language", "*"),
+            ],
+            "allow, omit",
         ),
         (
             "address",
@@ -546,6 +557,65 @@ fn the_decision_table() {
         let counts = matches!(verdict.key, Some((_, key)) if key.access.limit.is_some())
             && !matches!(verdict.ruling, Ruling::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
+    }
+}
+
+/// `origin_check` with requests from pages on the API's own site, which is `https://api.example:8443`.
+#[test]
+#[rustfmt::skip]
+fn a_page_on_the_apis_own_site() {
+    const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+    let rows: &[(&str, &str, Headers, &str)] = &[
+        ("required_or_same_origin", "https://api.example:8443", &[SAME], "allow, omit"),
+        ("required_or_same_origin", "https://*.example.com", &[SAME, (":authority", "docs.example.com")], "allow, omit"),
+        ("required_or_same_origin", "https://api.example", &[SAME], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "http://api.example:8443", &[SAME], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, (":authority", "evil.example")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[("sec-fetch-site", "same-site")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[("sec-fetch-site", "cross-site")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[("sec-fetch-site", "none")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[("sec-fetch-site", "Same-Origin")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, SAME], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "https://api.example:8443")], "allow, echo"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "https://evil.example")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "null")], "403 origin_not_allowed, omit"),
+        ("required", "https://api.example:8443", &[SAME], "403 origin_not_allowed, omit"),
+        ("if_present", "https://api.example:8443", &[SAME], "allow, omit"),
+    ];
+    for (check, listed, headers, expected) in rows {
+        let policy = policy(&format!(
+            r#"{{"anonymous": {{"allowed_origins": ["{listed}"], "origin_check": "{check}"}}}}"#
+        ));
+        let site = [(":scheme", "https"), (":authority", "api.example:8443")];
+        let all: Vec<(&str, &str)> = site.into_iter().chain(headers.iter().copied()).collect();
+        let head = head(&policy, "GET", "/", &all);
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        assert_eq!(outcome(&decide(&policy, &head, &world)), *expected, "{check}, {listed}, {headers:?}");
+    }
+}
+
+/// Public paths, with a key for the rest. Method and path, origin, and the outcome.
+#[test]
+#[rustfmt::skip]
+fn public_paths() {
+    let policy = policy(
+        r#"{"anonymous": {"scopes": ["public"]}, "scopes": {"public": [{"methods": ["GET"], "path": "/healthz"}]},
+            "keys": [{"id": "k", "api_key": "k", "allowed_origins": ["https://key.example"]}]}"#,
+    );
+    for (method, path, origin, expected) in [
+        ("GET", "/healthz", "https://evil.example", "allow, omit"),
+        ("HEAD", "/healthz", "https://evil.example", "allow, omit"),
+        ("POST", "/healthz", "https://key.example", "401 missing_api_key, echo"),
+        ("GET", "/v1/x", "https://key.example", "401 missing_api_key, echo"),
+        ("GET", "/v1/x", "https://evil.example", "401 missing_api_key, omit"),
+        ("GET", "/v1//x", "https://key.example", "401 missing_api_key, echo"),
+        ("GET", "/healthz/%2e%2e", "https://key.example", "401 missing_api_key, echo"),
+    ] {
+        let headers = [("origin", origin)];
+        let head = head(&policy, method, path, &headers);
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        assert_eq!(outcome(&decide(&policy, &head, &world)), expected, "{method} {path} from {origin}");
     }
 }
 
@@ -1201,10 +1271,24 @@ fn a_title_is_the_status_in_words() {
             other => panic!("{other}"),
         };
         assert_eq!(reason.title(), title, "{reason:?}");
-        assert!(
-            reason.detail().ends_with('.') && reason.detail().contains(' '),
-            "{reason:?}"
-        );
+        let detail = reason.detail(Some(b"https://yourapp.com"));
+        assert!(detail.ends_with('.') && detail.contains(' '), "{reason:?}");
+    }
+}
+
+#[test]
+fn an_error_tells_a_missing_a_null_and_an_unlisted_origin_apart() {
+    let policy = policy(r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}}"#);
+    for (headers, part) in [
+        (&[][..], "crossorigin"),
+        (&[("origin", "null")], "sandbox"),
+        (&[("origin", "https://evil.com")], "scheme, host and port"),
+        (&[("origin", "")], "scheme, host and port"),
+    ] {
+        let (_, _, body) = reply(&policy, "GET", headers);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], "origin_not_allowed");
+        assert!(body["detail"].as_str().unwrap().contains(part), "{headers:?}: {body}");
     }
 }
 

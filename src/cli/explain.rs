@@ -34,6 +34,10 @@ pub struct Arguments {
     #[arg(long, default_value = "/")]
     pub path: String,
 
+    /// Whom it is sent to, as https://api.example.com; of use where origin_check is required_or_same_origin
+    #[arg(long, value_name = "SCHEME://HOST", value_parser = host)]
+    pub host: Option<(String, String)>,
+
     /// The web origin of the page that sends it
     #[arg(long)]
     pub origin: Option<String>,
@@ -83,6 +87,11 @@ fn header(text: &str) -> Result<(String, String), String> {
         return Err("this is no header's name".into());
     }
     Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+fn host(text: &str) -> Result<(String, String), String> {
+    let (scheme, authority) = text.split_once("://").ok_or("write it as https://api.example.com")?;
+    Ok((scheme.to_owned(), authority.to_owned()))
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, String> {

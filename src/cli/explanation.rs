@@ -81,7 +81,9 @@ impl Explanation {
         match &self.upstream {
             Some(headers) => {
                 text.push_str("\nThe upstream gets\n");
-                let pseudo = headers.iter().filter(|(name, _)| name.starts_with(b":"));
+                let pseudo = headers
+                    .iter()
+                    .filter(|(name, _)| name == b":method" || name == b":path");
                 let line: Vec<String> = pseudo.map(|(_, value)| shown(value)).collect();
                 let _ = writeln!(text, "  {}", line.join(" "));
                 write_headers(&mut text, "  ", headers);
@@ -106,6 +108,8 @@ impl Explanation {
             Ruling::Deny(reason) => Some(reason),
             _ => None,
         };
+        let origin = self.request.iter().find(|(name, _)| name == b"origin");
+        let origin = origin.map(|(_, value)| &value[..]);
         let steps = self
             .steps
             .iter()
@@ -126,7 +130,7 @@ impl Explanation {
                 "key_id": self.key_id,
                 "status": reason.map(Reason::status),
                 "code": reason.map(Reason::code),
-                "detail": reason.map(Reason::detail),
+                "detail": reason.map(|reason| reason.detail(origin)),
             },
             "upstream": self.upstream.as_deref().map(headers_json),
             "response": {

@@ -83,6 +83,9 @@ impl<'d> Decided<'d> {
         let sources = list(&self.config.key_sources);
         match (self.head.credential, outcome) {
             (Credential::Missing, Ok(())) => format!("none in {sources}, so the anonymous policy holds"),
+            (Credential::Missing, Err(_)) if self.config.anonymous.is_some() => {
+                format!("none in {sources}, and the scopes of anonymous do not fit method and path")
+            }
             (Credential::Missing, Err(_)) => format!("none in {sources}, and there is no anonymous policy"),
             (Credential::Ambiguous, _) => format!("more than one in {sources}"),
             (Credential::One(carried), _) => {
@@ -121,7 +124,7 @@ impl<'d> Decided<'d> {
             None => "only keys have one".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
             Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),
-            Some(Kind::Secret) if self.head.is_from_browser() => "secret, and the request has Sec-Fetch-Mode".into(),
+            Some(Kind::Secret) if self.head.is_from_browser() => "secret, and the request has Sec-Fetch-Site".into(),
             Some(Kind::Secret) => "secret, and nothing in the request is a browser's".into(),
         }
     }
@@ -158,11 +161,13 @@ impl<'d> Decided<'d> {
             };
         }
         let Some(origin) = self.head.origin else {
-            return match access.origin_check {
-                OriginCheck::Required => "the request has none, and origin_check is required".into(),
-                OriginCheck::IfPresent => "the request has none, and origin_check is if_present".into(),
-                OriginCheck::CorsOnly => "the request has none, and origin_check is cors_only".into(),
+            let check = match access.origin_check {
+                OriginCheck::Required => "required",
+                OriginCheck::RequiredOrSameOrigin => return self.same_origin(patterns),
+                OriginCheck::IfPresent => "if_present",
+                OriginCheck::CorsOnly => "cors_only",
             };
+            return format!("the request has none, and origin_check is {check}");
         };
         if let Some(pattern) = matching(patterns, origin) {
             return format!("{} matches {pattern}", text(origin));
@@ -175,6 +180,18 @@ impl<'d> Decided<'d> {
             _ => "",
         };
         format!("{} is none of {}{near}{served}", text(origin), list(patterns))
+    }
+
+    /// A request without `Origin` may come from a page on the API's own site.
+    fn same_origin(&self, patterns: &[OriginPattern]) -> String {
+        let Some(own) = self.head.same_origin() else {
+            return "the request has none, nor Sec-Fetch-Site: same-origin, and origin_check is required_or_same_origin".into();
+        };
+        let site = format!("the request has none, and comes from its own site {}", text(&own));
+        match matching(patterns, &own) {
+            Some(pattern) => format!("{site}, which matches {pattern}"),
+            None => format!("{site}, which is none of {}", list(patterns)),
+        }
     }
 
     /// A preflight without a key is held against the origins of all.

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use keyfence::config::Config;
 use keyfence::config::finding::nearest;
 use keyfence::config::key::Key;
 use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
+use keyfence::config::{ClientIp, Config};
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::credential::{Carried, Credential, without_parameter};
 use keyfence::decision::rate::{self, RateStatus};
@@ -39,12 +39,17 @@ pub struct Trial<'t> {
 /// The world that the arguments describe.
 struct Described {
     address: Option<IpAddr>,
+    client_ip: ClientIp,
     now: Timestamp,
 }
 
 impl Surroundings for Described {
     fn source_address(&self) -> SourceAddress {
-        self.address.map_or(SourceAddress::Unknown, SourceAddress::Peer)
+        let known = match self.client_ip {
+            ClientIp::Forwarded => SourceAddress::Forwarded,
+            ClientIp::Peer | ClientIp::ForwardedOrPeer => SourceAddress::Peer,
+        };
+        self.address.map_or(SourceAddress::Unknown, known)
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
@@ -76,6 +81,7 @@ impl Trial<'_> {
         }
         let surroundings = Described {
             address: self.arguments.ip,
+            client_ip: self.policy.client_ip,
             now: self.now,
         };
         let mut taken: Vec<(Step, Result<(), Reason>)> = Vec::new();
@@ -146,7 +152,11 @@ impl Trial<'_> {
         } else {
             &arguments.method
         };
-        let pseudo = [(":method".into(), method.into()), (":path".into(), path)];
+        let mut pseudo = vec![(":method".into(), method.into()), (":path".into(), path)];
+        if let Some((scheme, authority)) = &arguments.host {
+            pseudo.push((":scheme".into(), scheme.clone()));
+            pseudo.push((":authority".into(), authority.clone()));
+        }
         let all = pseudo.into_iter().chain(headers);
         Ok(all.map(|(name, value)| (name.into(), value.into())).collect())
     }

@@ -62,8 +62,11 @@ pub struct Config<'a> {
 pub enum ClientIp {
     /// Addresses of the connection, or of the PROXY protocol.
     Peer,
-    /// Addresses that Envoy took from `X-Forwarded-For`, too.
+    /// Addresses that Envoy took from a header. Where the header has none, Envoy gives the address of the connection, which is that of
+    /// the proxy in front: it does not count.
     Forwarded,
+    /// Both: for listeners that clients also call directly.
+    ForwardedOrPeer,
 }
 
 /// The name of the identity header, as written.
@@ -72,8 +75,9 @@ pub struct IdentityHeader(pub String);
 
 impl<'a> Read<'a> for ClientIp {
     fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        const VALUES: [ClientIp; 2] = [ClientIp::Peer, ClientIp::Forwarded];
-        choice(node, &["peer", "forwarded"], &VALUES, place, findings)
+        const NAMES: [&str; 3] = ["peer", "forwarded", "forwarded_or_peer"];
+        const VALUES: [ClientIp; 3] = [ClientIp::Peer, ClientIp::Forwarded, ClientIp::ForwardedOrPeer];
+        choice(node, &NAMES, &VALUES, place, findings)
     }
 }
 
@@ -186,7 +190,7 @@ fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
         "host",
         "origin",
         "access-control-request-method",
-        "sec-fetch-mode",
+        "sec-fetch-site",
         "x-request-id",
         "connection",
         "content-length",

@@ -89,6 +89,9 @@ pub enum Kind {
 pub enum OriginCheck {
     /// A request without a listed origin is refused.
     Required,
+    /// As `required`, but a request without `Origin` of which the browser says that it is same-origin counts as from its own URL's
+    /// origin.
+    RequiredOrSameOrigin,
     /// A request with an origin that is not listed is refused.
     IfPresent,
     /// Nothing is refused; browsers keep the response from pages that are not listed.
@@ -118,8 +121,14 @@ impl<'a> Read<'a> for Kind {
 
 impl<'a> Read<'a> for OriginCheck {
     fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        const VALUES: [OriginCheck; 3] = [OriginCheck::Required, OriginCheck::IfPresent, OriginCheck::CorsOnly];
-        choice(node, &["required", "if_present", "cors_only"], &VALUES, place, findings)
+        const NAMES: [&str; 4] = ["required", "required_or_same_origin", "if_present", "cors_only"];
+        const VALUES: [OriginCheck; 4] = [
+            OriginCheck::Required,
+            OriginCheck::RequiredOrSameOrigin,
+            OriginCheck::IfPresent,
+            OriginCheck::CorsOnly,
+        ];
+        choice(node, &NAMES, &VALUES, place, findings)
     }
 }
 

@@ -12,7 +12,8 @@ pub enum SourceAddress {
     Unknown,
     /// Of the connection, or of the PROXY protocol.
     Peer(IpAddr),
-    /// From `X-Forwarded-For`: Envoy leaves its port at 0. Without `use_remote_address` any client can write it.
+    /// From a header, for Envoy leaves its port at 0: from `X-Forwarded-For`, which without `use_remote_address` any client can write,
+    /// or from one that an extension of Envoy's reads. A PROXY protocol line with port 0 looks the same.
     Forwarded(IpAddr),
 }
 
@@ -30,8 +31,8 @@ impl SourceAddress {
     /// The address, where the policy believes it.
     pub fn known(self, client_ip: ClientIp) -> Option<IpAddr> {
         match (self, client_ip) {
-            (SourceAddress::Peer(address), _) => Some(address),
-            (SourceAddress::Forwarded(address), ClientIp::Forwarded) => Some(address),
+            (SourceAddress::Peer(address), ClientIp::Peer | ClientIp::ForwardedOrPeer)
+            | (SourceAddress::Forwarded(address), ClientIp::Forwarded | ClientIp::ForwardedOrPeer) => Some(address),
             _ => None,
         }
     }
@@ -44,9 +45,9 @@ mod tests {
     #[test]
     fn addresses_with_and_without_a_port() {
         for (property, peer, forwarded) in [
-            ("192.0.2.1:443", Some("192.0.2.1"), Some("192.0.2.1")),
+            ("192.0.2.1:443", Some("192.0.2.1"), None),
             ("192.0.2.1:0", None, Some("192.0.2.1")),
-            ("[2001:db8::1]:443", Some("2001:db8::1"), Some("2001:db8::1")),
+            ("[2001:db8::1]:443", Some("2001:db8::1"), None),
             ("[::ffff:10.0.0.5]:0", None, Some("::ffff:10.0.0.5")),
             ("192.0.2.1", None, None),
             ("2001:db8::1", None, None),
@@ -58,6 +59,8 @@ mod tests {
             let parsed = |text: Option<&str>| text.map(|text| text.parse::<IpAddr>().unwrap());
             assert_eq!(address.known(ClientIp::Peer), parsed(peer), "{property}");
             assert_eq!(address.known(ClientIp::Forwarded), parsed(forwarded), "{property}");
+            let either = parsed(peer.or(forwarded));
+            assert_eq!(address.known(ClientIp::ForwardedOrPeer), either, "{property}");
         }
         assert_eq!(SourceAddress::parse(b"\xff:1"), SourceAddress::Unknown);
     }

@@ -226,6 +226,7 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, R
         Credential::Missing => policy
             .anonymous
             .as_ref()
+            .filter(|access| is_for_anonymous(access, head))
             .map(|access| Identified { key: None, access })
             .ok_or(Reason::MissingApiKey),
         Credential::One(carried) => carried
@@ -237,6 +238,14 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, R
             })
             .ok_or(Reason::InvalidApiKey),
     }
+}
+
+/// Whether the request may do without a key. Where the scopes of `anonymous` do not fit method and path, what it lacks is a key.
+fn is_for_anonymous(access: &Access, head: &Head<'_>) -> bool {
+    access.scopes.as_ref().is_none_or(|rules| {
+        let path = head.bare_path();
+        !is_ambiguous(path) && rules.answer(head.method, path, None) == ScopeAnswer::Fits
+    })
 }
 
 impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
@@ -321,10 +330,17 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
             || self.origin.is_some()
             || match self.access.origin_check {
                 OriginCheck::Required => false,
+                OriginCheck::RequiredOrSameOrigin => self.is_own_page_listed(),
                 OriginCheck::IfPresent => self.head.origin.is_none(),
                 OriginCheck::CorsOnly => true,
             };
         if passes { Ok(()) } else { Err(Reason::OriginNotAllowed) }
+    }
+
+    /// Whether a page on this API's own site sent the request, and that site is listed.
+    fn is_own_page_listed(&self) -> bool {
+        let own = self.head.same_origin();
+        own.is_some_and(|own| self.policy.origins.match_list(&self.access.origins, &own).is_some())
     }
 
     fn path(&self) -> Result<(), Reason> {

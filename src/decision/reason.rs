@@ -83,8 +83,9 @@ impl Reason {
         }
     }
 
-    /// One sentence that says what to change. It tells nothing of the policy, and has no character that JSON escapes.
-    pub fn detail(self) -> &'static str {
+    /// One sentence that says what to change, for a request with this `Origin`. It tells nothing of the policy, and has no character
+    /// that JSON escapes.
+    pub fn detail(self, origin: Option<&[u8]>) -> &'static str {
         match self {
             Self::PolicyUnavailable => {
                 "Try again later: the gateway cannot apply its key policy, and its log says why."
@@ -102,6 +103,12 @@ impl Reason {
             }
             Self::IpNotAllowed => {
                 "Call from a network that this API key is for, or ask its owner to add yours to allowed_ips."
+            }
+            Self::OriginNotAllowed if origin.is_none() => {
+                "The request has no Origin header: set the attribute crossorigin on images, scripts and styles; for a page on this API's own site or a program, ask the owner of this API key to change its origin_check."
+            }
+            Self::OriginNotAllowed if origin == Some(b"null") => {
+                "The origin of this page is null: add allow-same-origin to the sandbox of its frame, do not open it from a file, or ask the owner of this API key to add null to allowed_origins."
             }
             Self::OriginNotAllowed => {
                 "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."

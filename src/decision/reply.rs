@@ -30,7 +30,7 @@ impl Reply {
             Answer::Preflight => (204, Vec::new()),
             Answer::Error(reason) => (
                 reason.status(),
-                problem(reason, policy.docs_url.as_deref(), head.request_id),
+                problem(reason, head.origin, policy.docs_url.as_deref(), head.request_id),
             ),
         };
         let retry_after = verdict.rate.map(|rate| rate.retry_after.to_string());
@@ -58,7 +58,7 @@ impl Reply {
         let mut reply = Reply {
             status: Reason::PolicyUnavailable.status(),
             headers: Lines::default(),
-            body: problem(Reason::PolicyUnavailable, None, None),
+            body: problem(Reason::PolicyUnavailable, None, None, None),
         };
         reply.headers.push(b"content-type", PROBLEM_JSON.as_bytes());
         reply.headers.push(b"cache-control", b"no-store");
@@ -137,7 +137,7 @@ fn present<'l, const N: usize>(lines: [(&'l [u8], Option<&'l str>); N]) -> impl 
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The body of an error. Everything in it but the request's id is the filter's own text.
-fn problem(reason: Reason, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {
+fn problem(reason: Reason, origin: Option<&[u8]>, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {
     let (code, status) = (reason.code(), reason.status().to_string());
     let kind = match docs_url {
         Some(url) => [url, "#", code],
@@ -147,7 +147,7 @@ fn problem(reason: Reason, docs_url: Option<&str>, request_id: Option<&[u8]>) ->
     body.extend([r#"{"type":""#]);
     body.extend(kind);
     body.extend([r#"","title":""#, reason.title(), r#"","status":"#, &status]);
-    body.extend([r#","code":""#, code, r#"","detail":""#, reason.detail(), r#"""#]);
+    body.extend([r#","code":""#, code, r#"","detail":""#, reason.detail(origin), r#"""#]);
     let id = request_id.filter(|id| id.len() <= MAX_REQUEST_ID);
     let id = id.and_then(|id| std::str::from_utf8(id).ok());
     if let Some(id) = id.and_then(|id| serde_json::to_string(id).ok()) {

@@ -13,6 +13,10 @@ pub struct Head<'r> {
     pub method: &'r [u8],
     /// `:path`, with its query.
     pub path: &'r [u8],
+    /// `:scheme`, as Envoy determined it.
+    pub scheme: &'r [u8],
+    /// `:authority`.
+    pub authority: &'r [u8],
     /// `Origin`. Two lines are an empty value, which matches nothing.
     pub origin: Option<&'r [u8]>,
     /// The key.
@@ -25,8 +29,9 @@ pub struct Head<'r> {
     pub connection: Option<&'r [u8]>,
     /// The names of headers by which an upstream may take another method than the request's.
     pub method_overrides: Vec<&'r [u8]>,
+    /// `Sec-Fetch-Site`. Two lines are an empty value.
+    pub fetch_site: Option<&'r [u8]>,
     has_request_method: bool,
-    has_fetch_mode: bool,
 }
 
 /// Headers of the frameworks that let a `POST` stand for another method.
@@ -41,14 +46,16 @@ impl<'r> Head<'r> {
         let mut head = Head {
             method: b"",
             path: b"",
+            scheme: b"",
+            authority: b"",
             origin: None,
             credential: Credential::Missing,
             request_id: None,
             identity_claims: Vec::new(),
             connection: None,
             method_overrides: Vec::new(),
+            fetch_site: None,
             has_request_method: false,
-            has_fetch_mode: false,
         };
         let mut lengths = 0;
         for (name, value) in headers.clone() {
@@ -56,11 +63,13 @@ impl<'r> Head<'r> {
             match name {
                 b":method" => head.method = value,
                 b":path" => head.path = value,
+                b":scheme" => head.scheme = value,
+                b":authority" => head.authority = value,
                 b"origin" => head.origin = Some(if head.origin.is_none() { value } else { b"" }),
                 b"x-request-id" => head.request_id = Some(value),
                 b"access-control-request-method" => head.has_request_method = true,
                 b"connection" => head.connection = Some(value),
-                b"sec-fetch-mode" => head.has_fetch_mode = true,
+                b"sec-fetch-site" => head.fetch_site = Some(if head.fetch_site.is_none() { value } else { b"" }),
                 _ => head.note_dangerous(policy, name),
             }
         }
@@ -83,9 +92,16 @@ impl<'r> Head<'r> {
         self.method == b"OPTIONS" && self.origin.is_some() && self.has_request_method
     }
 
-    /// Whether a browser sent it, as far as it shows.
+    /// Whether a browser sent it, as far as it shows. `Sec-Fetch-Mode` is no sign of one: Node's `fetch` sends it.
     pub fn is_from_browser(&self) -> bool {
-        self.origin.is_some() || self.has_fetch_mode
+        self.origin.is_some() || self.fetch_site.is_some()
+    }
+
+    /// The origin of the page where a browser says that the request's URL has the same, and sends no `Origin` for that reason (Fetch,
+    /// "append a request `Origin` header"; Fetch Metadata, `Sec-Fetch-Site`).
+    pub fn same_origin(&self) -> Option<Vec<u8>> {
+        let is_same = self.origin.is_none() && self.fetch_site == Some(b"same-origin");
+        is_same.then(|| [self.scheme, b"://", self.authority].concat())
     }
 
     /// The path without its query.

@@ -283,16 +283,26 @@ fn log_failure(host: &impl Host, error: &host::HostError) {
     }
 }
 
-/// An address from a header is refused for a reason that the operator does not see in the policy.
+/// An address that `client_ip` does not take is refused for a reason that the operator does not see in the policy.
 fn explain_unknown_address(host: &impl Host, policy: &Policy) {
-    let is_forwarded = matches!(Around(host).source_address(), SourceAddress::Forwarded(_));
-    if is_forwarded && policy.client_ip == ClientIp::Peer && log_once(host, b"keyfence/logged/client_ip", b"forwarded")
-    {
-        host.log(
-            LogLevel::Warn,
-            "Envoy takes client addresses from X-Forwarded-For, and client_ip is \"peer\", so allowed_ips refuses them: set \
-             use_remote_address on the listener, and where a proxy is in front of it xff_num_trusted_hops and client_ip \"forwarded\"",
-        );
+    let (seen, line) = match (Around(host).source_address(), policy.client_ip) {
+        (SourceAddress::Forwarded(_), ClientIp::Peer) => (
+            "forwarded",
+            "a client address has no port, so Envoy took it from a header (X-Forwarded-For, or the one of an \
+             original_ip_detection_extensions), or from a PROXY protocol line with port 0, and client_ip is \"peer\": allowed_ips refuses \
+             it. Where clients connect directly, set use_remote_address on the listener. Where a proxy in front writes the header, set \
+             client_ip \"forwarded\", and for X-Forwarded-For use_remote_address and xff_num_trusted_hops",
+        ),
+        (SourceAddress::Peer(_), ClientIp::Forwarded) => (
+            "peer",
+            "Envoy gave the address of the connection, and client_ip is \"forwarded\": allowed_ips refuses it. The header had no address \
+             that Envoy takes (an entry with a port is none), or fewer entries than xff_num_trusted_hops asks for. Have the proxy in front \
+             write addresses without ports; where clients also connect directly, set client_ip \"forwarded_or_peer\"",
+        ),
+        _ => return,
+    };
+    if log_once(host, b"keyfence/logged/client_ip", seen.as_bytes()) {
+        host.log(LogLevel::Warn, line);
     }
 }
 

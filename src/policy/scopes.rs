@@ -48,7 +48,11 @@ impl Methods {
     fn include(&self, method: &[u8]) -> bool {
         match self {
             Methods::Any => true,
-            Methods::Only(names) => names.iter().any(|name| name.as_bytes() == method),
+            // A server answers `HEAD` as it would `GET`, less the content (RFC 9110, section 9.3.2).
+            Methods::Only(names) => names.iter().any(|name| {
+                let name = name.as_bytes();
+                name == method || name == b"GET" && method == b"HEAD"
+            }),
         }
     }
 }
@@ -345,7 +349,11 @@ mod tests {
             (search, None, "POST /v1/indexes/products/search", Fits),
             (search, None, "DELETE /v1/indexes/products/search", NoRule),
             (search, None, "get /v1/indexes/products/search", NoRule),
-            (search, None, "HEAD /v1/indexes/products/search", NoRule),
+            (search, None, "HEAD /v1/indexes/products/search", Fits),
+            (search, None, "head /v1/indexes/products/search", NoRule),
+            (&["HEAD /a", "POST /b"], None, "GET /a", NoRule),
+            (&["HEAD /a", "POST /b"], None, "HEAD /a", Fits),
+            (&["HEAD /a", "POST /b"], None, "HEAD /b", NoRule),
             (search, None, "GET /v1/indexes//search", NoRule),
             (search, None, "GET /v1/indexes/products/search/", NoRule),
             (search, None, "GET /v1/indexes/products", NoRule),

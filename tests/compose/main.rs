@@ -177,7 +177,7 @@ fn clients_on_the_compose_networks() {
         ("a key without networks", search().header("Origin", "https://shop.example.com"), (200, ""), (200, "")),
         ("its denied origin", search().header("Origin", "https://app.example.com"), (403, "origin_not_allowed"), (403, "origin_not_allowed")),
         ("a server's key", get().bearer("demo_server_0123456789"), (200, ""), (200, "")),
-        ("a server's key in a browser", get().bearer("demo_server_0123456789").header("Sec-Fetch-Mode", "cors"), (403, "secret_key_in_browser"), (403, "secret_key_in_browser")),
+        ("a server's key in a browser", get().bearer("demo_server_0123456789").header("Sec-Fetch-Site", "cross-site"), (403, "secret_key_in_browser"), (403, "secret_key_in_browser")),
         ("no key", get(), (401, "missing_api_key"), (401, "missing_api_key")),
         ("an unknown key", get().bearer("demo_unknown_0123456789"), (401, "invalid_api_key"), (401, "invalid_api_key")),
         ("a preflight", Request::preflight("/", "https://app.example.com", "POST", ""), (204, ""), (204, "")),

@@ -25,17 +25,19 @@ fn by_listener_and_header() {
         .listener(Listener::new("careless", &policy("peer")).use_remote_address(false))
         .listener(Listener::new("one hop", &policy("forwarded")).trusted_hops(1))
         .listener(Listener::new("one hop, peer", &policy("peer")).trusted_hops(1))
+        .listener(Listener::new("one hop, either", &policy("forwarded_or_peer")).trusted_hops(1))
         .start();
     // Listener, source address, X-Forwarded-For, allowed.
-    let cases: [(&str, &str, Option<&str>, bool); 33] = [
+    let cases: [(&str, &str, Option<&str>, bool); 46] = [
         ("edge", ALLOWED, None, true),
         ("edge", OTHER, None, false),
         ("edge", OTHER, Some(ALLOWED), false),
         ("edge", OTHER, Some("10.1.2.3, 127.0.0.5"), false),
         ("edge", ALLOWED, Some("8.8.8.8"), true),
-        ("edge, forwarded", ALLOWED, None, true),
+        // Envoy reads no header here, so that no address counts.
+        ("edge, forwarded", ALLOWED, None, false),
         ("edge, forwarded", OTHER, Some(ALLOWED), false),
-        ("edge, forwarded", ALLOWED, Some("8.8.8.8"), true),
+        ("edge, forwarded", ALLOWED, Some("8.8.8.8"), false),
         // Without use_remote_address Envoy takes the address from a header that anyone can write:
         // such an address is not known, not even where the peer would have been allowed.
         ("careless", ALLOWED, None, true),
@@ -59,9 +61,23 @@ fn by_listener_and_header() {
         ("one hop", OTHER, Some("2001:db8::1"), true),
         ("one hop", OTHER, Some("2001:db9::1"), false),
         ("one hop", OTHER, None, false),
-        ("one hop", ALLOWED, None, true),
+        // The balancer's own network is in the list. Where the header has no address that Envoy takes, it gives the balancer's.
+        ("one hop", ALLOWED, None, false),
+        ("one hop", ALLOWED, Some(""), false),
+        ("one hop", ALLOWED, Some("203.0.113.9:4711"), false),
+        ("one hop", ALLOWED, Some("[2001:db8::1]:4711"), false),
+        ("one hop", ALLOWED, Some("[2001:db8::1]"), false),
+        ("one hop", ALLOWED, Some("unknown"), false),
+        ("one hop", ALLOWED, Some("010.1.2.3"), false),
+        ("one hop", ALLOWED, Some("10.1.2.3\u{e9}"), false),
+        ("one hop", ALLOWED, Some("10.1.2.3,"), false),
+        ("one hop", ALLOWED, Some("10.1.2.3"), true),
         ("one hop", OTHER, Some("010.1.2.3"), false),
         ("one hop", OTHER, Some("10.1.2.3\u{e9}"), false),
+        ("one hop, either", ALLOWED, None, true),
+        ("one hop, either", OTHER, None, false),
+        ("one hop, either", OTHER, Some("10.1.2.3"), true),
+        ("one hop, either", ALLOWED, Some("8.8.8.8"), false),
         ("one hop, peer", OTHER, Some("10.1.2.3"), false),
         ("one hop, peer", ALLOWED, None, true),
     ];
@@ -86,7 +102,7 @@ fn the_log_says_once_what_to_set() {
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("careless", &policy("peer")).use_remote_address(false))
         .start();
-    let advice = |gateway: &Gateway| gateway.log().matches("use_remote_address").count();
+    let advice = |gateway: &Gateway| gateway.log().matches("client_ip is \"peer\"").count();
     let request = Request::get("/").bearer(KEY).from(ALLOWED);
     gateway.send("careless", &request);
     assert_eq!(advice(&gateway), 0, "{}", gateway.log());
@@ -94,7 +110,26 @@ fn the_log_says_once_what_to_set() {
         gateway.send("careless", &request.clone().header("X-Forwarded-For", "10.1.2.3"));
     }
     assert_eq!(advice(&gateway), 1, "{}", gateway.log());
-    assert!(gateway.log().contains("client_ip"), "{}", gateway.log());
+    assert!(gateway.log().contains("set use_remote_address"), "{}", gateway.log());
+}
+
+#[test]
+fn the_log_says_once_that_the_header_had_no_address() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(&upstream)
+        .listener(Listener::new("one hop", &policy("forwarded")).trusted_hops(1))
+        .start();
+    let advice = |gateway: &Gateway| gateway.log().matches("forwarded_or_peer").count();
+    let request = Request::get("/").bearer(KEY).from(ALLOWED);
+    gateway.send("one hop", &request.clone().header("X-Forwarded-For", "10.1.2.3"));
+    assert_eq!(advice(&gateway), 0, "{}", gateway.log());
+    for _ in 0..5 {
+        gateway.send(
+            "one hop",
+            &request.clone().header("X-Forwarded-For", "203.0.113.9:4711"),
+        );
+    }
+    assert_eq!(advice(&gateway), 1, "{}", gateway.log());
 }
 
 #[test]

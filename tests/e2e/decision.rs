@@ -96,6 +96,7 @@ fn policy() -> Value {
             {"id": "secret", "api_key": "secret-key-00000", "kind": "secret", "allowed_ips": ["127.0.0.5"]},
             {"id": "office", "api_key": "office-key-00000", "allowed_ips": ["127.0.0.5", "127.0.1.0/24", "2001:db8::/32"], "allowed_origins": sites},
             {"id": "sites", "api_key": "sites-key-000000", "allowed_origins": sites},
+            {"id": "own-page", "api_key": "own-page-key-000", "allowed_origins": ["http://api.test"], "origin_check": "required_or_same_origin"},
             {"id": "if-present", "api_key": "if-present-key-0", "allowed_origins": sites, "origin_check": "if_present"},
             {"id": "cors-only", "api_key": "cors-only-key-00", "allowed_origins": sites, "origin_check": "cors_only"},
             {"id": "star", "api_key": "star-key-0000000", "allowed_origins": ["*"]},
@@ -164,8 +165,10 @@ fn life_and_kind() {
             allowed("secret from a server", secret()),
             denied("secret with Origin", 403, "secret_key_in_browser", secret().header("Origin", "https://yourapp.com")),
             denied("secret with Origin: null", 403, "secret_key_in_browser", secret().header("Origin", "null")),
-            denied("secret with Sec-Fetch-Mode", 403, "secret_key_in_browser", secret().header("Sec-Fetch-Mode", "no-cors")),
-            denied("kind comes before address", 403, "secret_key_in_browser", with_key("secret-key-00000").header("Sec-Fetch-Mode", "cors")),
+            denied("secret with Sec-Fetch-Site", 403, "secret_key_in_browser", secret().header("Sec-Fetch-Site", "same-origin")),
+            denied("secret of a typed address", 403, "secret_key_in_browser", secret().header("Sec-Fetch-Site", "none")),
+            allowed("secret with Sec-Fetch-Mode alone, as Node's fetch sends it", secret().header("Sec-Fetch-Mode", "cors")),
+            denied("kind comes before address", 403, "secret_key_in_browser", with_key("secret-key-00000").header("Sec-Fetch-Site", "cross-site")),
             denied("life comes before address", 401, "key_disabled", with_key("disabled-key-000").from("127.0.0.9")),
             denied("secret from elsewhere", 403, "ip_not_allowed", with_key("secret-key-00000")),
         ],
@@ -198,6 +201,7 @@ fn address() {
 #[rustfmt::skip]
 fn origin() {
     let sites = |origin: &str| with_key("sites-key-000000").header("Origin", origin);
+    let own_page = |site: &str| with_key("own-page-key-000").header("Sec-Fetch-Site", site);
     let if_present = || with_key("if-present-key-0");
     let cors_only = || with_key("cors-only-key-00");
     let star = || with_key("star-key-0000000");
@@ -211,6 +215,14 @@ fn origin() {
             allowed("with its port", sites("http://localhost:3000")),
             allowed("another scheme", sites("capacitor://localhost")),
             denied("required and missing", with_key("sites-key-000000")),
+            denied("required, from the API's own site", with_key("sites-key-000000").header("Sec-Fetch-Site", "same-origin")),
+            allowed("from the API's own site", own_page("same-origin")),
+            denied("from the same site, another host", own_page("same-site")),
+            denied("from another site, without Origin", own_page("cross-site")),
+            denied("a typed address", own_page("none")),
+            denied("the API under another name", own_page("same-origin").header("Host", "evil.test")),
+            denied("two Sec-Fetch-Site", own_page("same-origin").header("Sec-Fetch-Site", "same-origin")),
+            denied("the API's own site, and another Origin", own_page("same-origin").header("Origin", "https://evil.com")),
             denied("required and unmatched", sites("https://evil.com")),
             denied("null", sites("null")),
             denied("another scheme of the same host", sites("http://yourapp.com")),

@@ -32,7 +32,7 @@ fn problem_details() {
         (401, "Unauthorized", "key_disabled", with("off")),
         (401, "Unauthorized", "key_not_yet_valid", with("early")),
         (401, "Unauthorized", "key_expired", with("expired")),
-        (403, "Forbidden", "secret_key_in_browser", with("server").header("Sec-Fetch-Mode", "cors")),
+        (403, "Forbidden", "secret_key_in_browser", with("server").header("Sec-Fetch-Site", "same-origin")),
         (403, "Forbidden", "ip_not_allowed", with("far")),
         (403, "Forbidden", "origin_not_allowed", with("sites")),
         (403, "Forbidden", "origin_not_allowed", Request::preflight("/", "https://evil.com", "GET", "")),

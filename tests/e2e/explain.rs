@@ -55,7 +55,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("expired", with("past-past-past-past-past")),
         ("secret, from its address", with("server-server-server").from("127.0.0.5")),
         ("secret, from another address", with("server-server-server").from("127.0.0.6")),
-        ("secret, in a browser", with("server-server-server").from("127.0.0.5").header("Sec-Fetch-Mode", "cors")),
+        ("secret, in a browser", with("server-server-server").from("127.0.0.5").header("Sec-Fetch-Site", "cross-site")),
         ("cors_only, listed", with("cors-cors-cors-cors").header("Origin", "https://cors.example.com")),
         ("cors_only, any", with("cors-cors-cors-cors").header("Origin", "https://else.example.com")),
         ("a scope", search("GET", "/v1/indexes/products/search?q=a%20b")),

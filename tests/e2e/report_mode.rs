@@ -54,7 +54,7 @@ fn requests() -> [(&'static str, Request, Option<&'static str>); 30] {
         ("not yet valid", with("early"), Some("deny:key_not_yet_valid")),
         ("expired", with("expired"), Some("deny:key_expired")),
         ("secret from a server", with("secret"), None),
-        ("secret from a browser", with("secret").header("Sec-Fetch-Mode", "cors").header("Origin", SITE), Some("deny:secret_key_in_browser")),
+        ("secret from a browser", with("secret").header("Sec-Fetch-Site", "cross-site").header("Origin", SITE), Some("deny:secret_key_in_browser")),
         ("another address", site(SITE).from("127.0.0.9"), Some("deny:ip_not_allowed")),
         ("an address of the network", site(SITE).from("127.0.1.9").header("X-Forwarded-For", "1.2.3.4"), None),
         ("another origin", site(EVIL), Some("deny:origin_not_allowed")),

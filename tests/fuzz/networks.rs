@@ -24,11 +24,15 @@ fuzz_target!(|data: &[u8]| {
     let parsed: Vec<Network> = texts.iter().map(|text| Network::parse(text).unwrap()).collect();
     let networks = Networks::new(&parsed);
     assert_eq!(networks.is_empty(), parsed.is_empty());
-    for (client_ip, trusts_forwarded) in [(ClientIp::Peer, false), (ClientIp::Forwarded, true)] {
+    for (client_ip, written) in [
+        (ClientIp::Peer, "peer"),
+        (ClientIp::Forwarded, "forwarded"),
+        (ClientIp::ForwardedOrPeer, "forwarded_or_peer"),
+    ] {
         let known = SourceAddress::parse(source).known(client_ip);
         let text = std::str::from_utf8(source).ok();
         // A zone says which of this machine's links an address was seen on, and nothing of the address.
-        let digits = addresses::client(text.filter(|text| !text.contains('%')), trusts_forwarded);
+        let digits = addresses::client(text.filter(|text| !text.contains('%')), written);
         if !source.contains(&b'%') {
             assert_eq!(known.and_then(|known| addresses::digits(&known.to_string())), digits);
         }

@@ -74,13 +74,18 @@ async fn finish(exchange: JoinHandle<Result<Response, h2::Error>>, patience: Dur
     timeout(patience, exchange).await??.map_err(io::Error::other)
 }
 
+/// A `Host` is the authority, as clients of HTTP/2 send it.
 fn head(request: &Request) -> io::Result<http::Request<()>> {
     let unsayable = |error: Box<dyn Error + Send + Sync>| io::Error::new(io::ErrorKind::InvalidInput, error);
     let path = std::str::from_utf8(&request.path).map_err(|error| unsayable(error.into()))?;
+    let (host, headers): (Vec<_>, Vec<_>) = request.headers.iter().partition(|(name, _)| name == b"Host");
+    let host = host
+        .first()
+        .map_or("api.test".into(), |(_, value)| String::from_utf8_lossy(value));
     let mut head = http::Request::builder()
         .method(request.method.as_str())
-        .uri(format!("http://api.test{path}"));
-    for (name, value) in &request.headers {
+        .uri(format!("http://{host}{path}"));
+    for (name, value) in headers {
         head = head.header(name.as_slice(), value.as_slice());
     }
     head.body(()).map_err(|error| unsayable(error.into()))

@@ -36,7 +36,7 @@ const HEADERS: [&str; 26] = [
     "X_Key_Id",
     "X-Request-Id",
     "Cookie",
-    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
     "Sec-Fetch-Site",
     "Access-Control-Request-Method",
     "Access-Control-Request-Headers",

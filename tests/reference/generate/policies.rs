@@ -38,7 +38,7 @@ const SOURCES: [&str; 6] = [
     r#"{"query": "k y"}"#,
 ];
 const SEGMENTS: [&str; 6] = ["v1", "a", "b", "*", "{index}", "v1"];
-pub const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PURGE", "OPTIONS"];
+pub const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PURGE", "OPTIONS"];
 const INDEXES: [&str; 6] = ["p", "p-*", "products", "*", "a", "b*"];
 const DATES: [(&str, u64); 4] = [
     ("2027-01-15T07:55:00Z", 0),
@@ -102,7 +102,11 @@ impl Generator {
             policy.insert("security_headers".into(), self.security_headers());
         }
         for (field, values, left_out) in [
-            ("client_ip", vec![json!("peer"), json!("forwarded")], 3),
+            (
+                "client_ip",
+                vec![json!("peer"), json!("forwarded"), json!("forwarded_or_peer")],
+                3,
+            ),
             (
                 "identity_header",
                 vec![Value::Null, json!("X-Caller"), json!("X_Odd-Id"), json!("X.Key+Id")],
@@ -173,7 +177,8 @@ impl Generator {
         if self.one_in(2) {
             access.insert(
                 "origin_check".into(),
-                self.pick(&["required", "if_present", "cors_only"]).into(),
+                self.pick(&["required", "required_or_same_origin", "if_present", "cors_only"])
+                    .into(),
             );
         }
         if self.one_in(3) {

@@ -146,8 +146,21 @@ impl Generator {
         for _ in 0..origins {
             headers.push((b"origin".into(), self.origin(access)));
         }
-        if !is_secret && self.one_in(4) {
+        // Node's fetch sends this, and is no browser.
+        if self.one_in(4) {
             headers.push((b"sec-fetch-mode".into(), b"cors".into()));
+        }
+        while !is_secret && self.one_in(3) {
+            let site = self.pick(&[
+                "same-origin",
+                "same-origin",
+                "same-site",
+                "cross-site",
+                "none",
+                "Same-Origin",
+                "",
+            ]);
+            headers.push((b"sec-fetch-site".into(), site.into()));
         }
         if self.0.bool() {
             headers.push((b"x-request-id".into(), self.odd_value()));
@@ -183,7 +196,14 @@ impl Generator {
             headers.push((b"connection".into(), connection.into()));
         }
         self.0.shuffle(&mut headers);
-        headers.splice(0..0, [(b":method".into(), method.into()), (b":path".into(), path)]);
+        let (scheme, authority) = self.own_site(access);
+        let pseudo = [
+            (b":method".into(), method.into()),
+            (b":path".into(), path),
+            (b":scheme".into(), scheme),
+            (b":authority".into(), authority),
+        ];
+        headers.splice(0..0, pseudo);
         Request {
             headers,
             source: self.source(access),
@@ -215,6 +235,16 @@ impl Generator {
             self.spoil(&mut origin);
         }
         origin
+    }
+
+    /// Scheme and authority of the request's own URL, often those of an origin that is listed.
+    fn own_site(&mut self, access: &Value) -> (Vec<u8>, Vec<u8>) {
+        let origin = self.origin(access);
+        let colon = origin.windows(3).position(|three| three == b"://");
+        match colon {
+            Some(at) => (origin[..at].to_vec(), origin[at + 3..].to_vec()),
+            None => (b"https".to_vec(), origin),
+        }
     }
 
     /// Method and path, near a rule of the key's scopes if it has any.

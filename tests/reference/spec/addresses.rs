@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 /// The client's address in binary digits: 32 of them, or 128. `None`: not known.
-pub fn client(source: Option<&str>, trusts_forwarded: bool) -> Option<String> {
+pub fn client(source: Option<&str>, client_ip: &str) -> Option<String> {
     let (host, port) = source?.rsplit_once(':')?;
     let port: u16 = port.parse().ok().filter(|_| !port.starts_with('+'))?;
-    if port == 0 && !trusts_forwarded {
+    if client_ip != "forwarded_or_peer" && (port == 0) != (client_ip == "forwarded") {
         return None;
     }
     match host.strip_prefix('[') {

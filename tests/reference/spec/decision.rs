@@ -82,7 +82,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
     };
     let access = match (&carried[..], key) {
         (_, Some(key)) => Some(key),
-        ([], None) if !is_preflight => anonymous(policy),
+        ([], None) if !is_preflight => anonymous(policy).filter(|anonymous| fits_scopes(policy, anonymous, request)),
         _ => None,
     };
     let applies = access.map_or_else(|| union(policy), list);
@@ -130,6 +130,13 @@ fn anonymous(policy: &Value) -> Option<&Value> {
         .filter(|anonymous| anonymous["enabled"] != json!(false))
 }
 
+/// Whether the scopes of the anonymous policy, if it has any, are for this method and path, whatever the index.
+fn fits_scopes(policy: &Value, anonymous: &Value, request: &Request) -> bool {
+    let method = request.first(":method").unwrap_or_default();
+    let path = request.first(":path").unwrap_or_default();
+    paths::reach(&anonymous["scopes"], &Value::Null, &policy["scopes"], method, path) == Reach::Fits
+}
+
 /// The slot of a key's limit; the anonymous policy has one of its own.
 pub fn key_id(access: &Value) -> &str {
     access["id"].as_str().unwrap_or("")
@@ -174,13 +181,16 @@ fn denied(
         return Some((401, "key_expired"));
     }
 
-    if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-mode")) {
+    if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {
         return Some((403, "secret_key_in_browser"));
     }
 
     let networks: Vec<&str> = strings(&access["allowed_ips"]);
     if !networks.is_empty() {
-        let client = addresses::client(request.source.as_deref(), policy["client_ip"] == "forwarded");
+        let client = addresses::client(
+            request.source.as_deref(),
+            policy["client_ip"].as_str().unwrap_or("peer"),
+        );
         if !client.is_some_and(|client| networks.iter().any(|network| addresses::contains(network, &client))) {
             return Some((403, "ip_not_allowed"));
         }
@@ -189,6 +199,10 @@ fn denied(
     if !list(access).is_empty() && match_ == Match::None {
         let fails = match access["origin_check"].as_str().unwrap_or("required") {
             "required" => true,
+            "required_or_same_origin" => {
+                let own = own_origin(request).filter(|_| *origin == Sent::Nothing);
+                own.is_none_or(|own| origins::best(list(access), &own) == Match::None)
+            }
             "if_present" => *origin != Sent::Nothing,
             _ => false,
         };
@@ -212,6 +226,22 @@ fn denied(
         return Some((429, "rate_limit_exceeded"));
     }
     None
+}
+
+/// The origin of the request's own URL, where the one line of `Sec-Fetch-Site` says that the page has it too.
+fn own_origin(request: &Request) -> Option<Sent> {
+    let site: Vec<&[u8]> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"sec-fetch-site"))
+        .map(|(_, value)| &value[..])
+        .collect();
+    if site != [b"same-origin"] {
+        return None;
+    }
+    let part = |name| request.first(name).unwrap_or_default();
+    let own = [part(":scheme"), b"://", part(":authority")].concat();
+    Some(origins::sent(&[(b"origin".to_vec(), own)]))
 }
 
 pub fn strings(list: &Value) -> Vec<&str> {

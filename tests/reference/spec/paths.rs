@@ -65,7 +65,7 @@ fn method_fits(methods: &Value, method: &[u8]) -> bool {
         .as_array()
         .unwrap()
         .iter()
-        .any(|one| one == "*" || one.as_str().unwrap().as_bytes() == method)
+        .any(|one| one == "*" || one.as_str().unwrap().as_bytes() == method || one == "GET" && method == b"HEAD")
 }
 
 fn index_fits(entry: &str, name: &str) -> bool {
