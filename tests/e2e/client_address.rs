@@ -1,7 +1,10 @@
 //! Where a request comes from, whatever its headers claim.
 
+use std::io::{BufReader, Write};
+
 use serde_json::{Value, json};
 
+use crate::harness::client::{connect, read_response};
 use crate::harness::{Gateway, Listener, Request, Upstream, Version};
 
 const KEY: &str = "the-key-000000000";
@@ -130,6 +133,63 @@ fn the_log_says_once_that_the_header_had_no_address() {
         );
     }
     assert_eq!(advice(&gateway), 1, "{}", gateway.log());
+}
+
+/// Addresses that come by another way than `X-Forwarded-For`: from a header that the proxy in front writes, and by the PROXY protocol.
+#[test]
+#[rustfmt::skip]
+fn by_another_header_and_the_proxy_protocol() {
+    let upstream = Upstream::start();
+    let mut setup = Gateway::in_front_of(&upstream);
+    for client_ip in ["peer", "forwarded"] {
+        setup = setup.listener(Listener::new(&format!("header, {client_ip}"), &policy(client_ip)).use_remote_address(false));
+        setup = setup.listener(Listener::new(&format!("proxy, {client_ip}"), &policy(client_ip)));
+    }
+    let gateway = setup.amend(|bootstrap| {
+        for listener in bootstrap["static_resources"]["listeners"].as_array_mut().unwrap() {
+            let name = listener["name"].as_str().unwrap().to_owned();
+            if name.starts_with("header") {
+                let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+                manager["original_ip_detection_extensions"] = json!([{
+                    "name": "envoy.http.original_ip_detection.custom_header",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
+                        "header_name": "CF-Connecting-IP",
+                    },
+                }]);
+            } else {
+                listener["listener_filters"] = json!([{
+                    "name": "envoy.filters.listener.proxy_protocol",
+                    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"},
+                }]);
+            }
+        }
+    }).start();
+    // Listener, the line before the request, CF-Connecting-IP, allowed.
+    for (listener, line, header, allowed) in [
+        ("header, forwarded", "", Some("10.1.2.3"), true),
+        ("header, forwarded", "", Some("8.8.8.8"), false),
+        ("header, forwarded", "", Some("10.1.2.3:99"), false),
+        ("header, forwarded", "", None, false),
+        ("header, peer", "", Some("10.1.2.3"), false),
+        ("proxy, peer", "PROXY TCP4 10.1.2.3 127.0.0.1 4711 80\r\n", None, true),
+        ("proxy, peer", "PROXY TCP4 8.8.8.8 127.0.0.1 4711 80\r\n", None, false),
+        ("proxy, peer", "PROXY TCP4 10.1.2.3 127.0.0.1 0 80\r\n", None, false),
+        ("proxy, forwarded", "PROXY TCP4 10.1.2.3 127.0.0.1 4711 80\r\n", None, false),
+        ("proxy, forwarded", "PROXY TCP4 10.1.2.3 127.0.0.1 0 80\r\n", None, true),
+    ] {
+        let mut request = Request::get("/").bearer(KEY);
+        if let Some(value) = header {
+            request = request.header("CF-Connecting-IP", value);
+        }
+        let mut reader = BufReader::new(connect(gateway.address(listener), Some(ALLOWED.parse().unwrap())).unwrap());
+        reader.get_mut().write_all(&[line.as_bytes(), &request.to_bytes()].concat()).unwrap();
+        let response = read_response(&mut reader, "GET").unwrap();
+        let expected = if allowed { (200, "") } else { (403, "ip_not_allowed") };
+        assert_eq!((response.status, response.code().as_str()), expected, "{listener}, {line:?}, {header:?}");
+    }
+    let log = gateway.log();
+    assert_eq!(log.matches("PROXY protocol line with port 0").count(), 1, "{log}");
 }
 
 #[test]
