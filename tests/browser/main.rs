@@ -18,6 +18,7 @@ mod chromium;
 mod documents;
 mod mistakes;
 mod origins;
+mod own_site;
 mod page;
 mod playground;
 mod requests;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         responses::cases(),
         caches::cases(),
         websockets::cases(),
+        own_site::cases(),
         documents::cases(),
     ]
     .into_iter()
@@ -93,7 +95,7 @@ fn both(sites: &Sites, number: usize, case: &Case) -> Result<(), String> {
     }
 }
 
-fn policies() -> [(&'static str, Value); 6] {
+fn policies() -> [(&'static str, Value); 7] {
     let key_sources =
         json!([{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]);
     let web = |origins: &[&str]| json!({"id": "web", "api_key": "ak_web", "allowed_origins": origins});
@@ -136,6 +138,14 @@ fn policies() -> [(&'static str, Value); 6] {
         "keys": [web(&["http://localhost:10002"])],
         "anonymous": {"allowed_origins": ["https://other.example"]},
     });
+    let own = json!({
+        "key_sources": key_sources,
+        "keys": [
+            documents,
+            {"id": "own-page", "api_key": "ak_own_page", "allowed_origins": ["https://own.gate.test", "http://*.changed.test"],
+             "origin_check": "required_or_same_origin"},
+        ],
+    });
     let demo = std::fs::read_to_string(harness::gateway::repository().join("envoy/policy.json")).unwrap();
     [
         ("main", main),
@@ -143,6 +153,7 @@ fn policies() -> [(&'static str, Value); 6] {
         ("forgotten-origin", forgotten_origin),
         ("no-credentials", no_credentials),
         ("anonymous", anonymous),
+        ("own", own),
         ("demo", serde_json::from_str(&demo).unwrap()),
     ]
 }
