@@ -131,7 +131,7 @@ image: wasm
 	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
 
 # On Debian, as root: the programs without which some tests are skipped. No other target installs packages.
-PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io \
+PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io node:nodejs \
 	prometheus:prometheus valgrind:valgrind
 .PHONY: test-programs
 test-programs:

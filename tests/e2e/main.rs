@@ -30,6 +30,7 @@ mod hostile_traffic;
 mod identity;
 mod manifests;
 mod monitoring;
+mod node;
 mod observability;
 mod open_streams;
 mod preflight;
