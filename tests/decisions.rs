@@ -1013,7 +1013,7 @@ fn errors_explain_themselves() {
 fn what_reaches_the_upstream() {
     let with = |more: &str| {
         policy(&format!(
-            r#"{{"key_sources": [{{"header": "X-API-Key"}}, {{"query": "api_key"}}], "anonymous": {{}},
+            r#"{{"key_sources": [{{"header": "X-API-Key"}}, {{"query": "api_key"}}, {{"websocket_protocol": "api-key."}}], "anonymous": {{}},
                 "keys": [{{"id": "k", "api_key": "k"}}, {{"id": "s", "api_key": "s", "scopes": ["get"]}},
                          {{"id": "a", "api_key": "a", "scopes": ["any"]}}, {{"id": "r", "api_key": "r", "enforcement": "report"}}],
                 "scopes": {{"get": [{{"methods": ["GET"], "path": "/**"}}], "any": [{{"methods": ["*"], "path": "/**"}}]}} {more}}}"#
@@ -1117,6 +1117,23 @@ fn what_reaches_the_upstream() {
             "/p?a=1&api_key=k",
             vec![],
             vec!["+x-key-id: k", "=:path: /p?a=1"],
+        ),
+        (
+            "protocol cut",
+            cut,
+            "/",
+            vec![
+                ("sec-websocket-protocol", "chat, api-key.k"),
+                ("sec-websocket-protocol", "x"),
+            ],
+            vec!["+x-key-id: k", "=sec-websocket-protocol: chat, x"],
+        ),
+        (
+            "the only protocol cut",
+            cut,
+            "/",
+            vec![("sec-websocket-protocol", "api-key.k,")],
+            vec!["+x-key-id: k", "-sec-websocket-protocol"],
         ),
         (
             "overrides of a scope with methods",

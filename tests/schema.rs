@@ -65,7 +65,7 @@ const KEY: &str =
 const RIGHT: &[(&str, &str)] = &[
     ("nothing", "{}"),
     ("a schema", r#"{"$schema": "policy.schema.json"}"#),
-    ("sources", r#"{"key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]}"#),
+    ("sources", r#"{"key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}, {"websocket_protocol": "api-key."}]}"#),
     ("a key with all", r#"{"keys": [{KEY, "name": "One", "kind": "publishable", "enabled": true, "not_before": "2026-01-01T00:00:00Z",
         "expires_at": "2099-01-01T00:00:00Z", "allowed_origins": ["https://yourapp.com", "https://*.yourapp.com:*", "http://[::1]:3000", "*", "null"],
         "origin_check": "if_present", "allowed_ips": ["192.168.1.0/24", "::1", "2001:db8::/32"], "scopes": ["search"], "indexes": ["products", "a-*"],

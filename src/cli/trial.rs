@@ -10,7 +10,7 @@ use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::{ClientIp, Config};
 use keyfence::decision::address::SourceAddress;
-use keyfence::decision::credential::{Carried, Credential, without_parameter};
+use keyfence::decision::credential::{Carried, Credential, WEBSOCKET_PROTOCOL, without_parameter};
 use keyfence::decision::rate::{self, RateStatus};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::reply::Reply;
@@ -144,6 +144,9 @@ impl Trial<'_> {
             (Some(key), Some(KeySource::Scheme { header, scheme })) => {
                 headers.push((header.lower(), format!("{scheme} {key}")));
             }
+            (Some(key), Some(KeySource::WebSocketProtocol(prefix))) => {
+                headers.push(("sec-websocket-protocol".into(), format!("{prefix}{key}")));
+            }
             (_, _) => {}
         }
         headers.extend(arguments.headers.iter().cloned());
@@ -234,6 +237,7 @@ impl Trial<'_> {
                         }
                     }
                     KeySource::Query(parameter) if name == b":path" => hide_parameter(&value, parameter),
+                    KeySource::WebSocketProtocol(prefix) if name == WEBSOCKET_PROTOCOL => hide_item(&value, prefix),
                     _ => value,
                 });
             (name, value)
@@ -273,6 +277,18 @@ fn hide_parameter(path: &[u8], name: &str) -> Vec<u8> {
         })
         .collect();
     [target, b"?", &pairs.join(&b'&')].concat()
+}
+
+/// The list with what follows `prefix` in its items hidden.
+fn hide_item(list: &[u8], prefix: &str) -> Vec<u8> {
+    let items = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let shown: Vec<Vec<u8>> = items
+        .map(|item| match item.starts_with(prefix.as_bytes()) {
+            true => format!("{prefix}{HIDDEN}").into(),
+            false => item.to_vec(),
+        })
+        .collect();
+    shown.join(&b", "[..])
 }
 
 fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {

@@ -182,7 +182,7 @@ fn read_anonymous<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings
 
 fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<IdentityHeader> {
     /// Envoy, the protocol or the filter gives these a meaning of their own.
-    const RESERVED: [&str; 14] = [
+    const RESERVED: [&str; 15] = [
         ":authority",
         ":method",
         ":path",
@@ -191,6 +191,7 @@ fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
         "origin",
         "access-control-request-method",
         "sec-fetch-site",
+        "sec-websocket-protocol",
         "x-request-id",
         "connection",
         "content-length",

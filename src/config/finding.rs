@@ -154,7 +154,10 @@ impl Problem {
             }
             Self::DuplicateApiKey { first } => format!("keys[{first}] has this API key already").into(),
             Self::NoKeySources => "without a source no request can carry a key".into(),
-            Self::KeySourceForm => "a source is either a header, with or without a scheme, or a query parameter".into(),
+            Self::KeySourceForm => {
+                "a source is either a header, with or without a scheme, or a query parameter, or a WebSocket protocol"
+                    .into()
+            }
             Self::DuplicateKeySource => "this source is listed already, and a key carried twice is refused".into(),
             Self::BadParameterName => "a query parameter has a name".into(),
             Self::BadLimit => "a limit is a whole number from 1 to 4294967295".into(),
@@ -239,7 +242,7 @@ impl Problem {
             Self::ApiKey(_) => "write the key's sha256: form, as keyfence hash prints it".into(),
             Self::DuplicateApiKey { .. } => "give each key an API key of its own".into(),
             Self::NoKeySources => "list a source, or leave the field out for Authorization: Bearer".into(),
-            Self::KeySourceForm => r#"write {"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"} or {"query": "api_key"}"#.into(),
+            Self::KeySourceForm => r#"write {"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"} or {"websocket_protocol": "api-key."}"#.into(),
             Self::DuplicateKeySource => "keep one of them".into(),
             Self::BadParameterName => r#"write it as in {"query": "api_key"}"#.into(),
             Self::BadLimit => "write a whole number, or leave the field out for no limit".into(),

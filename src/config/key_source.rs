@@ -23,6 +23,9 @@ pub enum KeySource {
     },
     /// A parameter of the URL's query.
     Query(String),
+    /// The item of `Sec-WebSocket-Protocol` (RFC 6455, section 11.3.4) that begins so; the key is the rest of it. A page can set no
+    /// other header of a WebSocket's handshake.
+    WebSocketProtocol(String),
 }
 
 impl KeySource {
@@ -30,7 +33,7 @@ impl KeySource {
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
             KeySource::Header(header) | KeySource::Scheme { header, .. } => Some(header),
-            KeySource::Query(_) => None,
+            KeySource::Query(_) | KeySource::WebSocketProtocol(_) => None,
         }
     }
 
@@ -43,13 +46,14 @@ impl KeySource {
     }
 }
 
-/// As people write it: `Authorization: Bearer`, `X-API-Key`, `?api_key`.
+/// As people write it: `Authorization: Bearer`, `X-API-Key`, `?api_key`, `Sec-WebSocket-Protocol: api-key.`.
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeySource::Header(header) => f.write_str(&header.0),
             KeySource::Scheme { header, scheme } => write!(f, "{}: {scheme}", header.0),
             KeySource::Query(name) => write!(f, "?{name}"),
+            KeySource::WebSocketProtocol(prefix) => write!(f, "Sec-WebSocket-Protocol: {prefix}"),
         }
     }
 }
@@ -61,13 +65,14 @@ impl<'a> Read<'a> for KeySource {
         let header: Option<HeaderName> = fields.take("header", findings);
         let scheme: Option<Cow<'a, str>> = fields.take("scheme", findings);
         let query: Option<Cow<'a, str>> = fields.take("query", findings);
+        let protocol: Option<Cow<'a, str>> = fields.take("websocket_protocol", findings);
         fields.finish(findings);
         if findings.error_count() > errors_before {
             return None;
         }
-        match (header, scheme, query) {
-            (Some(header), None, None) => Some(KeySource::Header(header)),
-            (Some(header), Some(scheme), None) => {
+        match (header, scheme, query, protocol) {
+            (Some(header), None, None, None) => Some(KeySource::Header(header)),
+            (Some(header), Some(scheme), None, None) => {
                 if !is_token(&scheme) {
                     findings.add(&place.field("scheme"), &Node::Text(scheme), Problem::NotAToken);
                     return None;
@@ -75,7 +80,18 @@ impl<'a> Read<'a> for KeySource {
                 let scheme = scheme.into_owned();
                 Some(KeySource::Scheme { header, scheme })
             }
-            (None, None, Some(name)) => {
+            (None, None, None, Some(prefix)) => {
+                if !is_token(&prefix) {
+                    findings.add(
+                        &place.field("websocket_protocol"),
+                        &Node::Text(prefix),
+                        Problem::NotAToken,
+                    );
+                    return None;
+                }
+                Some(KeySource::WebSocketProtocol(prefix.into_owned()))
+            }
+            (None, None, Some(name), None) => {
                 if name.is_empty() {
                     findings.add(&place.field("query"), &Node::Text(name), Problem::BadParameterName);
                     return None;
@@ -120,6 +136,10 @@ fn is_same(one: &KeySource, other: &KeySource) -> bool {
             a.is(&b.0) && s.eq_ignore_ascii_case(t)
         }
         (KeySource::Query(a), KeySource::Query(b)) => a == b,
+        (KeySource::WebSocketProtocol(a), KeySource::WebSocketProtocol(b)) => a.starts_with(b) || b.starts_with(a),
+        (KeySource::WebSocketProtocol(_), other) | (other, KeySource::WebSocketProtocol(_)) => {
+            other.header().is_some_and(|header| header.is("Sec-WebSocket-Protocol"))
+        }
         _ => false,
     }
 }
@@ -134,6 +154,10 @@ mod tests {
             (KeySource::by_default().remove(0), "Authorization: Bearer"),
             (KeySource::Header(HeaderName("X-API-Key".into())), "X-API-Key"),
             (KeySource::Query("api_key".into()), "?api_key"),
+            (
+                KeySource::WebSocketProtocol("api-key.".into()),
+                "Sec-WebSocket-Protocol: api-key.",
+            ),
         ] {
             assert_eq!(source.to_string(), written);
         }

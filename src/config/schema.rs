@@ -202,10 +202,11 @@ schema!(KeySource, "KeySource", generator => json_schema!({
         "header": generator.subschema_for::<HeaderName>(),
         "scheme": {"type": "string", "pattern": TOKEN},
         "query": {"type": "string", "minLength": 1},
+        "websocket_protocol": {"type": "string", "pattern": TOKEN},
     },
     "additionalProperties": false,
     "dependencies": {"scheme": ["header"]},
-    "oneOf": [{"required": ["header"]}, {"required": ["query"]}],
+    "oneOf": [{"required": ["header"]}, {"required": ["query"]}, {"required": ["websocket_protocol"]}],
 }));
 
 schema!(SecurityHeaders, "SecurityHeaders", generator => json_schema!({

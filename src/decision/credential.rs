@@ -46,6 +46,9 @@ impl<'r> Credential<'r> {
             let carried = match source {
                 Source::Header { name, scheme } => in_lines(headers.values(name.as_bytes()), scheme.as_deref(), index),
                 Source::Query(name) => in_query(path, name, index),
+                Source::WebSocketProtocol(prefix) => {
+                    in_protocols(headers.values(WEBSOCKET_PROTOCOL), prefix.as_bytes(), index)
+                }
             };
             found = match (found, carried) {
                 (found, Credential::Missing) => found,
@@ -105,6 +108,35 @@ fn in_query<'r>(path: &'r [u8], name: &str, source: usize) -> Credential<'r> {
         }),
         (Some(_), Some(_)) => Credential::Ambiguous,
     }
+}
+
+/// The header in which a WebSocket's handshake lists what the client can speak.
+pub const WEBSOCKET_PROTOCOL: &[u8] = b"sec-websocket-protocol";
+
+fn in_protocols<'r>(lines: impl Iterator<Item = &'r [u8]>, prefix: &[u8], source: usize) -> Credential<'r> {
+    let mut keys = lines.flat_map(protocols).filter_map(|item| item.strip_prefix(prefix));
+    match (keys.next(), keys.next()) {
+        (None, _) => Credential::Missing,
+        (Some(key), None) => Credential::One(Carried {
+            source,
+            value: Value::Plain(key),
+        }),
+        (Some(_), Some(_)) => Credential::Ambiguous,
+    }
+}
+
+/// The items of one line of `Sec-WebSocket-Protocol`.
+fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
+/// The items of `lines` that do not begin with `prefix`; `None` where there is no other.
+pub fn other_protocols(lines: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
+    let items = lines.iter().flat_map(|line| protocols(line));
+    let kept: Vec<&[u8]> = items
+        .filter(|item| !item.is_empty() && !item.starts_with(prefix.as_bytes()))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(&b", "[..]))
 }
 
 /// The query of a request target, without its question mark.
@@ -224,6 +256,7 @@ mod tests {
     #[test]
     fn one_key_once_or_none_at_all() {
         use Found::*;
+        let protocol = || Source::WebSocketProtocol("api-key.".into());
         let all = || vec![BEARER(), header("x-api-key", None), Source::Query("api_key".into())];
         for (name, sources, headers, path, expected) in [
             ("no header", vec![BEARER()], &[][..], "/", Missing),
@@ -311,6 +344,68 @@ mod tests {
                 &[("authorization", "Basic a"), ("authorization", "Basic b")],
                 "/",
                 Missing,
+            ),
+            (
+                "a protocol",
+                vec![protocol()],
+                &[("sec-websocket-protocol", "api-key.k")],
+                "/",
+                Key(0, "k"),
+            ),
+            (
+                "a protocol among others",
+                vec![protocol()],
+                &[("sec-websocket-protocol", "chat,\tapi-key.k , superchat")],
+                "/",
+                Key(0, "k"),
+            ),
+            (
+                "a protocol in another line",
+                vec![protocol()],
+                &[
+                    ("sec-websocket-protocol", "chat"),
+                    ("sec-websocket-protocol", "api-key.k"),
+                ],
+                "/",
+                Key(0, "k"),
+            ),
+            (
+                "other protocols",
+                vec![protocol()],
+                &[("sec-websocket-protocol", "chat, API-KEY.k, xapi-key.k, api-key")],
+                "/",
+                Missing,
+            ),
+            (
+                "two protocols",
+                vec![protocol()],
+                &[("sec-websocket-protocol", "api-key.k, api-key.k")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "a protocol in two lines",
+                vec![protocol()],
+                &[
+                    ("sec-websocket-protocol", "api-key.k"),
+                    ("sec-websocket-protocol", "api-key.l"),
+                ],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "a protocol without a key",
+                vec![protocol()],
+                &[("sec-websocket-protocol", "api-key.")],
+                "/",
+                Key(0, ""),
+            ),
+            (
+                "a protocol and a header",
+                vec![BEARER(), protocol()],
+                &[("authorization", "Bearer k"), ("sec-websocket-protocol", "api-key.k")],
+                "/",
+                Ambiguous,
             ),
             ("a whole header", all(), &[("x-api-key", "k")], "/", Key(1, "k")),
             ("an empty header", all(), &[("x-api-key", "")], "/", Key(1, "")),

@@ -3,7 +3,7 @@
 use crate::config::token::equals_ignoring_separators;
 use crate::policy::Policy;
 
-use super::credential::Credential;
+use super::credential::{Credential, WEBSOCKET_PROTOCOL};
 use super::headers::{Headers, length_bit};
 
 /// The parts of a request that matter. Nothing in it is trusted to be text.
@@ -29,6 +29,8 @@ pub struct Head<'r> {
     pub connection: Option<&'r [u8]>,
     /// The names of headers by which an upstream may take another method than the request's.
     pub method_overrides: Vec<&'r [u8]>,
+    /// The lines of `Sec-WebSocket-Protocol`.
+    pub websocket_protocols: Vec<&'r [u8]>,
     /// `Sec-Fetch-Site`. Two lines are an empty value.
     pub fetch_site: Option<&'r [u8]>,
     has_request_method: bool,
@@ -54,6 +56,7 @@ impl<'r> Head<'r> {
             identity_claims: Vec::new(),
             connection: None,
             method_overrides: Vec::new(),
+            websocket_protocols: Vec::new(),
             fetch_site: None,
             has_request_method: false,
         };
@@ -69,6 +72,7 @@ impl<'r> Head<'r> {
                 b"x-request-id" => head.request_id = Some(value),
                 b"access-control-request-method" => head.has_request_method = true,
                 b"connection" => head.connection = Some(value),
+                WEBSOCKET_PROTOCOL => head.websocket_protocols.push(value),
                 b"sec-fetch-site" => head.fetch_site = Some(if head.fetch_site.is_none() { value } else { b"" }),
                 _ => head.note_dangerous(policy, name),
             }

@@ -4,7 +4,7 @@ use crate::config::key::Enforcement;
 use crate::policy::{Policy, Source};
 
 use super::Verdict;
-use super::credential::without_parameter;
+use super::credential::{WEBSOCKET_PROTOCOL, other_protocols, without_parameter};
 use super::request::Head;
 use super::response::Edit;
 
@@ -57,5 +57,9 @@ fn remove_credential(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>
         None => {}
         Some(Source::Header { name, .. }) => edit(Edit::Remove(name.as_bytes())),
         Some(Source::Query(name)) => edit(Edit::Replace(b":path", &without_parameter(head.path, name))),
+        Some(Source::WebSocketProtocol(prefix)) => match other_protocols(&head.websocket_protocols, prefix) {
+            Some(others) => edit(Edit::Replace(WEBSOCKET_PROTOCOL, &others)),
+            None => edit(Edit::Remove(WEBSOCKET_PROTOCOL)),
+        },
     }
 }

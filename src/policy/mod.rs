@@ -68,6 +68,8 @@ pub enum Source {
     },
     /// A query parameter.
     Query(Box<str>),
+    /// What an item of `Sec-WebSocket-Protocol` begins with.
+    WebSocketProtocol(Box<str>),
 }
 
 /// One key.
@@ -364,6 +366,7 @@ impl Source {
                 scheme: Some(scheme.as_str().into()),
             },
             KeySource::Query(name) => Source::Query(name.as_str().into()),
+            KeySource::WebSocketProtocol(prefix) => Source::WebSocketProtocol(prefix.as_str().into()),
         }
     }
 }
@@ -376,6 +379,9 @@ fn challenge(sources: &[KeySource]) -> Box<str> {
             KeySource::Scheme { scheme, .. } => format!("{scheme} realm=\"keyfence\""),
             KeySource::Header(header) => format!("ApiKey realm=\"keyfence\", header=\"{}\"", header.0),
             KeySource::Query(name) => format!("ApiKey realm=\"keyfence\", query=\"{}\"", quoted(name)),
+            KeySource::WebSocketProtocol(prefix) => {
+                format!("ApiKey realm=\"keyfence\", websocket-protocol=\"{prefix}\"")
+            }
         })
         .collect();
     challenges.join(", ").into()
@@ -411,6 +417,10 @@ mod tests {
             (query("api key"), "ApiKey realm=\"keyfence\", query=\"api key\""),
             (query("a\"b\\c"), "ApiKey realm=\"keyfence\", query=\"a?b?c\""),
             (query("clé\n"), "ApiKey realm=\"keyfence\", query=\"cl??\""),
+            (
+                KeySource::WebSocketProtocol("api-key.".into()),
+                "ApiKey realm=\"keyfence\", websocket-protocol=\"api-key.\"",
+            ),
         ] {
             assert_eq!(&*challenge(&[source]), expected);
         }

@@ -95,7 +95,7 @@ fn both(sites: &Sites, number: usize, case: &Case) -> Result<(), String> {
     }
 }
 
-fn policies() -> [(&'static str, Value); 7] {
+fn policies() -> [(&'static str, Value); 8] {
     let key_sources =
         json!([{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}]);
     let web = |origins: &[&str]| json!({"id": "web", "api_key": "ak_web", "allowed_origins": origins});
@@ -146,6 +146,11 @@ fn policies() -> [(&'static str, Value); 7] {
              "origin_check": "required_or_same_origin"},
         ],
     });
+    let sockets = json!({
+        "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"websocket_protocol": "api-key."}],
+        "keys": [web(&["https://yourapp.com"]), {"id": "other", "api_key": "ak_other", "allowed_origins": site}],
+        "forward_api_key": false,
+    });
     let demo = std::fs::read_to_string(harness::gateway::repository().join("envoy/policy.json")).unwrap();
     [
         ("main", main),
@@ -154,6 +159,7 @@ fn policies() -> [(&'static str, Value); 7] {
         ("no-credentials", no_credentials),
         ("anonymous", anonymous),
         ("own", own),
+        ("sockets", sockets),
         ("demo", serde_json::from_str(&demo).unwrap()),
     ]
 }

@@ -296,18 +296,26 @@ fn start_websocket() -> SocketAddr {
 fn greet(mut connection: &TcpStream) -> Option<()> {
     connection.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
-    let key = lines.by_ref().take_while(|line| !line.is_empty()).find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.to_owned())
-    })?;
+    let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let header = |wanted: &str| {
+        let mut pairs = head.iter().filter_map(|line| line.split_once(": "));
+        pairs.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value))
+    };
+    let key = header("sec-websocket-key")?;
+    let offered = header("sec-websocket-protocol");
     // RFC 6455, section 4.2.2.
     let accept = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
     let accept = BASE64_STANDARD.encode(accept);
+    // The first that the client offers is spoken.
+    let spoken = offered.and_then(|list| list.split(", ").next());
+    let spoken = spoken.map_or_else(String::new, |spoken| format!("Sec-WebSocket-Protocol: {spoken}\r\n"));
     let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{spoken}\r\n"
     );
+    let greeting = offered.map_or("hello".to_owned(), |list| format!("hello {list}"));
+    let frame = [&[0x81, u8::try_from(greeting.len()).ok()?], greeting.as_bytes()].concat();
     connection.write_all(head.as_bytes()).ok()?;
-    connection.write_all(b"\x81\x05hello").ok()?;
+    connection.write_all(&frame).ok()?;
     // Until the browser closes.
     lines.for_each(drop);
     Some(())

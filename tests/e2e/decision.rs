@@ -80,6 +80,7 @@ fn policy() -> Value {
             {"header": "Authorization", "scheme": "Bearer"},
             {"header": "X-API-Key"},
             {"query": "api_key"},
+            {"websocket_protocol": "api-key."},
         ],
         "keys": [
             {"id": "open", "api_key": OPEN},
@@ -146,6 +147,9 @@ fn key() {
             denied("not text, as a bearer token", 401, "invalid_api_key", get("/").header("Authorization", b"Bearer \x80\xff")),
             denied("the digest instead of the key", 401, "invalid_api_key", with_key("sha256:d22e7a391406846af766e78b8f7ae3395d17777939f6267c1c027df621055664")),
             denied("the id instead of the key", 401, "invalid_api_key", with_key("open")),
+            allowed("as a WebSocket protocol", get("/").header("Sec-WebSocket-Protocol", format!("chat, api-key.{OPEN}"))),
+            denied("two WebSocket protocols", 401, "ambiguous_api_key", get("/").header("Sec-WebSocket-Protocol", format!("api-key.{OPEN}")).header("Sec-WebSocket-Protocol", "api-key.x")),
+            denied("a WebSocket protocol and a header", 401, "ambiguous_api_key", with_key(OPEN).header("Sec-WebSocket-Protocol", format!("api-key.{OPEN}"))),
             denied("a cookie is no source", 401, "missing_api_key", get("/").header("Cookie", format!("api_key={OPEN}"))),
         ],
     );

@@ -29,13 +29,14 @@ pub const RAW_KEYS: [&str; 8] = [
     "kEy:4",
     "kEy-5",
 ];
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     r#"{"header": "Authorization", "scheme": "Bearer"}"#,
     r#"{"header": "authorization", "scheme": "ApiKey"}"#,
     r#"{"header": "X-API-Key"}"#,
     r#"{"header": "X-Token", "scheme": "t"}"#,
     r#"{"query": "api_key"}"#,
     r#"{"query": "k y"}"#,
+    r#"{"websocket_protocol": "api-key."}"#,
 ];
 const SEGMENTS: [&str; 6] = ["v1", "a", "b", "*", "{index}", "v1"];
 pub const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PURGE", "OPTIONS"];

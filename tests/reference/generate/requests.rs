@@ -336,6 +336,20 @@ impl Generator {
             let at = self.0.usize(..=parameters.len());
             return parameters.insert(at, parameter);
         }
+        if let Some(prefix) = source["websocket_protocol"].as_str() {
+            let list = self.pick(&[
+                "KEY",
+                "chat, KEY",
+                "KEY,chat",
+                "chat ,\tKEY , superchat",
+                ",KEY",
+                "API-KEY.x, KEY",
+            ]);
+            let item = [prefix.as_bytes(), key].concat();
+            let value = list.split("KEY").map(str::as_bytes).collect::<Vec<_>>().join(&item[..]);
+            headers.push((b"sec-websocket-protocol".into(), value));
+            return;
+        }
         let mut value = Vec::new();
         if let Some(scheme) = source["scheme"].as_str() {
             value.extend(scheme.bytes());
@@ -352,7 +366,11 @@ impl Generator {
     /// Anything that looks like a key, anywhere.
     fn stray_key(&mut self, headers: &mut Headers, parameters: &mut Vec<Vec<u8>>) {
         let key = self.raw_key();
-        match self.0.u32(..3) {
+        match self.0.u32(..4) {
+            3 => {
+                let prefix = self.pick(&["api-key.", "API-KEY.", "api-ke", "chat", ""]);
+                headers.push((b"sec-websocket-protocol".into(), [prefix.as_bytes(), &key].concat()));
+            }
             0 => {
                 let value: &[u8] = self.pick(&[
                     b"" as &[u8],

@@ -10,6 +10,8 @@ pub enum From {
     Header(String, usize),
     /// The number of the parameter in the query.
     Parameter(usize),
+    /// The number of the item among those of `Sec-WebSocket-Protocol`.
+    Protocol(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,15 @@ fn from_source(source: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
         };
         return parts.iter().map(carried).collect();
     }
+    if let Some(prefix) = source["websocket_protocol"].as_str() {
+        let items = protocols(headers).into_iter().enumerate();
+        let carried = items.filter_map(|(at, item)| {
+            let bytes = item.strip_prefix(prefix.as_bytes())?.to_vec();
+            let from = From::Protocol(at);
+            Some(Carried { from, bytes })
+        });
+        return carried.collect();
+    }
     let wanted = source["query"].as_str().unwrap();
     parameters(headers)
         .into_iter()
@@ -78,6 +89,13 @@ fn from_source(source: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
             })
         })
         .collect()
+}
+
+/// What a WebSocket's client can speak (RFC 6455, section 11.3.4), over all lines.
+pub fn protocols(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let lines = headers.iter().filter(|(name, _)| name == b"sec-websocket-protocol");
+    let items = lines.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+    items.map(|item| item.trim_ascii().to_vec()).collect()
 }
 
 /// RFC 9110, section 11.4: a scheme in any case, spaces, the credentials.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::credentials::{From, cut, parameters};
+use super::credentials::{Carried, From, cut, parameters, protocols};
 use super::decision::{Decision, Headers, Request};
 
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
@@ -28,6 +28,8 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
             .collect();
     }
     let drops_key = policy["forward_api_key"] == json!(false);
+    let is_protocol = |key: &Carried| matches!(key.from, From::Protocol(_));
+    let drops_protocol = drops_key && decision.carried.iter().any(is_protocol);
     let mut sent: Headers = Vec::new();
     for (at, (name, value)) in request.headers.iter().enumerate() {
         if identity
@@ -43,7 +45,7 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
             .carried
             .iter()
             .any(|key| matches!(key.from, From::Header(_, line) if line == at));
-        if drops_key && is_key {
+        if drops_key && is_key || drops_protocol && name == b"sec-websocket-protocol" {
             continue;
         }
         let mut value = value.clone();
@@ -57,6 +59,17 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
             value = rest;
         }
         sent.push((name.clone(), value));
+    }
+    if drops_protocol {
+        let items = protocols(&request.headers).into_iter().enumerate();
+        let is_key = |at: &usize| decision.carried.iter().any(|key| key.from == From::Protocol(*at));
+        let others: Vec<Vec<u8>> = items
+            .filter(|(at, item)| !is_key(at) && !item.is_empty())
+            .map(|(_, item)| item)
+            .collect();
+        if !others.is_empty() {
+            sent.push((b"sec-websocket-protocol".into(), others.join(&b", "[..])));
+        }
     }
     if let (Some(name), Some(key)) = (identity, &decision.key) {
         sent.push((name.into_bytes(), key.clone().into_bytes()));
