@@ -706,7 +706,7 @@ fn exchange(policy: &Policy, headers: &[(&str, &str)]) -> Exchange {
         address: "192.0.2.1:9",
         taken: Cell::new(0),
     };
-    Exchange::new(head.origin, &decide(policy, &head, &world))
+    Exchange::new(&head, &decide(policy, &head, &world))
 }
 
 #[test]
@@ -1293,6 +1293,52 @@ fn a_title_is_the_status_in_words() {
     }
 }
 
+/// The status and the headers that gRPC's clients read, in their order.
+#[test]
+#[rustfmt::skip]
+fn errors_speak_grpc_to_its_clients() {
+    let policy = policy(
+        r#"{"keys": [{"id": "used-up", "api_key": "used-up-key", "rate_limit_per_minute": 5}, {"id": "site", "api_key": "site-key", "allowed_origins": ["https://yourapp.com"]},
+                     {"id": "search", "api_key": "search-key", "scopes": ["s"]}],
+            "scopes": {"s": [{"methods": ["POST"], "path": "/s"}]}, "cors": {"expose_headers": ["X-A", "grpc-status"]}}"#,
+    );
+    for (content_type, key, status, begin) in [
+        ("application/grpc", "", "16", "Send an API key"),
+        ("application/grpc+proto", "unknown", "16", "Check the API key"),
+        ("application/grpc-web", "used-up-key", "8", "Wait as many seconds"),
+        ("application/grpc-web-text", "site-key", "7", "The request has no Origin"),
+        ("application/grpc-web+proto", "search-key", "3", "Send a path that has one reading"),
+    ] {
+        let bearer = format!("Bearer {key}");
+        let mut headers = vec![("content-type", content_type), ("authorization", &bearer)];
+        headers.truncate(if key.is_empty() { 1 } else { 2 });
+        let head = head(&policy, "POST", "/s/%2e", &headers);
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        let verdict = decide(&policy, &head, &world);
+        let reply = Reply::new(&policy, &head, &verdict, verdict.answer().unwrap());
+        let value = |wanted: &str| {
+            let mut lines = reply.headers.iter().filter(|(name, _)| *name == wanted.as_bytes());
+            let value = lines.next().map(|(_, value)| std::str::from_utf8(value).unwrap().to_owned());
+            assert!(lines.next().is_none(), "{wanted}");
+            value.unwrap_or_default()
+        };
+        assert_eq!((reply.status, reply.grpc_status.map(|status| status.to_string())), (200, Some(status.to_owned())));
+        assert_eq!(reply.body, b"");
+        assert_eq!(value("grpc-status"), status);
+        assert_eq!(value("content-type"), content_type.split('+').next().unwrap());
+        assert_eq!(value("cache-control"), "no-store");
+        let message = value("grpc-message");
+        assert!(message.starts_with(begin), "{message}");
+        // Percent-encoded: "%u" is in one of the sentences.
+        assert!(message.split('%').skip(1).all(|after| after.starts_with("25")), "{message}");
+    }
+    for (content_type, expected) in [("application/grpc-web", "X-A, grpc-status, Grpc-Message, Grpc-Status-Details-Bin"), ("text/plain", "X-A, grpc-status")] {
+        let headers = [("content-type", content_type), ("authorization", "Bearer site-key"), ("origin", "https://yourapp.com")];
+        let edited = edited(&policy, &exchange(&policy, &headers), &[]);
+        assert_eq!(edited["access-control-expose-headers"], [expected], "{content_type}");
+    }
+}
+
 #[test]
 fn an_error_tells_a_missing_a_null_and_an_unlisted_origin_apart() {
     let policy = policy(r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}}"#);
@@ -1321,7 +1367,7 @@ fn a_long_request_id_is_not_repeated() {
 
 #[test]
 fn without_a_policy_every_request_is_refused() {
-    let reply = Reply::without_policy();
+    let reply = Reply::without_policy(None);
     let lines: Vec<_> = reply.headers.iter().collect();
     let expected: [(&[u8], &[u8]); 2] = [
         (b"content-type", b"application/problem+json"),
@@ -1343,7 +1389,8 @@ fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
     for (name, value) in [("content-type", "application/problem+json"), ("cache-control", "no-store"), ("x-frame-options", "DENY")] {
         answer.push(name.as_bytes(), value.as_bytes());
     }
-    let own = ["cache-control: no-store", "x-frame-options: DENY"];
+    // The first is left to Envoy where it has one.
+    let own = ["content-type: application/problem+json", "cache-control: no-store", "x-frame-options: DENY"];
     for (policy, present, others) in [
         (Some(&*removing.response), &[] as &[(&str, &str)], &[] as &[&str]),
         (Some(&*removing.response), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
@@ -1358,7 +1405,8 @@ fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let all = complete(policy, &answer, present.clone());
         let all: Vec<String> = all.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
-        assert_eq!(all, [others, &own].concat(), "{:?}", present.map(|(name, _)| text(name)).collect::<Vec<_>>());
+        let has_type = present.clone().any(|(name, _)| name == b"content-type");
+        assert_eq!(all, [others, &own[usize::from(has_type)..]].concat(), "{:?}", present.map(|(name, _)| text(name)).collect::<Vec<_>>());
     }
 }
 

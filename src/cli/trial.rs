@@ -204,7 +204,7 @@ impl Trial<'_> {
             .map(|(name, value)| (name.clone().into(), value.clone().into()))
             .collect();
         let mut headers = sent.clone();
-        Exchange::new(head.origin, verdict).edit(&self.policy.response, pairs(&sent), &mut |edit| {
+        Exchange::new(head, verdict).edit(&self.policy.response, pairs(&sent), &mut |edit| {
             apply(&mut headers, edit)
         });
         let response = Response {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod credential;
+pub mod grpc;
 pub mod headers;
 pub mod rate;
 pub mod reason;

@@ -63,6 +63,17 @@ impl Reason {
         }
     }
 
+    /// The `grpc-status` that says the same.
+    pub fn grpc_status(self) -> u8 {
+        match self.status() {
+            400 => 3,  // INVALID_ARGUMENT
+            401 => 16, // UNAUTHENTICATED
+            403 => 7,  // PERMISSION_DENIED
+            429 => 8,  // RESOURCE_EXHAUSTED
+            _ => 14,   // UNAVAILABLE
+        }
+    }
+
     /// What programs, logs and metrics know it by.
     pub fn code(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use crate::policy::Policy;
 use crate::policy::response_headers::ResponsePolicy;
 
+use super::grpc::{self, Grpc};
 use super::headers::Lines;
 use super::reason::Reason;
 use super::request::Head;
@@ -12,11 +13,13 @@ use super::{AllowOrigin, Answer, Verdict};
 /// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The HTTP status.
+    /// The HTTP status: 200 where the request speaks gRPC, which has a status of its own.
     pub status: u16,
+    /// `grpc-status`, which is among the headers too, where the request speaks gRPC.
+    pub grpc_status: Option<u8>,
     /// Names in lower case.
     pub headers: Lines,
-    /// Empty for a preflight.
+    /// Empty for a preflight, and for gRPC.
     pub body: Vec<u8>,
 }
 
@@ -26,15 +29,16 @@ const MAX_REQUEST_ID: usize = 128;
 impl Reply {
     /// The whole response for the verdict's `answer`.
     pub fn new(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, answer: Answer) -> Reply {
-        let (status, body) = match answer {
-            Answer::Preflight => (204, Vec::new()),
-            Answer::Error(reason) => (
-                reason.status(),
-                problem(reason, head.origin, policy.docs_url.as_deref(), head.request_id),
-            ),
+        let content = match answer {
+            Answer::Preflight => Content::none(),
+            Answer::Error(reason) => match head.grpc {
+                Some(grpc) => Content::grpc(grpc, reason, head.origin),
+                None => Content::problem(reason, head.origin, policy.docs_url.as_deref(), head.request_id),
+            },
         };
         let retry_after = verdict.rate.map(|rate| rate.retry_after.to_string());
-        let mut own: Vec<Line<'_>> = Vec::with_capacity(8);
+        let mut own: Vec<Line<'_>> = Vec::with_capacity(10);
+        own.extend(content.headers());
         if let Answer::Error(reason) = answer {
             own.extend(error_headers(policy, reason, retry_after.as_deref()));
         }
@@ -45,24 +49,88 @@ impl Reply {
         for (name, value) in &own {
             headers.push(name, value);
         }
-        Exchange::new(head.origin, verdict).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
+        Exchange::new(head, verdict).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
             Edit::Add(name, value) => headers.push(name, value),
             // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
             Edit::Replace(..) | Edit::Remove(_) => {}
         });
-        Reply { status, headers, body }
+        content.into_reply(headers)
     }
 
     /// The answer where no policy is in force. There is nothing to take CORS or security headers from.
-    pub fn without_policy() -> Reply {
-        let mut reply = Reply {
-            status: Reason::PolicyUnavailable.status(),
-            headers: Lines::default(),
-            body: problem(Reason::PolicyUnavailable, None, None, None),
+    pub fn without_policy(grpc: Option<Grpc>) -> Reply {
+        let reason = Reason::PolicyUnavailable;
+        let content = match grpc {
+            Some(grpc) => Content::grpc(grpc, reason, None),
+            None => Content::problem(reason, None, None, None),
         };
-        reply.headers.push(b"content-type", PROBLEM_JSON.as_bytes());
-        reply.headers.push(b"cache-control", b"no-store");
-        reply
+        let mut headers = Lines::default();
+        for (name, value) in content.headers() {
+            headers.push(name, value);
+        }
+        headers.push(b"cache-control", b"no-store");
+        content.into_reply(headers)
+    }
+}
+
+/// How an answer says what it has to say.
+struct Content {
+    status: u16,
+    content_type: Option<&'static str>,
+    body: Vec<u8>,
+    /// `grpc-status`, as number and in digits, and `grpc-message`.
+    grpc: Option<(u8, String, String)>,
+}
+
+impl Content {
+    /// Of a preflight.
+    fn none() -> Content {
+        Content {
+            status: 204,
+            content_type: None,
+            body: Vec::new(),
+            grpc: None,
+        }
+    }
+
+    fn problem(reason: Reason, origin: Option<&[u8]>, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Content {
+        Content {
+            status: reason.status(),
+            content_type: Some("application/problem+json"),
+            body: problem(reason, origin, docs_url, request_id),
+            grpc: None,
+        }
+    }
+
+    fn grpc(grpc: Grpc, reason: Reason, origin: Option<&[u8]>) -> Content {
+        let status = reason.grpc_status();
+        Content {
+            status: 200,
+            content_type: Some(grpc.content_type()),
+            body: Vec::new(),
+            grpc: Some((status, status.to_string(), grpc::message(reason.detail(origin)))),
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = Line<'_>> {
+        let (status, message) = match &self.grpc {
+            Some((_, status, message)) => (Some(status.as_str()), Some(message.as_str())),
+            None => (None, None),
+        };
+        present([
+            (&b"content-type"[..], self.content_type),
+            (b"grpc-status", status),
+            (b"grpc-message", message),
+        ])
+    }
+
+    fn into_reply(self, headers: Lines) -> Reply {
+        Reply {
+            status: self.status,
+            grpc_status: self.grpc.map(|(status, ..)| status),
+            headers,
+            body: self.body,
+        }
     }
 }
 
@@ -74,12 +142,14 @@ pub fn is_of_body(name: &[u8]) -> bool {
 }
 
 /// All headers of an answer: its own, and what they leave of those `present`, which Envoy and its configuration have given it. That is
-/// none that the answer has itself, none of CORS, and none that the policy takes away. What came with the body stays as it came.
+/// none that the answer has itself, none of CORS, and none that the policy takes away. What came with the body stays as it came; Envoy
+/// gives an answer without a body nothing of the kind.
 pub fn complete<'l>(
     policy: Option<&ResponsePolicy>,
     answer: &'l Lines,
-    present: impl Iterator<Item = Line<'l>>,
+    present: impl Iterator<Item = Line<'l>> + Clone,
 ) -> Vec<Line<'l>> {
+    let has_body = present.clone().any(|(name, _)| is_of_body(name));
     let is_removed = |name: &[u8]| {
         let removed = policy.into_iter().flat_map(|policy| &policy.standing.remove);
         removed.into_iter().any(|removed| removed.as_bytes() == name)
@@ -87,7 +157,7 @@ pub fn complete<'l>(
     let stays = |name: &[u8]| is_of_body(name) || !(answer.has(name) || is_cors(name) || is_removed(name));
     let others = present.filter(|(name, _)| stays(name));
     others
-        .chain(answer.iter().filter(|(name, _)| !is_of_body(name)))
+        .chain(answer.iter().filter(|(name, _)| !(has_body && is_of_body(name))))
         .collect()
 }
 
@@ -99,8 +169,7 @@ fn error_headers<'l>(
     let challenge = (reason.status() == 401).then_some(&*policy.challenge);
     let retry_after = retry_after.filter(|_| reason == Reason::RateLimitExceeded);
     let lines = [
-        (&b"content-type"[..], Some(PROBLEM_JSON)),
-        (b"cache-control", Some("no-store")),
+        (&b"cache-control"[..], Some("no-store")),
         (b"www-authenticate", challenge),
         (b"retry-after", retry_after),
     ];
@@ -133,8 +202,6 @@ fn present<'l, const N: usize>(lines: [(&'l [u8], Option<&'l str>); N]) -> impl 
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?.as_bytes())))
 }
-
-const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The body of an error. Everything in it but the request's id is the filter's own text.
 fn problem(reason: Reason, origin: Option<&[u8]>, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {

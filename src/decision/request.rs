@@ -4,6 +4,7 @@ use crate::config::token::equals_ignoring_separators;
 use crate::policy::Policy;
 
 use super::credential::{Credential, WEBSOCKET_PROTOCOL};
+use super::grpc::Grpc;
 use super::headers::{Headers, length_bit};
 
 /// The parts of a request that matter. Nothing in it is trusted to be text.
@@ -23,6 +24,8 @@ pub struct Head<'r> {
     pub credential: Credential<'r>,
     /// `x-request-id`.
     pub request_id: Option<&'r [u8]>,
+    /// Which kind of gRPC it speaks, if it does.
+    pub grpc: Option<Grpc>,
     /// The names of headers that an upstream may take for the identity header.
     pub identity_claims: Vec<&'r [u8]>,
     /// `Connection`, of an upgrade: Envoy lets no other pass. The next hop takes away the headers that it names.
@@ -53,6 +56,7 @@ impl<'r> Head<'r> {
             origin: None,
             credential: Credential::Missing,
             request_id: None,
+            grpc: None,
             identity_claims: Vec::new(),
             connection: None,
             method_overrides: Vec::new(),
@@ -69,6 +73,7 @@ impl<'r> Head<'r> {
                 b":scheme" => head.scheme = value,
                 b":authority" => head.authority = value,
                 b"origin" => head.origin = Some(if head.origin.is_none() { value } else { b"" }),
+                b"content-type" => head.grpc = Grpc::of(value),
                 b"x-request-id" => head.request_id = Some(value),
                 b"access-control-request-method" => head.has_request_method = true,
                 b"connection" => head.connection = Some(value),

@@ -4,8 +4,10 @@ use crate::config::key::Enforcement;
 use crate::config::security_headers::SetMode;
 use crate::policy::response_headers::ResponsePolicy;
 
+use super::grpc::Grpc;
 use super::headers::{Headers, length_bit};
 use super::rate::RateStatus;
+use super::request::Head;
 use super::{AllowOrigin, Verdict};
 
 /// One change to the headers of a response. Names are in lower case.
@@ -27,6 +29,7 @@ pub struct Exchange {
     origin: Option<Box<[u8]>>,
     rate: Option<RateStatus>,
     enforcement: Enforcement,
+    grpc: Option<Grpc>,
 }
 
 impl Exchange {
@@ -38,19 +41,27 @@ impl Exchange {
             origin: None,
             rate: None,
             enforcement: policy.enforcement,
+            grpc: None,
         }
     }
 
-    /// Of a request with this `origin` and verdict.
-    pub fn new(origin: Option<&[u8]>, verdict: &Verdict<'_, '_>) -> Exchange {
+    /// Of this request and its verdict.
+    pub fn new(head: &Head<'_>, verdict: &Verdict<'_, '_>) -> Exchange {
         Exchange {
             allow_origin: verdict.allow_origin,
-            origin: origin
+            origin: head
+                .origin
                 .filter(|_| verdict.allow_origin == AllowOrigin::Echo)
                 .map(Into::into),
             rate: verdict.rate,
             enforcement: verdict.enforcement,
+            grpc: head.grpc,
         }
+    }
+
+    /// Which kind of gRPC the request speaks, if it does.
+    pub fn grpc(&self) -> Option<Grpc> {
+        self.grpc
     }
 
     /// The changes that a response with the headers `present`, in lower case, needs.
@@ -90,7 +101,10 @@ impl Exchange {
             AllowOrigin::Null => (Some(b"null"), false),
             AllowOrigin::Echo => (self.origin.as_deref(), policy.cors.allow_credentials),
         };
-        let expose = policy.cors.expose_headers.as_deref().map(str::as_bytes);
+        let expose = match self.grpc {
+            Some(_) => Some(policy.cors.expose_headers_of_grpc.as_bytes()),
+            None => policy.cors.expose_headers.as_deref().map(str::as_bytes),
+        };
         [
             (ALLOW_ORIGIN, origin),
             (ALLOW_CREDENTIALS, credentials.then_some(b"true")),

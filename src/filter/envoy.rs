@@ -215,6 +215,7 @@ impl Host for Envoy {
         const GRPC_STATUS_FROM_HTTP: i32 = -1;
         let LocalResponse {
             status,
+            grpc_status,
             details,
             headers,
             body,
@@ -229,7 +230,7 @@ impl Host for Envoy {
                 body.len(),
                 headers.as_ptr(),
                 headers.len(),
-                GRPC_STATUS_FROM_HTTP,
+                grpc_status.map_or(GRPC_STATUS_FROM_HTTP, i32::from),
             )
         };
         checked("proxy_send_local_response", status)

@@ -80,6 +80,8 @@ pub const NEVER: u32 = u32::MAX;
 pub struct LocalResponse<'r> {
     /// The HTTP status.
     pub status: u16,
+    /// `grpc-status`; `None` leaves it to the host.
+    pub grpc_status: Option<u8>,
     /// What the access log shows as `RESPONSE_CODE_DETAILS`.
     pub details: &'r str,
     /// Beside those that the host adds.

@@ -7,6 +7,7 @@ use crate::config::ClientIp;
 use crate::config::key::Enforcement;
 use crate::config::timestamp::Timestamp;
 use crate::decision::address::SourceAddress;
+use crate::decision::grpc::Grpc;
 use crate::decision::headers::Lines;
 use crate::decision::rate::RateStatus;
 use crate::decision::reason::Reason;
@@ -141,7 +142,11 @@ impl Stream {
 
     /// Ends the stream with an error that no policy has a say in.
     fn refuse(&mut self, host: &impl Host, metrics: Option<&Metrics>) -> Action {
-        let reply = Reply::without_policy();
+        let grpc = match &self.stage {
+            Stage::Forwarded(forwarded) => forwarded.exchange.grpc(),
+            _ => grpc_of(host),
+        };
+        let reply = Reply::without_policy(grpc);
         let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
         let noted = note_decision(host, "deny:", Reason::PolicyUnavailable.code());
         // The stream stops here, whether or not the answer can be sent.
@@ -155,6 +160,13 @@ impl Stream {
         };
         Action::Pause
     }
+}
+
+/// Which kind of gRPC a request speaks on which no decision could be made.
+fn grpc_of(host: &impl Host) -> Option<Grpc> {
+    let map = host.headers(MapType::RequestHeaders).ok()?;
+    let mut headers = Pairs::of(&map);
+    headers.find_map(|(name, value)| Grpc::of(value).filter(|_| name == b"content-type"))
 }
 
 fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
@@ -189,7 +201,7 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
             metrics.count(host, &verdict)?;
             let forwarded = Forwarded {
                 response,
-                exchange: Exchange::new(head.origin, &verdict),
+                exchange: Exchange::new(&head, &verdict),
                 removes_method_overrides: verdict.removes_method_overrides(),
             };
             Ok((Stage::Forwarded(forwarded), Action::Continue))
@@ -203,6 +215,7 @@ fn send(host: &impl Host, reply: &Reply, details: &str) -> Result<()> {
     let of_body: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
     host.send_local_response(LocalResponse {
         status: reply.status,
+        grpc_status: reply.grpc_status,
         details,
         headers: &encode(&of_body),
         body: &reply.body,

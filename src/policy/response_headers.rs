@@ -33,6 +33,8 @@ pub struct CorsValues {
     pub allow_headers: Option<Box<str>>,
     /// `Access-Control-Expose-Headers`.
     pub expose_headers: Option<Box<str>>,
+    /// The same in answers to gRPC-Web, whose status may be in headers.
+    pub expose_headers_of_grpc: Box<str>,
     /// `Access-Control-Allow-Credentials: true` is sent.
     pub allow_credentials: bool,
     /// `Access-Control-Max-Age`.
@@ -53,10 +55,18 @@ impl CorsValues {
                 headers.push(source);
             }
         }
+        let mut exposed: Vec<&str> = cors.expose_headers.iter().map(|name| name.0.as_str()).collect();
+        let expose_headers = joined(exposed.iter().copied());
+        for name in ["Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"] {
+            if !exposed.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+                exposed.push(name);
+            }
+        }
         CorsValues {
             allow_methods: joined(cors.allow_methods.iter().map(|method| method.0.as_str())),
             allow_headers: joined(headers.iter().map(|name| name.0.as_str())),
-            expose_headers: joined(cors.expose_headers.iter().map(|name| name.0.as_str())),
+            expose_headers,
+            expose_headers_of_grpc: exposed.join(", ").into(),
             allow_credentials: cors.allow_credentials,
             max_age: cors.max_age.to_string().into(),
         }

@@ -50,6 +50,22 @@ pub fn cases() -> Vec<Case> {
         asked("credentials: included, * and preflight", star().method("PUT").with_credentials(), 1, withheld("PreflightWildcardOriginNotAllowed"), &[Change::Set(ORIGIN, "https://anywhere.example"), Change::Set(CREDENTIALS, "true")]).at("star"),
         asked("credentials: not allowed by the policy", simple().with_credentials(), 0, withheld("InvalidAllowCredentials"), &[Change::Set(CREDENTIALS, "true")]).at("no-credentials"),
     ];
+    cases.push(Case::new(
+        "gRPC-Web: an error's status is read",
+        &[Change::Set("Access-Control-Expose-Headers", "X-Request-Id")],
+        |sites, gateway| {
+            let call = from(SITE).query_key("ak_nobody").method("POST");
+            let call = call.header("Content-Type", "application/grpc-web+proto");
+            let seen = call.path("/shop.v1.Search/Find").send(sites, gateway)?;
+            let read = seen.read.ok_or(seen.withheld)?;
+            match (&read.headers["grpc-status"], &read.headers["grpc-message"]) {
+                (status, message) if status == "16" && message.as_str().is_some_and(|text| text.ends_with('.')) => {
+                    Ok(())
+                }
+                other => Err(format!("{other:?}")),
+            }
+        },
+    ));
     cases.push(case(
         "credentials: included, null",
         nullable().with_credentials(),

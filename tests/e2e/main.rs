@@ -25,6 +25,7 @@ mod errors;
 mod explain;
 mod failure;
 mod fleet;
+mod grpc;
 mod hostile_input;
 mod hostile_traffic;
 mod identity;

@@ -85,6 +85,7 @@ impl<'p> Pair<'p> {
         }
         let Some(reply) = &outcome.reply else { return Ok(()) };
         match decision.ruling {
+            Ruling::Deny(..) if decision.grpc.is_some() => same("gRPC", &(200, &b""[..]), &(reply.status, &reply.body)),
             Ruling::Deny(status, code) => {
                 same("status", &status, &reply.status)?;
                 self.problem_is_right(status, code, request, &reply.body)

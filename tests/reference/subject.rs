@@ -98,7 +98,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             let mut forwarded = request.headers.clone();
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
-            let exchange = Exchange::new(head.origin, &verdict);
+            let exchange = Exchange::new(&head, &verdict);
             exchange.edit(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |edit| {
                 apply(&mut response, edit)
             });

@@ -162,6 +162,18 @@ impl Generator {
             ]);
             headers.push((b"sec-fetch-site".into(), site.into()));
         }
+        if self.one_in(3) {
+            let content_type = self.pick(&[
+                "application/json",
+                "application/grpc",
+                "application/grpc+proto",
+                "application/grpc-web+proto",
+                "application/grpc-web-text",
+                "application/grpc-webs",
+                "APPLICATION/GRPC-WEB;a=b",
+            ]);
+            headers.push((b"content-type".into(), content_type.into()));
+        }
         if self.0.bool() {
             headers.push((b"x-request-id".into(), self.odd_value()));
         }

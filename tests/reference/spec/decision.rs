@@ -60,6 +60,8 @@ pub struct Decision {
     /// The list that applies has `*` and nothing else.
     pub any_alone: bool,
     pub carried: Vec<Carried>,
+    /// The `Content-Type` of answers, where the request speaks gRPC.
+    pub grpc: Option<&'static str>,
     /// A rule of the key's scopes tells methods apart.
     pub names_methods: bool,
     /// The key's limit, and what was admitted before this request.
@@ -117,6 +119,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         origin,
         match_,
         any_alone,
+        grpc: request.last("content-type").and_then(super::responses::grpc),
         carried,
         names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
         limit,

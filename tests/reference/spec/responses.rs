@@ -72,7 +72,14 @@ pub fn own(decision: &Decision) -> Headers {
     match decision.ruling {
         Ruling::Allow | Ruling::Preflight => {}
         Ruling::Deny(status, _) => {
-            put(&mut headers, "content-type", "application/problem+json");
+            match decision.grpc {
+                None => put(&mut headers, "content-type", "application/problem+json"),
+                Some(kind) => {
+                    put(&mut headers, "content-type", kind);
+                    put(&mut headers, "grpc-status", grpc_status(status));
+                    put(&mut headers, "grpc-message", "");
+                }
+            }
             put(&mut headers, "cache-control", "no-store");
             if status == 401 {
                 put(&mut headers, "www-authenticate", "");
@@ -83,6 +90,27 @@ pub fn own(decision: &Decision) -> Headers {
         }
     }
     headers
+}
+
+/// Spec, section 6.
+fn grpc_status(status: u16) -> &'static str {
+    match status {
+        401 => "16",
+        403 => "7",
+        400 => "3",
+        429 => "8",
+        503 => "14",
+        other => panic!("{other}"),
+    }
+}
+
+/// The `Content-Type` of answers to a request of this one; none where it is not gRPC.
+pub fn grpc(content_type: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(content_type).to_ascii_lowercase();
+    let kind = text.split(['+', ';', ' ']).next().unwrap();
+    ["application/grpc", "application/grpc-web", "application/grpc-web-text"]
+        .into_iter()
+        .find(|known| *known == kind)
 }
 
 /// What becomes of a response's headers on their way to the client.
@@ -129,13 +157,18 @@ fn cors(policy: &Value, decision: &Decision, headers: &mut Headers) {
             put(headers, name, &list.join(", "));
         }
     };
-    put_list(
-        "access-control-expose-headers",
-        &or_default(
-            "expose_headers",
-            &["X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
-        ),
+    let mut exposed = or_default(
+        "expose_headers",
+        &["X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
     );
+    if decision.grpc.is_some() {
+        for name in ["Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"] {
+            if !exposed.iter().any(|one| one.eq_ignore_ascii_case(name)) {
+                exposed.push(name.to_owned());
+            }
+        }
+    }
+    put_list("access-control-expose-headers", &exposed);
     if decision.is_preflight {
         put_list(
             "access-control-allow-methods",
