@@ -143,7 +143,7 @@ fn answer(policy: &Policy, head: &Head<'_>, caller: &Caller) {
         black_box(Reply::new(policy, head, &verdict, answer));
         return;
     }
-    Exchange::new(&head, &verdict).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
+    Exchange::new(head, &verdict).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
         black_box(edit);
     });
 }
