@@ -15,7 +15,7 @@ use keyfence::decision::request::Head;
 use keyfence::decision::{Step, Verdict};
 use keyfence::policy::networks::Networks;
 use keyfence::policy::origins::OriginTable;
-use keyfence::policy::scopes::{ScopeAnswer, ScopeRules};
+use keyfence::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
 
 /// A decision that was made, with the configuration that it was made by.
 pub struct Decided<'d> {
@@ -247,17 +247,8 @@ impl<'d> Decided<'d> {
         let Some(indexes) = &access.indexes else {
             return shown(first_name, first);
         };
-        let listed = |index: &str| {
-            indexes.iter().any(|entry| {
-                let name = entry.name.as_ref();
-                !index.contains('%')
-                    && if entry.is_prefix {
-                        index.starts_with(name)
-                    } else {
-                        index == name
-                    }
-            })
-        };
+        let list_of_indexes = IndexList::new(indexes);
+        let listed = |index: &str| list_of_indexes.contains(index.as_bytes());
         let named: Vec<(&str, &Rule, String)> = fitting
             .iter()
             .filter_map(|(name, rule)| Some((*name, *rule, self.index_of(rule)?)))

@@ -282,12 +282,19 @@ impl IndexList {
         }
     }
 
-    /// Whether `index`, a segment of a request's path, is in the list. One with `%` in it is not: upstreams read it differently.
+    /// Whether `index`, a segment of a request's path, is in the list.
     pub fn contains(&self, index: &[u8]) -> bool {
-        !index.contains(&b'%')
-            && (self.names.binary_search_by(|name| name.as_bytes().cmp(index)).is_ok()
-                || self.prefixes.iter().any(|prefix| index.starts_with(prefix.as_bytes())))
+        let has = |prefix: &str| index.strip_prefix(prefix.as_bytes()).is_some_and(is_of_one_name);
+        self.names.binary_search_by(|name| name.as_bytes().cmp(index)).is_ok()
+            || self.prefixes.iter().any(|prefix| has(prefix))
     }
+}
+
+/// Whether a prefix may stand for this rest of a name: characters that mean nothing but themselves (RFC 3986, section 2.3). A comma, say,
+/// names several indexes to a search engine: `articles-1,orders`.
+fn is_of_one_name(rest: &[u8]) -> bool {
+    let is_unreserved = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    rest.iter().all(is_unreserved)
 }
 
 /// Whether upstreams may read `path`, without its query, in more than one way.
@@ -372,6 +379,14 @@ mod tests {
             (search, products, "GET /v1/indexes/products2/search", NoIndex),
             (search, products, "GET /v1/indexes/articles-2026/search", Fits),
             (search, products, "GET /v1/indexes/articles-/search", Fits),
+            (search, products, "GET /v1/indexes/articles-2026_a.b~c/search", Fits),
+            (search, products, "GET /v1/indexes/articles-1,users/search", NoIndex),
+            (search, products, "GET /v1/indexes/articles-*/search", NoIndex),
+            (search, products, "GET /v1/indexes/articles-1:users/search", NoIndex),
+            (search, products, "GET /v1/indexes/articles-1+users/search", NoIndex),
+            (search, Some(&["a,b"]), "GET /v1/indexes/a,b/search", Fits),
+            (search, Some(&["*"]), "GET /v1/indexes/a-1/search", Fits),
+            (search, Some(&["*"]), "GET /v1/indexes/a,b/search", NoIndex),
             (search, products, "GET /v1/indexes/articles/search", NoIndex),
             (search, products, "GET /v1/indexes/articles-%61/search", NoIndex),
             (search, products, "GET /v1/indexes/p%72oducts/search", NoIndex),

@@ -113,6 +113,7 @@ fn indexes() {
             not_allowed("encoded", search("products", "p%72oducts")),
             not_allowed("a pattern", search("products", "*")),
             not_allowed("two in one", search("products", "products,users")),
+            not_allowed("two in one, behind a beginning", search("products", "articles-1,users")),
             not_allowed("in the query", with("products", "GET", "/v1/indexes/users/search?index=products")),
             not_allowed("the rule names none", with("products", "GET", "/v1/stats")),
             allowed("another rule names one", with("products", "GET", "/v1/indexes/products/stats")),

@@ -37,7 +37,7 @@ const ODD_ORIGINS: [&[u8]; 14] = [
     b"file://",
     b"https://[::1",
 ];
-const FILLERS: [&str; 8] = ["v1", "a", "b", "p", "p-1", "products", "p%2d1", ""];
+const FILLERS: [&str; 11] = ["v1", "a", "b", "p", "p-1", "products", "p%2d1", "", "p-1,b", "p-*", "p-~1.a_"];
 const ODD_SEGMENTS: [&str; 51] = [
     ".",
     "..",

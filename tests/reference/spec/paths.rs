@@ -70,7 +70,10 @@ fn method_fits(methods: &Value, method: &[u8]) -> bool {
 
 fn index_fits(entry: &str, name: &str) -> bool {
     match entry.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
+        // Taken: what stands for the star is of one name. Search engines read "a-1,b" as two.
+        Some(prefix) => name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))),
         None => name == entry,
     }
 }
