@@ -146,6 +146,7 @@ fn errors() -> Vec<Row> {
         ("key_sources: empty", more(r#""key_sources": []"#), "key_sources", "no request can carry a key", "leave the field out"),
         ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: twice", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "x-api-key"}]"#), "key_sources[1]", "listed already", "keep one"),
+        ("key_sources: a header that CGI reads as another", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "X_API_Key"}]"#), "key_sources[1]", "listed already", "keep one"),
         ("key_sources: a parameter twice", more(r#""key_sources": [{"query": "api_key"}, {"query": "key"}, {"query": "api_key"}]"#), "key_sources[2]", "listed already", "keep one"),
         ("key_sources: a nameless parameter", more(r#""key_sources": [{"query": ""}]"#), "key_sources[0].query", "has a name", "api_key"),
         ("key_sources: none of the two", more(r#""key_sources": [{}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),

@@ -1112,6 +1112,13 @@ fn what_reaches_the_upstream() {
             vec!["+x-key-id: k", "-x-api-key"],
         ),
         (
+            "header cut, under another name",
+            cut,
+            "/",
+            vec![("x_api_key", "k")],
+            vec!["+x-key-id: k", "-x_api_key"],
+        ),
+        (
             "query cut",
             cut,
             "/p?a=1&api_key=k",

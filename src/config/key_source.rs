@@ -131,15 +131,15 @@ fn is_same(one: &KeySource, other: &KeySource) -> bool {
         // A whole value is what has a scheme before it, too.
         (KeySource::Header(a), KeySource::Header(b))
         | (KeySource::Header(a), KeySource::Scheme { header: b, .. })
-        | (KeySource::Scheme { header: a, .. }, KeySource::Header(b)) => a.is(&b.0),
+        | (KeySource::Scheme { header: a, .. }, KeySource::Header(b)) => a.equals_ignoring_separators(&b.0),
         (KeySource::Scheme { header: a, scheme: s }, KeySource::Scheme { header: b, scheme: t }) => {
-            a.is(&b.0) && s.eq_ignore_ascii_case(t)
+            a.equals_ignoring_separators(&b.0) && s.eq_ignore_ascii_case(t)
         }
         (KeySource::Query(a), KeySource::Query(b)) => a == b,
         (KeySource::WebSocketProtocol(a), KeySource::WebSocketProtocol(b)) => a.starts_with(b) || b.starts_with(a),
-        (KeySource::WebSocketProtocol(_), other) | (other, KeySource::WebSocketProtocol(_)) => {
-            other.header().is_some_and(|header| header.is("Sec-WebSocket-Protocol"))
-        }
+        (KeySource::WebSocketProtocol(_), other) | (other, KeySource::WebSocketProtocol(_)) => other
+            .header()
+            .is_some_and(|header| header.equals_ignoring_separators("Sec-WebSocket-Protocol")),
         _ => false,
     }
 }

@@ -23,6 +23,8 @@ pub enum Credential<'r> {
 pub struct Carried<'r> {
     /// Which of the policy's sources it comes from.
     pub source: usize,
+    /// The name of the header that it is in; empty in a query.
+    pub header: &'r [u8],
     value: Value<'r>,
 }
 
@@ -44,7 +46,7 @@ impl<'r> Credential<'r> {
         let mut found = Credential::Missing;
         for (index, source) in sources.iter().enumerate() {
             let carried = match source {
-                Source::Header { name, scheme } => in_lines(headers.values(name.as_bytes()), scheme.as_deref(), index),
+                Source::Header { name, scheme } => in_lines(headers.alike(name.as_bytes()), scheme.as_deref(), index),
                 Source::Query(name) => in_query(path, name, index),
                 Source::WebSocketProtocol(prefix) => {
                     in_protocols(headers.values(WEBSOCKET_PROTOCOL), prefix.as_bytes(), index)
@@ -60,9 +62,14 @@ impl<'r> Credential<'r> {
     }
 }
 
-/// The key in the lines of one header. Envoy joins the lines of some headers with a comma, so a comma is a second line.
-fn in_lines<'r>(mut lines: impl Iterator<Item = &'r [u8]>, scheme: Option<&str>, source: usize) -> Credential<'r> {
-    let Some(first) = lines.next() else {
+/// The key in the lines of one header, under whatever name an upstream may read as that header's: a key that another part of the system
+/// takes must be the one that is checked. Envoy joins the lines of some headers with a comma, so a comma is a second line.
+fn in_lines<'r>(
+    mut lines: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+    scheme: Option<&str>,
+    source: usize,
+) -> Credential<'r> {
+    let Some((header, first)) = lines.next() else {
         return Credential::Missing;
     };
     let mut more = lines.peekable();
@@ -74,7 +81,7 @@ fn in_lines<'r>(mut lines: impl Iterator<Item = &'r [u8]>, scheme: Option<&str>,
                 line.split(|b| *b == b',')
                     .any(|part| after_scheme(part, scheme).is_some())
             };
-            if is_repeated && (has_scheme(first) || more.any(has_scheme)) {
+            if is_repeated && (has_scheme(first) || more.any(|(_, line)| has_scheme(line))) {
                 return Credential::Ambiguous;
             }
             after_scheme(first, scheme)
@@ -85,6 +92,7 @@ fn in_lines<'r>(mut lines: impl Iterator<Item = &'r [u8]>, scheme: Option<&str>,
         Some(_) if is_repeated => Credential::Ambiguous,
         Some(value) => Credential::One(Carried {
             source,
+            header,
             value: Value::Plain(value),
         }),
     }
@@ -99,11 +107,12 @@ fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
 }
 
 fn in_query<'r>(path: &'r [u8], name: &str, source: usize) -> Credential<'r> {
-    let mut values = parameters(path).filter(|(encoded, _)| decoded(encoded).eq(name.bytes()));
+    let mut values = parameters(path).filter(|(encoded, _)| is_named(encoded, name));
     match (values.next(), values.next()) {
         (None, _) => Credential::Missing,
         (Some((_, value)), None) => Credential::One(Carried {
             source,
+            header: b"",
             value: Value::Encoded(value),
         }),
         (Some(_), Some(_)) => Credential::Ambiguous,
@@ -119,6 +128,7 @@ fn in_protocols<'r>(lines: impl Iterator<Item = &'r [u8]>, prefix: &[u8], source
         (None, _) => Credential::Missing,
         (Some(key), None) => Credential::One(Carried {
             source,
+            header: WEBSOCKET_PROTOCOL,
             value: Value::Plain(key),
         }),
         (Some(_), Some(_)) => Credential::Ambiguous,
@@ -155,6 +165,12 @@ fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
             pair.get(equals + 1..).unwrap_or_default(),
         )
     })
+}
+
+/// Whether an upstream may read the encoded name of a parameter as `name`: PHP makes `_` of dots and spaces.
+fn is_named(encoded: &[u8], name: &str) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
+    decoded(encoded).map(folded).eq(name.bytes().map(folded))
 }
 
 /// The bytes of a name or value; what is no escape stands for itself.
@@ -224,7 +240,7 @@ pub fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
     };
     let is_other = |pair: &&[u8]| {
         let encoded = pair.split(|b| *b == b'=').next().unwrap_or_default();
-        !decoded(encoded).eq(name.bytes())
+        !is_named(encoded, name)
     };
     let kept: Vec<&[u8]> = query.split(|b| *b == b'&').filter(is_other).collect();
     let end = path.len() - query.len();
@@ -410,6 +426,35 @@ mod tests {
             ("a whole header", all(), &[("x-api-key", "k")], "/", Key(1, "k")),
             ("an empty header", all(), &[("x-api-key", "")], "/", Key(1, "")),
             (
+                "a name that CGI reads as the header's",
+                all(),
+                &[("x_api.key", "k")],
+                "/",
+                Key(1, "k"),
+            ),
+            (
+                "a header under two names",
+                all(),
+                &[("x-api-key", "k"), ("x_api_key", "l")],
+                "/",
+                Ambiguous,
+            ),
+            (
+                "a name that PHP reads as the parameter's",
+                all(),
+                &[],
+                "/?api.key=k",
+                Key(2, "k"),
+            ),
+            (
+                "a parameter under two names",
+                all(),
+                &[],
+                "/?api_key=k&api+key=k",
+                Ambiguous,
+            ),
+            ("a parameter in other letters", all(), &[], "/?API_KEY=k", Missing),
+            (
                 "a header twice",
                 all(),
                 &[("x-api-key", "k"), ("x-api-key", "k")],
@@ -484,6 +529,7 @@ mod tests {
             ("/a?b&api_key", "/a?b"),
             ("/a?b&api%5Fkey=k&&c=", "/a?b&&c="),
             ("/a?b?api_key=k", "/a?b?api_key=k"),
+            ("/a?b&api.key=k", "/a?b"),
             ("/a?", "/a?"),
         ] {
             let result = without_parameter(path.as_bytes(), "api_key");

@@ -1,5 +1,7 @@
 //! Header lines: those at hand, looked through as seldom as can be, and those put together for an answer.
 
+use crate::config::token::equals_ignoring_separators;
+
 /// The lines of a request or response, names in lower case. It knows which lengths their names have, so that most questions for a header
 /// that is not there are answered without a look at the lines.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,13 @@ impl<'h, H: Iterator<Item = (&'h [u8], &'h [u8])> + Clone> Headers<H> {
         let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
         let lines = lines.into_iter().flatten();
         lines.filter(move |(header, _)| *header == name).map(|(_, value)| value)
+    }
+
+    /// The lines whose name an upstream may read as this one, see [`equals_ignoring_separators`].
+    pub fn alike(&self, name: &[u8]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone {
+        let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
+        let lines = lines.into_iter().flatten();
+        lines.filter(move |(header, _)| equals_ignoring_separators(header, name))
     }
 
     /// Whether there is such a line.

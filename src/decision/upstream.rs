@@ -50,12 +50,10 @@ fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, edit: &mut impl
 }
 
 fn remove_credential(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, edit: &mut impl FnMut(Edit<'_>)) {
-    let source = verdict
-        .carried
-        .and_then(|carried| policy.key_sources.get(carried.source));
-    match source {
+    let Some(carried) = verdict.carried else { return };
+    match policy.key_sources.get(carried.source) {
         None => {}
-        Some(Source::Header { name, .. }) => edit(Edit::Remove(name.as_bytes())),
+        Some(Source::Header { .. }) => edit(Edit::Remove(carried.header)),
         Some(Source::Query(name)) => edit(Edit::Replace(b":path", &without_parameter(head.path, name))),
         Some(Source::WebSocketProtocol(prefix)) => match other_protocols(&head.websocket_protocols, prefix) {
             Some(others) => edit(Edit::Replace(WEBSOCKET_PROTOCOL, &others)),

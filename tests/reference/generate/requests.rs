@@ -37,7 +37,9 @@ const ODD_ORIGINS: [&[u8]; 14] = [
     b"file://",
     b"https://[::1",
 ];
-const FILLERS: [&str; 11] = ["v1", "a", "b", "p", "p-1", "products", "p%2d1", "", "p-1,b", "p-*", "p-~1.a_"];
+const FILLERS: [&str; 11] = [
+    "v1", "a", "b", "p", "p-1", "products", "p%2d1", "", "p-1,b", "p-*", "p-~1.a_",
+];
 const ODD_SEGMENTS: [&str; 51] = [
     ".",
     "..",
@@ -395,11 +397,18 @@ impl Generator {
                 headers.push((b"authorization".into(), [value, &key].concat()));
             }
             1 => {
-                let name = self.pick(&["x-api-key", "x-token", "x_api_key", "authorization"]);
+                let name = self.pick(&[
+                    "x-api-key",
+                    "x-token",
+                    "x_api_key",
+                    "x.token",
+                    "x-api-keys",
+                    "authorization",
+                ]);
                 headers.push((name.into(), key));
             }
             _ => {
-                let name = self.pick(&["api_key", "k y", "api-key", "API_KEY"]);
+                let name = self.pick(&["api_key", "k y", "api-key", "api.key", "k_y", "API_KEY"]);
                 let parameter = self.parameter(name, &key);
                 parameters.push(parameter);
             }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::upstreams::folded;
+
 /// Where a key was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
@@ -49,7 +51,7 @@ fn from_source(source: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
         let lines = headers
             .iter()
             .enumerate()
-            .filter(|(_, (line, _))| line.eq_ignore_ascii_case(name.as_bytes()));
+            .filter(|(_, (line, _))| folded(line) == folded(name.as_bytes()));
         let parts: Vec<(usize, &[u8])> = lines
             .flat_map(|(at, (_, value))| value.split(|byte| *byte == b',').map(move |part| (at, part)))
             .collect();
@@ -83,7 +85,8 @@ fn from_source(source: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Carried> {
         .filter_map(|(at, parameter)| {
             let (name, value) = cut(&parameter, b'=');
             let bytes = percent_decoded(&value);
-            (percent_decoded(&name) == wanted.as_bytes()).then_some(Carried {
+            // PHP reads "api.key" as "api_key".
+            (underscored(&percent_decoded(&name)) == underscored(wanted.as_bytes())).then_some(Carried {
                 from: From::Parameter(at),
                 bytes,
             })
@@ -105,6 +108,11 @@ fn after_scheme(scheme: &str, value: &[u8]) -> Option<Vec<u8>> {
     let (sent, rest) = value.split_at(end);
     sent.eq_ignore_ascii_case(scheme.as_bytes())
         .then(|| rest.trim_ascii().to_vec())
+}
+
+fn underscored(name: &[u8]) -> Vec<u8> {
+    let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'_' };
+    name.iter().map(plain).collect()
 }
 
 pub fn parameters(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
