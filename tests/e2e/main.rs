@@ -34,6 +34,7 @@ mod monitoring;
 mod node;
 mod observability;
 mod open_streams;
+mod per_host;
 mod preflight;
 mod rate_limit;
 mod render;
