@@ -19,7 +19,8 @@ use super::{DENIED, Failure, Format, now, print};
 /// Try a request on a policy without a gateway: each step of the decision, and the exact headers that client and upstream would get
 ///
 /// The decision is the filter's own. The rate limit is as fresh as if no request had come before, and the upstream answers with
-/// nothing but what --response-header gives it. The API key is never shown.
+/// nothing but what --response-header gives it. With --origin also what a browser does: whether it sends the request, and whether the
+/// page may read the answer, else what its console says. The API key is never shown.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -54,7 +55,11 @@ pub struct Arguments {
     #[arg(long, value_name = "ID")]
     pub key_id: Option<String>,
 
-    /// A further header of the request; may be repeated
+    /// The page asks with credentials: "include"
+    #[arg(long, requires = "origin")]
+    pub credentials: bool,
+
+    /// A further header of the request, which the page sets; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
 
@@ -77,7 +82,7 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   keyfence explain policy.json --key-id frontend --origin https://app.example.com --path /v1/indexes/products/search
-  keyfence explain policy.json --origin http://localhost:3000 --method DELETE --preflight
+  keyfence explain policy.json --origin http://localhost:3000 --method PATCH -H 'Baggage: a=b' --preflight
   keyfence explain policy.json --key-id backend --ip 192.0.2.7 -H 'X-Request-Id: 1'
   keyfence explain policy.json --format json | jq .verdict";
 
@@ -137,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Format::Text => explanation.to_text(Style::of_stdout()),
         Format::Json => format!("{:#}\n", explanation.to_json()),
     })?;
-    Ok(if explanation.is_denied {
+    Ok(if explanation.is_denied || explanation.is_refused_by_browser() {
         ExitCode::from(DENIED)
     } else {
         ExitCode::SUCCESS

@@ -17,6 +17,8 @@ pub type Header = (Vec<u8>, Vec<u8>);
 pub struct Explanation {
     pub request: Vec<Header>,
     pub steps: Vec<Taken>,
+    /// What a browser compares, where a page sends the request.
+    pub browser: Vec<Taken>,
     pub ruling: Ruling,
     pub enforcement: Enforcement,
     pub is_denied: bool,
@@ -42,10 +44,19 @@ pub struct Response {
 }
 
 impl Explanation {
+    /// Whether the page does not get an answer that the filter gives, or cannot send the request.
+    pub fn is_refused_by_browser(&self) -> bool {
+        self.browser.iter().any(|step| !step.passed)
+    }
+
     fn verdict(&self) -> String {
         let code = |reason: Reason| format!("{} {}", reason.status(), reason.code());
         match (self.ruling, self.enforcement) {
+            (Ruling::Allow, _) if self.is_refused_by_browser() => "allowed, but the browser refuses".into(),
             (Ruling::Allow, _) => "allowed".into(),
+            (Ruling::Preflight, Enforcement::Enforce) if self.is_refused_by_browser() => {
+                "answered: a preflight from an allowed origin, but the browser refuses".into()
+            }
             (Ruling::Preflight, Enforcement::Enforce) => "answered: an allowed preflight".into(),
             (Ruling::Preflight, Enforcement::Report) => "forwarded: the policy reports only".into(),
             (Ruling::Deny(reason), Enforcement::Enforce) => format!("denied: {}", code(reason)),
@@ -68,16 +79,17 @@ impl Explanation {
         let _ = writeln!(text, "{}", style.paint(Colour::Bold, title));
         write_headers(&mut text, "", &self.request);
         text.push('\n');
-        for Taken { step, passed, compared } in &self.steps {
-            let mark = if *passed {
-                style.paint(Colour::Green, "pass")
-            } else {
-                style.paint(Colour::Red, "FAIL")
-            };
-            let _ = writeln!(text, "  {mark}  {step:<8} {}", escape::line(compared));
-        }
-        let colour = if self.is_denied { Colour::Red } else { Colour::Green };
+        write_steps(&mut text, style, &self.steps);
+        let colour = if self.is_denied || self.is_refused_by_browser() {
+            Colour::Red
+        } else {
+            Colour::Green
+        };
         let _ = writeln!(text, "\n{}", style.paint(colour, self.verdict()));
+        if !self.browser.is_empty() {
+            text.push_str("\nThe browser\n");
+            write_steps(&mut text, style, &self.browser);
+        }
         match &self.upstream {
             Some(headers) => {
                 text.push_str("\nThe upstream gets\n");
@@ -110,13 +122,10 @@ impl Explanation {
         };
         let origin = self.request.iter().find(|(name, _)| name == b"origin");
         let origin = origin.map(|(_, value)| &value[..]);
-        let steps = self
-            .steps
-            .iter()
-            .map(|Taken { step, passed, compared }| json!({"step": step, "passed": passed, "compared": compared}));
         json!({
             "request": headers_json(&self.request),
-            "steps": steps.collect::<Vec<_>>(),
+            "steps": steps_json(&self.steps),
+            "browser": steps_json(&self.browser),
             "verdict": {
                 "decision": match self.ruling {
                     Ruling::Allow => "allow",
@@ -140,6 +149,23 @@ impl Explanation {
             },
         })
     }
+}
+
+fn write_steps(text: &mut String, style: Style, steps: &[Taken]) {
+    let width = steps.iter().map(|taken| taken.step.len()).max().unwrap_or(0).max(8);
+    for Taken { step, passed, compared } in steps {
+        let mark = if *passed {
+            style.paint(Colour::Green, "pass")
+        } else {
+            style.paint(Colour::Red, "FAIL")
+        };
+        let _ = writeln!(text, "  {mark}  {step:<width$} {}", escape::line(compared));
+    }
+}
+
+fn steps_json(steps: &[Taken]) -> Value {
+    let step = |Taken { step, passed, compared }: &Taken| json!({"step": step, "passed": passed, "compared": compared});
+    steps.iter().map(step).collect()
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what several of them need.
 
+mod browser;
 mod check;
 mod embedded;
 mod escape;
@@ -35,8 +36,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0, in order; 1, the policy has errors, or the explained request is denied; 2, wrong usage.";
+const EXIT_CODES: &str = "Exit codes: 0, in order; 1, the policy has errors, or the explained request is denied or refused by the browser; 2, wrong usage.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

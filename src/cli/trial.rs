@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use keyfence::config::finding::nearest;
-use keyfence::config::key::Key;
+use keyfence::config::key::{Enforcement, Key};
 use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::{ClientIp, Config};
@@ -20,6 +20,7 @@ use keyfence::decision::{Answer, Refusal, Step, Surroundings, Unavailable, Verdi
 use keyfence::policy::{self, Policy};
 
 use super::Failure;
+use super::browser::{self, Page};
 use super::explain::Arguments;
 use super::explanation::{Explanation, Header, Response, Taken};
 use super::step::{self, Decided};
@@ -79,13 +80,8 @@ impl Trial<'_> {
         if let (Some(id), Credential::One(carried)) = (&self.arguments.key_id, head.credential) {
             head.credential = Credential::One(self.with_key(carried, id)?);
         }
-        let surroundings = Described {
-            address: self.arguments.ip,
-            client_ip: self.policy.client_ip,
-            now: self.now,
-        };
         let mut taken: Vec<(Step, Result<(), Reason>)> = Vec::new();
-        let verdict = walk(self.policy, &head, &surroundings, &mut |step, outcome| {
+        let verdict = walk(self.policy, &head, &self.surroundings(), &mut |step, outcome| {
             taken.push((step, outcome));
         });
         let decided = Decided {
@@ -103,9 +99,15 @@ impl Trial<'_> {
         });
         let steps = steps.collect();
         let (response, upstream) = self.outcome(&request, &head, &verdict);
+        let browser = match verdict.enforcement {
+            Enforcement::Enforce => self.browser(&response),
+            // The upstream answers as it does without the filter.
+            Enforcement::Report => Vec::new(),
+        };
         Ok(Explanation {
             request: self.shown(request.clone()),
             steps,
+            browser,
             ruling: verdict.ruling,
             enforcement: verdict.enforcement,
             is_denied: matches!(verdict.answer(), Some(Answer::Error(_))),
@@ -115,53 +117,135 @@ impl Trial<'_> {
         })
     }
 
+    /// What a browser compares where a page on another origin sends the request. A WebSocket's handshake knows no CORS.
+    fn browser(&self, response: &Response) -> Vec<Taken> {
+        let arguments = self.arguments;
+        let Some(origin) = &arguments.origin else {
+            return Vec::new();
+        };
+        let headers = self.page_headers();
+        let own = arguments
+            .host
+            .as_ref()
+            .map(|(scheme, authority)| format!("{scheme}://{authority}"));
+        let is_websocket = headers
+            .iter()
+            .any(|(name, _)| name == "upgrade" || name.starts_with("sec-websocket-"));
+        if is_websocket || own.as_ref() == Some(origin) {
+            return Vec::new();
+        }
+        let Some(method) = browser::normalized(&arguments.method) else {
+            return vec![browser::forbidden_method(&arguments.method)];
+        };
+        let page = Page {
+            origin,
+            method: &method,
+            headers: &headers,
+            credentials: arguments.credentials,
+        };
+        if arguments.preflight {
+            return page.after_preflight(response.status.unwrap_or(200), &response.headers);
+        }
+        let mut steps = Vec::new();
+        if page.needs_preflight() {
+            let answer = self.answer_to_preflight(&page);
+            steps = page.after_preflight(answer.status.unwrap_or(200), &answer.headers);
+        }
+        if steps.iter().all(|step| step.passed) {
+            steps.push(page.may_read(&response.headers));
+        }
+        steps
+    }
+
+    /// What the filter answers to the preflight that a browser sends before the request.
+    fn answer_to_preflight(&self, page: &Page<'_>) -> Response {
+        let request = self.preflight_of(page);
+        let mut head = Head::read(self.policy, pairs(&request));
+        if let (Some(id), Credential::One(carried)) = (&self.arguments.key_id, head.credential) {
+            head.credential = self.with_key(carried, id).map_or(head.credential, Credential::One);
+        }
+        let verdict = walk(self.policy, &head, &self.surroundings(), &mut |_, _| {});
+        self.outcome(&request, &head, &verdict).0
+    }
+
+    fn surroundings(&self) -> Described {
+        Described {
+            address: self.arguments.ip,
+            client_ip: self.policy.client_ip,
+            now: self.now,
+        }
+    }
+
     /// The headers of the request, names in lower case.
     fn request(&self) -> Result<Vec<Header>, Failure> {
         let arguments = self.arguments;
         if !arguments.path.starts_with('/') && arguments.path != "*" {
             return Err(Failure::new("a path begins with /"));
         }
-        let mut path = arguments.path.clone();
-        let mut headers: Vec<(String, String)> = Vec::new();
-        if let Some(origin) = &arguments.origin {
-            headers.push(("origin".into(), origin.clone()));
-        }
+        let headers = self.page_headers();
         if arguments.preflight {
-            headers.push(("access-control-request-method".into(), arguments.method.clone()));
+            return Ok(self.preflight_of(&Page {
+                origin: arguments.origin.as_deref().unwrap_or_default(),
+                method: &arguments.method,
+                headers: &headers,
+                credentials: arguments.credentials,
+            }));
         }
-        let key = match (&arguments.key, &arguments.key_id) {
-            (Some(key), _) => Some(key.as_str()),
-            (None, id) => id.as_ref().map(|_| HIDDEN),
-        };
-        match (key, self.config.key_sources.first()) {
-            (Some(key), Some(KeySource::Query(name))) => {
-                let separator = if path.contains('?') { '&' } else { '?' };
-                let _ = write!(path, "{separator}{}={}", form_encoded(name), form_encoded(key));
-            }
-            // A browser's preflight has no headers of the page.
-            _ if arguments.preflight => {}
-            (Some(key), Some(KeySource::Header(name))) => headers.push((name.lower(), key.into())),
+        let mut lines = self.head_lines(&arguments.method);
+        lines.extend(headers);
+        Ok(bytes(lines))
+    }
+
+    /// Fetch, "CORS-preflight fetch": the page's own headers are named and not sent.
+    fn preflight_of(&self, page: &Page<'_>) -> Vec<Header> {
+        let mut lines = self.head_lines("OPTIONS");
+        lines.push(("access-control-request-method".into(), page.method.into()));
+        let names = page.unsafe_headers();
+        if !names.is_empty() {
+            lines.push(("access-control-request-headers".into(), names.join(",")));
+        }
+        bytes(lines)
+    }
+
+    /// The pseudo-headers and `Origin`.
+    fn head_lines(&self, method: &str) -> Vec<(String, String)> {
+        let arguments = self.arguments;
+        let mut path = arguments.path.clone();
+        if let (Some(key), Some(KeySource::Query(name))) = (self.key(), self.config.key_sources.first()) {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let _ = write!(path, "{separator}{}={}", form_encoded(name), form_encoded(key));
+        }
+        let mut lines = vec![(":method".into(), method.into()), (":path".into(), path)];
+        if let Some((scheme, authority)) = &arguments.host {
+            lines.push((":scheme".into(), scheme.clone()));
+            lines.push((":authority".into(), authority.clone()));
+        }
+        if let Some(origin) = &arguments.origin {
+            lines.push(("origin".into(), origin.clone()));
+        }
+        lines
+    }
+
+    /// What stands for the key that the arguments name.
+    fn key(&self) -> Option<&str> {
+        let arguments = self.arguments;
+        let id = arguments.key_id.as_ref().map(|_| HIDDEN);
+        arguments.key.as_deref().or(id)
+    }
+
+    /// The headers that whoever sends the request sets: the key's, and those of the arguments.
+    fn page_headers(&self) -> Vec<(String, String)> {
+        let key = match (self.key(), self.config.key_sources.first()) {
+            (Some(key), Some(KeySource::Header(name))) => Some((name.lower(), key.into())),
             (Some(key), Some(KeySource::Scheme { header, scheme })) => {
-                headers.push((header.lower(), format!("{scheme} {key}")));
+                Some((header.lower(), format!("{scheme} {key}")))
             }
             (Some(key), Some(KeySource::WebSocketProtocol(prefix))) => {
-                headers.push(("sec-websocket-protocol".into(), format!("{prefix}{key}")));
+                Some(("sec-websocket-protocol".into(), format!("{prefix}{key}")))
             }
-            (_, _) => {}
-        }
-        headers.extend(arguments.headers.iter().cloned());
-        let method = if arguments.preflight {
-            "OPTIONS"
-        } else {
-            &arguments.method
+            _ => None,
         };
-        let mut pseudo = vec![(":method".into(), method.into()), (":path".into(), path)];
-        if let Some((scheme, authority)) = &arguments.host {
-            pseudo.push((":scheme".into(), scheme.clone()));
-            pseudo.push((":authority".into(), authority.clone()));
-        }
-        let all = pseudo.into_iter().chain(headers);
-        Ok(all.map(|(name, value)| (name.into(), value.into())).collect())
+        key.into_iter().chain(self.arguments.headers.iter().cloned()).collect()
     }
 
     /// The key of this id in the place of the one carried.
@@ -289,6 +373,11 @@ fn hide_item(list: &[u8], prefix: &str) -> Vec<u8> {
         })
         .collect();
     shown.join(&b", "[..])
+}
+
+fn bytes(lines: Vec<(String, String)>) -> Vec<Header> {
+    let lines = lines.into_iter();
+    lines.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {

@@ -16,6 +16,7 @@ mod caches;
 mod case;
 mod chromium;
 mod documents;
+mod explained;
 mod mistakes;
 mod origins;
 mod own_site;
@@ -69,6 +70,14 @@ fn main() -> ExitCode {
             case.name.clone(),
             Box::new(move |sites| both(sites, number, &case)),
         ));
+    }
+    for explained in explained::EXPLAINED {
+        let name = format!("explained: {}", explained.name);
+        let policy = policies()
+            .into_iter()
+            .find(|(gateway, _)| *gateway == explained.gateway());
+        let (_, policy) = policy.unwrap();
+        trials.push(trial(name, Box::new(move |sites| explained.check(sites, &policy))));
     }
     for mistake in mistakes::MISTAKES {
         let name = format!("mistake: {}", mistake.name);
