@@ -349,10 +349,12 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
         let [prefix, suffix, _] = pattern.parts();
         !prefix.is_empty() && label.starts_with(prefix) || !suffix.is_empty() && label.ends_with(suffix)
     };
-    if let Some((pattern, wanted, label)) = labels().find(resembles).or_else(|| labels().next()) {
-        return label_miss(wanted, label)
-            .map(|miss| format!("in {pattern} {miss}"))
-            .or_else(|| differences(pattern));
+    let label_miss = |(pattern, wanted, label): (&TuplePattern, &LabelPattern, &str)| {
+        let miss = label_miss(wanted, label).map(|miss| format!("in {pattern} {miss}"));
+        miss.or_else(|| differences(pattern))
+    };
+    if let Some(nearest) = labels().find(resembles) {
+        return label_miss(nearest);
     }
     let is_above = |pattern: &&TuplePattern| match &pattern.hosts {
         HostPattern::One(above) | HostPattern::Below(above) => label_before(host, above).is_some(),
@@ -363,6 +365,9 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
             HostPattern::Below(_) => Some(format!("{above} has another scheme or port")),
             _ => Some(format!("{above} is for that host alone, not for its subdomains")),
         };
+    }
+    if let Some(other) = labels().next() {
+        return label_miss(other);
     }
     let any_host = tuples().find(|pattern| pattern.hosts == HostPattern::Any && pattern.scheme == sent.scheme)?;
     differences(any_host).or_else(|| Some(format!("{any_host} is for hosts of letters, digits, -, _ and dots")))
