@@ -282,114 +282,144 @@ impl OriginTable {
         if null && origin == b"null" {
             return Some(OriginMatch::Null);
         }
-        if self.lists(origin, has) {
+        if Search::of(self, origin, &has).is_some_and(|search| search.finds()) {
             return Some(OriginMatch::Listed);
         }
         (any && is_one_line(origin)).then_some(OriginMatch::Any)
     }
+}
 
-    /// Whether a pattern that `has` accepts matches. Walks the host once, from its end, and hashes on the way.
-    fn lists(&self, origin: &[u8], has: impl Fn(PatternId) -> bool) -> bool {
-        let Some((scheme, authority)) = split_scheme(origin) else {
-            return false;
-        };
+/// The search for a pattern of a list that an origin matches.
+struct Search<'t, 'o> {
+    table: &'t OriginTable,
+    sent: Wanted<'o>,
+    scheme_hash: TextHash,
+    /// Whether the pattern is of the list.
+    has: &'t dyn Fn(PatternId) -> bool,
+}
+
+impl<'t, 'o> Search<'t, 'o> {
+    /// `None`: the origin has no scheme, and matches nothing.
+    fn of(table: &'t OriginTable, origin: &'o [u8], has: &'t dyn Fn(PatternId) -> bool) -> Option<Self> {
+        let (scheme, authority) = split_scheme(origin)?;
         let (host, port) = split_written_port(authority);
-        let sent = Wanted {
-            host,
-            scheme,
-            port,
-            prefix: b"",
-            suffix: b"",
-            kind: Kind::One,
-        };
-        let scheme_hash = TextHash::of(scheme);
-        let any_port = self.has.any_port.then_some(PortPattern::Any);
-        let with_ports = |wanted: Wanted<'_>, is_listed: &dyn Fn(Wanted<'_>) -> bool| {
-            is_listed(wanted) || any_port.is_some_and(|port| is_listed(Wanted { port, ..wanted }))
-        };
-        let is_listed = |host: &[u8], hash: TextHash, kind: Kind| {
-            let is_there = |wanted: Wanted<'_>| self.find(wanted, wanted.hash_of(scheme_hash, hash)).is_some_and(&has);
-            with_ports(Wanted { host, kind, ..sent }, &is_there)
-        };
+        Some(Search {
+            table,
+            sent: Wanted {
+                host,
+                scheme,
+                port,
+                prefix: b"",
+                suffix: b"",
+                kind: Kind::One,
+            },
+            scheme_hash: TextHash::of(scheme),
+            has,
+        })
+    }
+
+    /// Walks the host once, from its end, and hashes on the way.
+    fn finds(&self) -> bool {
+        let has = self.table.has;
+        let host = self.sent.host;
         let mut hash = TextHash::START;
-        let mut leftmost = None;
+        let mut leftmost_dot = None;
         for (index, &byte) in host.iter().enumerate().rev() {
-            if byte == b'.' && self.has.wildcards {
+            if byte == b'.' && has.wildcards {
+                let before_one_label = leftmost_dot.is_none();
                 let parent = host.get(index + 1..).unwrap_or_default();
-                // At the last dot only `*.localhost` is looked for.
-                let is_short = leftmost.is_none();
-                if (!is_short || self.has.short_wildcards)
-                    && is_listed(parent, hash, Kind::Below)
+                if (!before_one_label || has.short_wildcards)
+                    && self.finds_at(parent, hash, Kind::Below)
                     && has_labels_only(host.get(..index).unwrap_or_default())
                 {
                     return true;
                 }
-                leftmost = Some((index, hash));
+                leftmost_dot = Some((index, hash));
             }
             hash = hash.with(byte);
         }
-        if is_listed(host, hash, Kind::One) {
-            return true;
-        }
-        if let Some((index, hash)) = leftmost.filter(|_| !self.stems.is_empty()) {
-            let (label, parent) = (host.get(..index), host.get(index + 1..));
-            let (label, host) = (label.unwrap_or_default(), parent.unwrap_or_default());
-            let is_there =
-                |wanted: Wanted<'_>| self.lists_label(label, wanted, wanted.hash_of(scheme_hash, hash), &has);
-            if with_ports(
-                Wanted {
-                    host,
-                    kind: Kind::Label,
-                    ..sent
-                },
-                &is_there,
-            ) {
-                return true;
-            }
-        }
-        self.has.any_host && is_listed(b"", TextHash::START, Kind::Any) && is_program_host(host)
+        self.finds_at(host, hash, Kind::One)
+            || leftmost_dot.is_some_and(|(index, hash)| self.finds_label(index, hash))
+            || has.any_host && self.finds_at(b"", TextHash::START, Kind::Any) && is_program_host(host)
     }
 
-    /// Whether a pattern below the host of `sent` fits `label`. `hash` is that of `sent`.
-    fn lists_label(&self, label: &[u8], sent: Wanted<'_>, hash: u64, has: impl Fn(PatternId) -> bool) -> bool {
-        let prefixes = self.lengths(sent, Depth::Parent, hash_step(hash, TextHash::PARENT));
+    /// Whether a pattern of this host is in the list, for the port that was sent or for any.
+    fn finds_at(&self, host: &[u8], hash: TextHash, kind: Kind) -> bool {
+        self.with_ports(
+            Wanted {
+                host,
+                kind,
+                ..self.sent
+            },
+            |wanted| {
+                let found = self.table.find(wanted, wanted.hash_of(self.scheme_hash, hash));
+                found.is_some_and(self.has)
+            },
+        )
+    }
+
+    #[inline]
+    fn with_ports(&self, wanted: Wanted<'_>, finds: impl Fn(Wanted<'_>) -> bool) -> bool {
+        let port = PortPattern::Any;
+        finds(wanted) || self.table.has.any_port && finds(Wanted { port, ..wanted })
+    }
+
+    /// Whether a pattern fits the label before this dot. `hash` is that of the host behind it.
+    fn finds_label(&self, dot: usize, hash: TextHash) -> bool {
+        if self.table.stems.is_empty() {
+            return false;
+        }
+        let label = self.sent.host.get(..dot).unwrap_or_default();
+        let host = self.sent.host.get(dot + 1..).unwrap_or_default();
+        let kind = Kind::Label;
+        self.with_ports(
+            Wanted {
+                host,
+                kind,
+                ..self.sent
+            },
+            |wanted| self.finds_beginning(label, wanted, wanted.hash_of(self.scheme_hash, hash)),
+        )
+    }
+
+    /// Whether a pattern with the parent of `wanted` fits the label. `hash` is that of `wanted`.
+    fn finds_beginning(&self, label: &[u8], wanted: Wanted<'_>, hash: u64) -> bool {
+        let lengths = self
+            .table
+            .lengths(wanted, Depth::Parent, hash_step(hash, TextHash::PARENT));
         let mut prefix_hash = TextHash::START;
         for (length, &byte) in label.iter().enumerate().take(LABEL_LENGTHS) {
-            let Some((prefix, rest)) = label.split_at_checked(length) else {
-                return false;
-            };
-            if prefixes >> length == 0 {
+            if lengths >> length == 0 {
                 return false;
             }
-            if prefixes >> length & 1 == 1 {
-                let hash = hash_step(hash, prefix_hash);
-                let wanted = Wanted { prefix, ..sent };
-                if self.lists_ending(rest, wanted, hash, &has) {
-                    return true;
-                }
+            if lengths >> length & 1 == 1
+                && let Some((prefix, rest)) = label.split_at_checked(length)
+                && self.finds_ending(rest, Wanted { prefix, ..wanted }, hash_step(hash, prefix_hash))
+            {
+                return true;
             }
             prefix_hash = prefix_hash.with(byte);
         }
         false
     }
 
-    /// Whether a pattern with the beginning of `sent` fits the `rest` of a label. `hash` is that of `sent`.
-    fn lists_ending(&self, rest: &[u8], sent: Wanted<'_>, hash: u64, has: impl Fn(PatternId) -> bool) -> bool {
-        let suffixes = self.lengths(sent, Depth::Prefix, hash);
+    /// Whether a pattern with the beginning of `wanted` fits the rest of a label. `hash` is that of `wanted`.
+    fn finds_ending(&self, rest: &[u8], wanted: Wanted<'_>, hash: u64) -> bool {
+        let lengths = self.table.lengths(wanted, Depth::Prefix, hash);
         let mut suffix_hash = TextHash::START;
         for (length, &byte) in rest.iter().rev().enumerate().take(LABEL_LENGTHS) {
-            let Some((middle, suffix)) = rest.split_at_checked(rest.len() - length) else {
-                return false;
-            };
-            if suffixes >> length == 0 {
+            if lengths >> length == 0 {
                 return false;
             }
-            if suffixes >> length & 1 == 1 {
-                let wanted = Wanted { suffix, ..sent };
-                let id = self.find(wanted, hash_step(hash, suffix_hash));
-                if id.is_some_and(&has) && middle.iter().all(|byte| is_label(*byte)) {
-                    return true;
-                }
+            if lengths >> length & 1 == 1
+                && let Some((middle, suffix)) = rest.split_at_checked(rest.len() - length)
+                && let found = self
+                    .table
+                    .find(Wanted { suffix, ..wanted }, hash_step(hash, suffix_hash))
+                && found.is_some_and(self.has)
+                && middle.iter().all(|byte| is_label(*byte))
+            {
+                return true;
             }
             suffix_hash = suffix_hash.with(byte);
         }
