@@ -72,6 +72,12 @@ const CHECKS: &[(&str, &str, &[&str])] = &[
         "policy.json:3:25: warning: keys[0].allowed_origins[2]: \"https://*.co.uk\": anybody can register a name under co.uk",
     ]),
     ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\"https://*.vercel.app\"]}}", &["policy.json:1:36: warning: anonymous.allowed_origins[0]: \"https://*.vercel.app\": anybody can register"]),
+    ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\n\"https://app-*-team.vercel.app\",\n\"https://*--app.netlify.app:*\",\n\"https://app-*.co.uk\",\n\"https://*.compute.amazonaws.com\",\n\"https://app.vercel.app\", \"https://app-*.example.com\", \"https://*.example.com\", \"https://app-*.app.vercel.app\"]}}", &[
+        "policy.json:2:1: warning: anonymous.allowed_origins[0]: \"https://app-*-team.vercel.app\": anybody can register a name under vercel.app that fits the pattern; list the hosts that are yours, or",
+        "policy.json:3:1: warning: anonymous.allowed_origins[1]: \"https://*--app.netlify.app:*\": anybody can register a name under netlify.app that fits the pattern",
+        "policy.json:4:1: warning: anonymous.allowed_origins[2]: \"https://app-*.co.uk\": anybody can register a name under co.uk that fits the pattern",
+        "policy.json:5:1: warning: anonymous.allowed_origins[3]: \"https://*.compute.amazonaws.com\": anybody can register a name under compute.amazonaws.com",
+    ]),
     ("policy.json", "{\"anonymous\": {\"allowed_origins\": [\"https://*.vercel.app\"]}, \"scopes\": {\"LONG\": []}}", &["policy.json:1:36: warning: anonymous.allowed_origins[0]: \"https://*.vercel.app\": anybody can register"]),
     ("policy.json", "{\"security_headers\": {\"set\": {\"a b\": \"c\"}}}", &["policy.json:1:38: error: security_headers.set[\"a b\"]"]),
 
@@ -413,7 +419,7 @@ const POLICY: &str = r#"{
     "keys": [
         {
             "id": "shop", "api_key": "SHA", "not_before": "2026-01-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z",
-            "allowed_origins": ["https://shop.example.com", "https://*.preview.example.com:8443", "http://localhost:3000"],
+            "allowed_origins": ["https://shop.example.com", "https://*.preview.example.com:8443", "http://localhost:3000", "https://app-*-team.example.com", "moz-extension://*"],
             "allowed_ips": ["192.0.2.0/24", "2001:db8::/32"], "rate_limit_per_minute": 5,
             "scopes": ["search", "health"], "indexes": ["products", "articles-*"]
         },
@@ -473,7 +479,19 @@ const EXPLANATIONS: &[(&str, i32, &[&str])] = &[
     ("SHOP --origin https://preview.example.com:8443", 1, &["; https://*.preview.example.com:8443 is for subdomains, not for preview.example.com itself\n"]),
     ("SHOP --origin https://a.preview.example.com", 1, &["; https://*.preview.example.com:8443 has another scheme or port\n"]),
     ("SHOP --origin https://staging.shop.example.com", 1, &["; https://shop.example.com is for that host alone, not for its subdomains\n"]),
-    ("SHOP --origin https://staging.example.com", 1, &["https://staging.example.com is none of https://shop.example.com, https://*.preview.example.com:8443, http://localhost:3000\n"]),
+    ("SHOP --origin https://app-1-team.example.com", 0, &["pass  origin   https://app-1-team.example.com matches https://app-*-team.example.com\n", "access-control-allow-origin: https://app-1-team.example.com\n"]),
+    ("SHOP --origin https://app--team.example.com", 1, &["; in https://app-*-team.example.com * is one character or more\n"]),
+    ("SHOP --origin https://app-1.2-team.example.com", 1, &["; in https://app-*-team.example.com * has no dot\n"]),
+    ("SHOP --origin https://app-1-other.example.com", 1, &["; in https://app-*-team.example.com the label begins with app- and ends with -team\n"]),
+    ("SHOP --origin https://app-1-team.example.com:8443", 1, &["; https://app-*-team.example.com has no port\n"]),
+    ("SHOP --origin http://app-1-team.example.com", 1, &["; https://app-*-team.example.com has another scheme\n"]),
+    ("SHOP --origin https://app-*-team.example.com", 1, &["; no browser sends it: a host is lower-case letters, digits, -, _ and dots\n"]),
+    ("SHOP --origin http://a.localhost:3000", 1, &["; http://localhost:3000 is for that host alone, not for its subdomains\n"]),
+    ("SHOP --origin moz-extension://0d2a3b4c", 0, &["pass  origin   moz-extension://0d2a3b4c matches moz-extension://*\n"]),
+    ("SHOP --origin moz-extension://0d2a3b4c:1", 1, &["; moz-extension://* has no port\n"]),
+    ("SHOP --origin moz-extension://a/b", 1, &["; moz-extension://* is for hosts of letters, digits, -, _ and dots\n"]),
+    ("SHOP --origin file://", 1, &["file:// is none of https://shop.example.com, "]),
+    ("SHOP --origin https://staging.example.org", 1, &["https://staging.example.org is none of https://shop.example.com, https://*.preview.example.com:8443, http://localhost:3000, https://app-*-team.example.com, moz-extension://*\n"]),
     ("--key-id open", 0, &["pass  origin   no allowed_origins: from any page", "pass  path     no scopes", "pass  scope    no scopes", "pass  rate     no limit", "\nallowed\n", "The upstream gets"]),
     ("--key-id open --origin https://a.example", 1, &["\nallowed, but the browser refuses\n\nThe browser\n  FAIL  preflight console: Response to preflight request doesn't pass access control check: No 'Access-Control-Allow-Origin'"]),
     ("--key-id cors --origin https://a.example", 1, &["pass  origin   https://a.example is none of https://cors.example.com; origin_check is cors_only", "allowed, but the browser refuses"]),
@@ -525,6 +543,21 @@ fn explain_shows_each_step_and_the_headers() {
             "{arguments} shows the key: {}",
             output.stdout
         );
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn explain_tells_what_a_star_is() {
+    let folder = with_file("policy.json", r#"{"anonymous": {"allowed_origins": ["*"]}}"#);
+    for (origin, code, expected) in [
+        ("app://.", 0, "pass  origin   app://. matches *\n"),
+        ("nonsense", 0, "pass  origin   nonsense matches *\n"),
+        ("a,b", 1, "FAIL  origin   a,b is none of *; * is one line of printable ASCII without commas, up to 512 bytes\n"),
+    ] {
+        let output = keyfence(folder.path(), &["explain", "policy.json", "--origin", origin], "");
+        assert_eq!(output.code, code, "{origin}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains(expected), "{origin}: {}", output.stdout);
     }
 }
 

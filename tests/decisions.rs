@@ -262,11 +262,39 @@ fn the_decision_table() {
             "allow, echo",
         ),
         (
-            "star: nonsense",
+            "star: two in one line",
             "GET /",
             "192.0.2.1:9",
             &[("x-api-key", "star-key"), ("origin", "a, b")],
             "403 origin_not_allowed, omit",
+        ),
+        (
+            "star: an app of Electron",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "app://.")],
+            "allow, any",
+        ),
+        (
+            "star: a WebView's file",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "file://")],
+            "allow, any",
+        ),
+        (
+            "star: a host with a trailing dot",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "https://a.example.")],
+            "allow, any",
+        ),
+        (
+            "star: nonsense",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "star-key"), ("origin", "nonsense")],
+            "allow, any",
         ),
         (
             "no list",
@@ -1203,6 +1231,76 @@ fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(
     (reply.status, lines.collect(), reply.body)
 }
 
+/// Each kind of pattern, what matches it and what does not, and what the response says of the origin, on requests and preflights.
+#[test]
+#[rustfmt::skip]
+fn origins_by_pattern() {
+    let previews = "https://app-*-team.example.com";
+    let local = "http://*.localhost:3000";
+    for (pattern, origin, expected) in [
+        (previews, "https://app-git-main-team.example.com", Some("echo")),
+        (previews, "https://app-7f_3-team.example.com", Some("echo")),
+        (previews, "https://app-team.example.com", None),
+        (previews, "https://app--team.example.com", None),
+        (previews, "https://app-x.y-team.example.com", None),
+        (previews, "https://app-x-team.y.example.com", None),
+        (previews, "https://evilapp-x-team.example.com", None),
+        (previews, "https://app-x-team.example.com.evil.com", None),
+        (previews, "https://app-x-team.evil-example.com", None),
+        (previews, "https://app-x@-team.example.com", None),
+        (previews, "https://app-%60-team.example.com", None),
+        (previews, "https://app-X-team.example.com", None),
+        (previews, "https://app-x-team.example.com:8443", None),
+        (previews, "https://app-x:1-team.example.com:2", None),
+        (previews, "http://app-x-team.example.com", None),
+        ("https://app-*.example.com:*", "https://app-x.example.com:8443", Some("echo")),
+        ("https://app-*.example.com:*", "https://app-x.example.com", Some("echo")),
+        ("https://app-*.example.com:*", "https://app-x.example.com:0", None),
+        (local, "http://shop.localhost:3000", Some("echo")),
+        (local, "http://a.shop.localhost:3000", Some("echo")),
+        (local, "http://localhost:3000", None),
+        (local, "http://shop.localhost", None),
+        (local, "http://evil-localhost:3000", None),
+        ("moz-extension://*", "moz-extension://0d2a3b4c-aaaa-4bbb-8ccc-0123456789ab", Some("echo")),
+        ("moz-extension://*", "chrome-extension://abcdefgh", None),
+        ("moz-extension://*", "moz-extension://", None),
+        ("moz-extension://*", "moz-extension://a/b", None),
+        ("capacitor://localhost", "capacitor://localhost", Some("echo")),
+        ("capacitor://localhost", "capacitor://localhost.", None),
+        ("app://.", "app://.", Some("echo")),
+        ("app://.", "app://", None),
+        ("file://", "file://", Some("echo")),
+        ("file://", "file:///", None),
+        ("file://", "null", None),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh", Some("echo")),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefghi", None),
+        ("*", "app://.", Some("any")),
+        ("*", "file://", Some("any")),
+        ("*", "qrc://", Some("any")),
+        ("*", "https://a.example.", Some("any")),
+        ("*", "nonsense", Some("any")),
+        ("*", "null", Some("any")),
+        ("*", "https://a.example,https://b.example", None),
+        ("*", "https://a.example https://b.example", None),
+        ("*", "https://\u{e4}.example", None),
+        ("*", "", None),
+    ] {
+        let policy = policy(&format!(r#"{{"anonymous": {{"allowed_origins": ["{pattern}"]}}}}"#));
+        // Where `*` is alone it is on every response; a preflight is refused without.
+        let omitted = if pattern == "*" { "any" } else { "omit" };
+        let refused = |omitted| format!("403 origin_not_allowed, {omitted}");
+        let asks = [("origin", origin), ("access-control-request-method", "GET")];
+        for (method, expected) in [
+            ("GET", expected.map_or_else(|| refused(omitted), |allow| format!("allow, {allow}"))),
+            ("OPTIONS", expected.map_or_else(|| refused("omit"), |allow| format!("preflight, {allow}"))),
+        ] {
+            let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+            let head = head(&policy, method, "/", &asks);
+            assert_eq!(outcome(&decide(&policy, &head, &world)), expected, "{method} from {origin} against {pattern}");
+        }
+    }
+}
+
 #[test]
 fn a_preflight_is_answered_with_the_whole_lists() {
     let policy = |cors: &str| {
@@ -1265,6 +1363,18 @@ fn a_preflight_is_answered_with_the_whole_lists() {
         (
             full,
             "nonsense",
+            204,
+            vec![vary, methods, names, age, allow("*"), expose],
+        ),
+        (
+            full,
+            "file://",
+            204,
+            vec![vary, methods, names, age, allow("*"), expose],
+        ),
+        (
+            full,
+            "a, b",
             403,
             vec![
                 ("content-type", "application/problem+json"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use keyfence::config::Config;
 use keyfence::config::key::{Access, Key, Kind, OriginCheck};
-use keyfence::config::origin::{OriginPattern, PortPattern};
+use keyfence::config::origin::{HostPattern, LabelPattern, OriginFault, OriginPattern, PortPattern, TuplePattern};
 use keyfence::config::scope::{Rule, Segment};
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::credential::Credential;
@@ -310,11 +310,18 @@ fn matching<'p>(patterns: &'p [OriginPattern], origin: &[u8]) -> Option<&'p Orig
 
 /// What keeps an origin from matching a pattern that may have been meant for it.
 fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
+    if patterns.contains(&OriginPattern::Any) {
+        return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
+    }
     let origin = text(origin);
+    let no_browser_sends = |fault: OriginFault| Some(format!("no browser sends it: {}", fault.reason()));
     let sent = match OriginPattern::parse(&origin) {
         Ok(OriginPattern::Tuple(sent)) => sent,
         Ok(_) => return None,
-        Err(error) => return Some(format!("no browser sends it: {}", error.fault.reason())),
+        Err(error) => return no_browser_sends(error.fault),
+    };
+    let HostPattern::One(host) = &sent.hosts else {
+        return no_browser_sends(OriginFault::BadHost);
     };
     let tuples = || {
         patterns.iter().filter_map(|pattern| match pattern {
@@ -322,9 +329,9 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
             _ => None,
         })
     };
-    let same_host = tuples().find(|pattern| pattern.host == sent.host && !pattern.subdomains);
-    if let Some(pattern) = same_host {
+    let differences = |pattern: &TuplePattern| {
         let port = match (pattern.port, sent.port) {
+            (PortPattern::Any, _) => None,
             (written, sent) if written == sent => None,
             (PortPattern::Absent, _) => Some("no port"),
             (_, PortPattern::Absent) => Some("a port"),
@@ -332,15 +339,66 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
         };
         let scheme = (pattern.scheme != sent.scheme).then_some("another scheme");
         let differences: Vec<&str> = scheme.into_iter().chain(port).collect();
-        return Some(format!("{pattern} has {}", differences.join(" and ")));
+        (!differences.is_empty()).then(|| format!("{pattern} has {}", differences.join(" and ")))
+    };
+    if let Some(pattern) = tuples().find(|pattern| pattern.hosts == sent.hosts) {
+        return differences(pattern);
     }
-    if let Some(pattern) = tuples().find(|pattern| pattern.subdomains && pattern.host == sent.host) {
-        return Some(format!("{pattern} is for subdomains, not for {} itself", pattern.host));
+    if let Some(pattern) = tuples().find(|pattern| pattern.hosts == HostPattern::Below(host.clone())) {
+        return Some(format!("{pattern} is for subdomains, not for {host} itself"));
     }
-    let above = tuples().find(|pattern| sent.host.ends_with(&format!(".{}", pattern.host)))?;
-    Some(if above.subdomains {
-        format!("{above} has another scheme or port")
-    } else {
-        format!("{above} is for that host alone, not for its subdomains")
-    })
+    let labels = || {
+        tuples().filter_map(|pattern| match &pattern.hosts {
+            HostPattern::Label(label) => Some((pattern, label, label_before(host, label.parts()[2])?)),
+            _ => None,
+        })
+    };
+    let resembles = |(_, pattern, label): &(&TuplePattern, &LabelPattern, &str)| {
+        let [prefix, suffix, _] = pattern.parts();
+        !prefix.is_empty() && label.starts_with(prefix) || !suffix.is_empty() && label.ends_with(suffix)
+    };
+    let label_miss = |(pattern, wanted, label): (&TuplePattern, &LabelPattern, &str)| {
+        let miss = label_miss(wanted, label).map(|miss| format!("in {pattern} {miss}"));
+        miss.or_else(|| differences(pattern))
+    };
+    if let Some(nearest) = labels().find(resembles) {
+        return label_miss(nearest);
+    }
+    let is_above = |pattern: &&TuplePattern| match &pattern.hosts {
+        HostPattern::One(above) | HostPattern::Below(above) => label_before(host, above).is_some(),
+        _ => false,
+    };
+    if let Some(above) = tuples().find(is_above) {
+        return match &above.hosts {
+            HostPattern::Below(_) => Some(format!("{above} has another scheme or port")),
+            _ => Some(format!("{above} is for that host alone, not for its subdomains")),
+        };
+    }
+    if let Some(other) = labels().next() {
+        return label_miss(other);
+    }
+    let any_host = tuples().find(|pattern| pattern.hosts == HostPattern::Any && pattern.scheme == sent.scheme)?;
+    differences(any_host).or_else(|| Some(format!("{any_host} is for hosts of letters, digits, -, _ and dots")))
+}
+
+/// What stands before `parent` and its dot.
+fn label_before<'h>(host: &'h str, parent: &str) -> Option<&'h str> {
+    host.strip_suffix(parent)?
+        .strip_suffix('.')
+        .filter(|_| !parent.is_empty())
+}
+
+/// Why the label does not fit; `None`: it does.
+fn label_miss(pattern: &LabelPattern, label: &str) -> Option<String> {
+    let [prefix, suffix, _] = pattern.parts();
+    if !label.starts_with(prefix) || !label.ends_with(suffix) {
+        let begins = (!prefix.is_empty()).then(|| format!("begins with {prefix}"));
+        let ends = (!suffix.is_empty()).then(|| format!("ends with {suffix}"));
+        let both: Vec<String> = begins.into_iter().chain(ends).collect();
+        return Some(format!("the label {}", both.join(" and ")));
+    }
+    if label.len() <= prefix.len() + suffix.len() {
+        return Some("* is one character or more".into());
+    }
+    label.contains('.').then(|| "* has no dot".into())
 }

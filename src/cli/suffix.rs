@@ -1,10 +1,11 @@
-//! Wildcards over a public suffix: anybody can have a name below `github.io`. The list is too large for the filter.
+//! Wildcards over a public suffix: anybody can have a name below `github.io`, and a project on `vercel.app` that is named like a team's
+//! previews. The list is too large for the filter.
 
 use std::str;
 
 use keyfence::config::Findings;
 use keyfence::config::Problem;
-use keyfence::config::origin::OriginPattern;
+use keyfence::config::origin::{HostPattern, OriginPattern};
 use keyfence::config::place::Place;
 
 use super::scalar::quoted;
@@ -27,22 +28,30 @@ fn find_in(key: &Node, place: &Place<'_>, findings: &mut Findings) {
     let list = place.field("allowed_origins");
     for (index, origin) in origins.iter().enumerate() {
         let text = origin.text().unwrap_or_default();
-        if let Some(suffix) = public_suffix(text) {
-            findings.add(
-                &list.item(index),
-                &quoted(text),
-                Problem::PublicSuffixWildcard { suffix },
-            );
+        if let Some(problem) = doubt(text) {
+            findings.add(&list.item(index), &quoted(text), problem);
         }
     }
 }
 
-/// The public suffix that the pattern is a wildcard over.
-fn public_suffix(pattern: &str) -> Option<String> {
+/// That the pattern is a wildcard over a public suffix.
+fn doubt(pattern: &str) -> Option<Problem> {
     let Ok(OriginPattern::Tuple(pattern)) = OriginPattern::parse(pattern) else {
         return None;
     };
-    let suffix = psl::suffix(pattern.host.as_bytes())?;
-    let is_public = pattern.subdomains && suffix.is_known() && suffix == pattern.host.as_str();
-    is_public.then_some(pattern.host)
+    match pattern.hosts {
+        HostPattern::Below(suffix) => is_public(&suffix).then_some(Problem::PublicSuffixWildcard { suffix }),
+        HostPattern::Label(label) => {
+            let [.., suffix] = label.parts();
+            is_public(suffix).then(|| Problem::PublicSuffixLabel { suffix: suffix.into() })
+        }
+        HostPattern::One(_) | HostPattern::Any => None,
+    }
+}
+
+/// Whether each name below `host` has another owner. Of `compute.amazonaws.com` only the names below are on the list.
+fn is_public(host: &str) -> bool {
+    let below = format!("x.{host}");
+    let suffix = psl::suffix(below.as_bytes());
+    suffix.is_some_and(|suffix| suffix.is_known() && suffix.as_bytes().len() >= host.len())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::api_key::ApiKeyFault;
 use super::network::NetworkError;
-use super::origin::OriginError;
+use super::origin::{OriginError, OriginFault};
 use super::place::Place;
 
 /// What a policy may take of a VM's memory, its text included. A VM of Envoy's has 1,023 MiB: beside a policy there is space for the one
@@ -90,6 +90,9 @@ pub enum Problem {
 
     AnyOrigin,
     NullOrigin,
+    FileOrigin,
+    AnyHostOrigin,
+    OriginWithTail,
     PlainHttpOrigin,
     EveryAddress,
     RawApiKey,
@@ -107,6 +110,9 @@ pub enum Problem {
     PublicSuffixWildcard {
         suffix: String,
     },
+    PublicSuffixLabel {
+        suffix: String,
+    },
 }
 
 impl Problem {
@@ -120,6 +126,9 @@ impl Problem {
         match self {
             Self::AnyOrigin
             | Self::NullOrigin
+            | Self::FileOrigin
+            | Self::AnyHostOrigin
+            | Self::OriginWithTail
             | Self::PlainHttpOrigin
             | Self::EveryAddress
             | Self::RawApiKey
@@ -130,7 +139,8 @@ impl Problem {
             | Self::IndexesWithoutScopes
             | Self::NothingAllowed
             | Self::UnknownDirective { .. }
-            | Self::PublicSuffixWildcard { .. } => Severity::Warning,
+            | Self::PublicSuffixWildcard { .. }
+            | Self::PublicSuffixLabel { .. } => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -197,6 +207,9 @@ impl Problem {
             .into(),
             Self::AnyOrigin => "every web page can use the key".into(),
             Self::NullOrigin => "any page can have the origin null, from a sandboxed frame".into(),
+            Self::FileOrigin => "every file that a WebView opens has this origin, whoever wrote it".into(),
+            Self::AnyHostOrigin => "every extension or app with this scheme can use the key, whoever made it".into(),
+            Self::OriginWithTail => "browsers send nothing behind host and port, and the comparison is exact".into(),
             Self::PlainHttpOrigin => "whoever sits on the network can change a page that came over http:".into(),
             Self::EveryAddress => "every address is in this network".into(),
             Self::RawApiKey => "whoever reads this configuration, or Envoy's config_dump, can use the key".into(),
@@ -210,6 +223,9 @@ impl Problem {
             Self::NothingAllowed => "there is no key and no anonymous policy, so every request is refused".into(),
             Self::UnknownDirective { .. } => "browsers ignore a CSP directive that they do not know".into(),
             Self::PublicSuffixWildcard { suffix } => format!("anybody can register a name under {suffix}").into(),
+            Self::PublicSuffixLabel { suffix } => {
+                format!("anybody can register a name under {suffix} that fits the pattern").into()
+            }
         }
     }
 
@@ -250,6 +266,7 @@ impl Problem {
             Self::BadTimestamp => r#"write it as "2027-01-01T00:00:00Z""#.into(),
             Self::ExpiresBeforeItBegins => "set expires_at to a later time".into(),
             Self::SecretWithOrigins => r#"make it "publishable", or take allowed_origins out"#.into(),
+            Self::Origin(OriginError { fault: OriginFault::NotSendable, .. }) => "write it as the program sends it, one in each entry".into(),
             Self::Origin(error) => instead(&error.suggestion, "write it as in \"https://yourapp.com\", \"https://*.yourapp.com\" or \"http://localhost:*\""),
             Self::Network(error) => instead(&error.suggestion, "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\""),
             Self::UnknownScope { nearest } => match nearest {
@@ -275,6 +292,9 @@ impl Problem {
             Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
             Self::AnyOrigin => "list the origins of your sites".into(),
             Self::NullOrigin => "give the page an origin of its own".into(),
+            Self::FileOrigin => "give the page an origin of its own, as with Android's WebViewAssetLoader".into(),
+            Self::AnyHostOrigin => "list the hosts where they are known".into(),
+            Self::OriginWithTail => "leave it out, unless the program sends it".into(),
             Self::PlainHttpOrigin => "serve the site over https:".into(),
             Self::EveryAddress => "list the networks, or take allowed_ips out".into(),
             Self::RawApiKey => "write its sha256: form, as keyfence hash prints it".into(),
@@ -287,6 +307,9 @@ impl Problem {
             Self::UnknownDirective { nearest: Some(name) } => format!("did you mean {name}?").into(),
             Self::UnknownDirective { nearest: None } => "look its name up".into(),
             Self::PublicSuffixWildcard { .. } => "list the hosts that are yours".into(),
+            Self::PublicSuffixLabel { .. } => {
+                "list the hosts that are yours, or give previews a domain of yours and a key that may do little".into()
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::finding::{Findings, Problem};
 use super::index::IndexPattern;
 use super::network::Network;
 use super::node::Node;
-use super::origin::OriginPattern;
+use super::origin::{HostPattern, OriginPattern};
 use super::place::Place;
 use super::read::{Fields, Read, choice, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
@@ -152,6 +152,9 @@ impl<'a> Read<'a> for OriginPattern {
         let doubt = match &pattern {
             OriginPattern::Any => Some(Problem::AnyOrigin),
             OriginPattern::Null => Some(Problem::NullOrigin),
+            OriginPattern::Tuple(tuple) if tuple.hosts == HostPattern::Any => Some(Problem::AnyHostOrigin),
+            OriginPattern::Tuple(tuple) if tuple.scheme.eq_ignore_ascii_case("file") => Some(Problem::FileOrigin),
+            OriginPattern::Tuple(tuple) if tuple.has_tail() => Some(Problem::OriginWithTail),
             OriginPattern::Tuple(tuple) => {
                 (tuple.scheme == "http" && !tuple.is_loopback()).then_some(Problem::PlainHttpOrigin)
             }

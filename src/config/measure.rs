@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::node::Name;
+use super::origin::has_label_wildcard;
 
 /// What is counted; where the text is not JSON, in the part before the mistake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Measure {
     pub origins: usize,
     /// Bytes of them.
     pub origin_bytes: usize,
+    /// Those of them with a `*` inside a label.
+    pub label_origins: usize,
     /// Entries of `allowed_ips`.
     pub networks: usize,
     /// Entries of `indexes`.
@@ -127,7 +130,8 @@ impl Meter {
         }
     }
 
-    fn add_text(&mut self, part: Part, length: usize) {
+    fn add_text(&mut self, part: Part, text: &str) {
+        let length = text.len();
         self.add(1, length);
         let measure = &mut self.measure;
         match part {
@@ -136,6 +140,7 @@ impl Meter {
             Part::Origins => {
                 measure.origins += 1;
                 measure.origin_bytes += length;
+                measure.label_origins += usize::from(has_label_wildcard(text));
             }
             Part::Networks => measure.networks += 1,
             Part::Indexes => {
@@ -241,7 +246,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<u64, E> {
-        self.meter.add_text(self.part, text.len());
+        self.meter.add_text(self.part, text);
         Ok(text_hash(text))
     }
 
@@ -350,7 +355,7 @@ mod tests {
     fn what_is_counted() {
         let text = r#"{
             "keys": [
-                {"id": "one", "api_key": "k", "allowed_origins": ["https://a.example", "*"], "scopes": ["a", "b"]},
+                {"id": "one", "api_key": "k", "allowed_origins": ["https://a-*.a.example", "*"], "scopes": ["a", "b"]},
                 {"id": "two", "api_key": ["k", "l"], "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
             ],
             "anonymous": {"allowed_origins": ["https://b.example"]},
@@ -363,7 +368,8 @@ mod tests {
             id_bytes: 6,
             digests: 3,
             origins: 3,
-            origin_bytes: 35,
+            origin_bytes: 39,
+            label_origins: 1,
             networks: 1,
             indexes: 1,
             index_bytes: 3,

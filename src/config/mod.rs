@@ -19,6 +19,7 @@ pub mod origin;
 pub mod place;
 mod punycode;
 mod read;
+mod regex;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 pub mod scope;

@@ -1,11 +1,15 @@
-//! Origin patterns, as strictly as an operator should write them: byte for byte what a browser sends, or a wildcard over it.
+//! Origin patterns, as strictly as an operator should write them: byte for byte what a client sends, or a wildcard over it.
 //!
-//! A browser serializes an origin (HTML, "ASCII serialization of an origin") in one way only, so anything else could never match,
-//! and is refused with the spelling that would.
+//! A browser serializes an `http:` or `https:` origin (HTML, "ASCII serialization of an origin") in one way only, so anything else could
+//! never match, and is refused with the spelling that would. What programs send under schemes of their own follows no such rule
+//! (`app://.`, `file://`), so it is taken as it is written.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::punycode;
+use super::{punycode, regex};
+
+/// An `Origin` that is longer, in bytes, matches nothing.
+pub const MAX_ORIGIN: usize = 512;
 
 /// What one entry of `allowed_origins` matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,17 +22,42 @@ pub enum OriginPattern {
     Tuple(TuplePattern),
 }
 
-/// `scheme://[*.]host[:port]`. Each part is in the one form that a browser sends, and the host is never empty.
+/// `scheme://host[:port]`. Of `http` and `https`, and wherever there is a `*`, each part is in the one form that a browser sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TuplePattern {
-    /// Lower case, without `://`.
+    /// Without `://`; `http` and `https` in lower case.
     pub scheme: String,
-    /// The pattern began with `*.`: only subdomains of `host` match, at any depth.
-    pub subdomains: bool,
-    /// Lower case; an IPv6 address is in its brackets.
-    pub host: String,
+    /// Which hosts match.
+    pub hosts: HostPattern,
     /// Which ports match.
     pub port: PortPattern,
+}
+
+/// The hosts of an origin pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This one; an IPv6 address is in its brackets. Of a scheme other than `http` and `https`: whatever the program sends, which may
+    /// be nothing.
+    One(String),
+    /// `*.` before this one: its subdomains, at any depth, and not the host itself.
+    Below(String),
+    /// `*` inside the leftmost label.
+    Label(LabelPattern),
+    /// `*`: any host of a scheme that is not the web's.
+    Any,
+}
+
+/// A host such as `app-*-team.example.com`: `*` is one or more bytes of a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelPattern(String);
+
+impl LabelPattern {
+    /// What the label begins with, what it ends with, and the host behind its dot. One of the first two may be empty.
+    pub fn parts(&self) -> [&str; 3] {
+        let (prefix, rest) = self.0.split_once('*').unwrap_or_default();
+        let (suffix, parent) = rest.split_once('.').unwrap_or_default();
+        [prefix, suffix, parent]
+    }
 }
 
 /// The port of an origin pattern. The default port of a scheme is [`PortPattern::Absent`], as browsers leave it out.
@@ -49,8 +78,6 @@ pub enum OriginFault {
     Empty,
     /// White space or a control character.
     WhiteSpace,
-    /// `file:` pages send `null`.
-    FileScheme,
     /// There is no `scheme://`.
     NoScheme,
     /// The scheme has a character that no scheme has.
@@ -83,13 +110,23 @@ pub enum OriginFault {
     Ipv4Form,
     /// An IPv6 address that is not in its shortest form, or not in brackets.
     Ipv6Form,
-    /// `*` is part of a label, or not the leftmost one.
+    /// A second `*`, or one that is neither in the leftmost label nor the port.
     MisplacedWildcard,
     /// `*.` before a single label would match a whole top-level domain.
     BroadWildcard,
+    /// `*` in a label before a single label would match what strangers register.
+    RegistrableWildcard,
+    /// `*` has too few labels behind it.
+    ShortWildcard,
+    /// `*` is the whole host of a scheme of the web, whose hosts belong to anybody, or of `file`, which has none.
+    AnyHost,
+    /// A regular expression.
+    RegularExpression,
     /// A character that no host name has.
     BadHost,
-    /// A scheme over 200, a label over 63 or a host over 253 characters.
+    /// A comma or a letter outside ASCII, in what a program sends.
+    NotSendable,
+    /// A scheme over 200, a label over 63, a host over 253 or a whole origin over [`MAX_ORIGIN`] characters.
     TooLong,
 }
 
@@ -99,8 +136,7 @@ impl OriginFault {
         match self {
             Self::Empty => "an origin is not empty",
             Self::WhiteSpace => "an origin has no white space or control characters",
-            Self::FileScheme => "pages from files send the origin null, never file:",
-            Self::NoScheme => "an origin begins with its scheme",
+            Self::NoScheme => "an origin begins with its scheme and ://",
             Self::BadScheme => "a scheme is a letter, then letters, digits, +, - and .",
             Self::UserInfo => "an origin has no user info",
             Self::TrailingSlash => "an origin has no trailing slash; browsers send it without",
@@ -116,10 +152,19 @@ impl OriginFault {
             Self::EmptyLabel => "a host has no empty label between dots",
             Self::Ipv4Form => "browsers send IPv4 addresses as four decimal numbers",
             Self::Ipv6Form => "browsers send IPv6 addresses in brackets and in the shortest form",
-            Self::MisplacedWildcard => "* stands for the whole leftmost label or the whole port only",
+            Self::MisplacedWildcard => {
+                "* stands once in the leftmost label, for all or a part of it, or for the whole port"
+            }
             Self::BroadWildcard => "*. before fewer than two labels would let in a whole top-level domain",
-            Self::BadHost => "a host is letters, digits, -, _ and dots",
-            Self::TooLong => "a label has at most 63 characters, a host 253 and a scheme 200",
+            Self::RegistrableWildcard => {
+                "with * in the name that is registered, whoever registers a name that fits is let in"
+            }
+            Self::ShortWildcard => "behind a label with * are two labels or more, or localhost",
+            Self::AnyHost => "* as the whole host is not for http, https, ws, wss and file",
+            Self::RegularExpression => "an origin pattern is not a regular expression",
+            Self::BadHost => "a host is lower-case letters, digits, -, _ and dots",
+            Self::NotSendable => "an origin is printable ASCII without commas",
+            Self::TooLong => "a label has at most 63 characters, a host 253, a scheme 200 and a whole origin 512",
         }
     }
 }
@@ -162,10 +207,21 @@ impl OriginFault {
     }
 }
 
+/// Whether the pattern that `text` is, if it is one, is a [`HostPattern::Label`].
+pub fn has_label_wildcard(text: &str) -> bool {
+    let ends_label = |before: &str| before.bytes().next_back().is_some_and(is_label_byte);
+    let begins_label = |behind: &str| behind.bytes().next().is_some_and(is_label_byte);
+    text.split_once('*')
+        .is_some_and(|(before, behind)| ends_label(before) || begins_label(behind))
+}
+
 impl OriginPattern {
     /// Reads one pattern. A mend that is itself refused would send people in circles, and is left out.
     pub fn parse(text: &str) -> Result<OriginPattern, OriginError> {
         Self::read_text(text).map_err(|mut error| {
+            if regex::is_likely(text) {
+                error = OriginFault::RegularExpression.suggest(regex::as_wildcards(text));
+            }
             error.suggestion = error.suggestion.filter(|mend| Self::read_text(mend).is_ok());
             error
         })
@@ -183,34 +239,79 @@ impl OriginPattern {
             let joined: String = text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
             return Err(OriginFault::WhiteSpace.suggest(joined));
         }
-        if text.get(..5).is_some_and(|s| s.eq_ignore_ascii_case("file:")) {
-            return Err(OriginFault::FileScheme.suggest("null"));
-        }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(OriginFault::NoScheme.suggest(format!("https://{text}")));
+            return Err(OriginFault::NoScheme.suggest(match text.strip_suffix(':') {
+                Some(scheme) => format!("{scheme}://"),
+                None => format!("https://{text}"),
+            }));
         };
-        let authority = without_tail(scheme, rest)?;
-        if !text.is_ascii() {
-            // There is no ASCII form of a scheme.
-            let host = punycode::host_to_ascii(authority).filter(|_| scheme.is_ascii());
-            return Err(match host {
-                Some(host) => OriginFault::NonAscii.suggest(format!("{}://{host}", scheme.to_ascii_lowercase())),
-                None => OriginFault::NonAscii.into(),
-            });
-        }
-        if text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(OriginFault::UpperCase.suggest(text.to_ascii_lowercase()));
-        }
-        check_scheme(scheme)?;
-        let (host, port) = split_port(scheme, authority)?;
-        let port = port_pattern(scheme, host, port)?;
-        let (subdomains, host) = host_pattern(scheme, host).map_err(|error| error.with_port(port))?;
+        let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+        let (hosts, port) = match is_web {
+            true => web(text, scheme, rest)?,
+            false => other(text, scheme, rest)?,
+        };
         Ok(OriginPattern::Tuple(TuplePattern {
             scheme: scheme.to_owned(),
-            subdomains,
-            host: host.to_owned(),
+            hosts,
             port,
         }))
+    }
+}
+
+/// Host and port of `http` and `https`.
+fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern), OriginError> {
+    let authority = without_tail(scheme, rest)?;
+    if !text.is_ascii() {
+        let lower = scheme.to_ascii_lowercase();
+        return Err(match punycode::host_to_ascii(authority) {
+            Some(host) => OriginFault::NonAscii.suggest(format!("{lower}://{host}")),
+            None => OriginFault::NonAscii.into(),
+        });
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(OriginFault::UpperCase.suggest(text.to_ascii_lowercase()));
+    }
+    let (host, port) = split_port(scheme, authority)?;
+    let port = port_pattern(scheme, host, port)?;
+    if host == "*" {
+        return Err(OriginFault::AnyHost.into());
+    }
+    let hosts = host_pattern(scheme, host).map_err(|error| match error.fault {
+        OriginFault::ShortWildcard if host.starts_with("*.") => OriginFault::BroadWildcard.into(),
+        OriginFault::ShortWildcard if host.contains('.') => OriginFault::RegistrableWildcard.into(),
+        _ => error.with_port(port),
+    })?;
+    Ok((hosts, port))
+}
+
+/// Host and port of any other scheme: taken as they are, unless a `*` is to be compared with something.
+fn other(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern), OriginError> {
+    check_scheme(scheme)?;
+    if !text.is_ascii() || text.contains(',') {
+        return Err(OriginFault::NotSendable.into());
+    }
+    if text.len() > MAX_ORIGIN {
+        return Err(OriginFault::TooLong.into());
+    }
+    if !rest.contains('*') {
+        let (host, port) = split_written_port(rest.as_bytes());
+        return Ok((
+            HostPattern::One(rest.get(..host.len()).unwrap_or(rest).to_owned()),
+            port,
+        ));
+    }
+    let authority = without_tail(scheme, rest)?;
+    let (host, port) = split_port(scheme, authority)?;
+    let port = port_pattern(scheme, host, port)?;
+    if host != "*" {
+        return Ok((host_pattern(scheme, host).map_err(|error| error.with_port(port))?, port));
+    }
+    match ["ws", "wss", "file"]
+        .iter()
+        .any(|name| scheme.eq_ignore_ascii_case(name))
+    {
+        true => Err(OriginFault::AnyHost.into()),
+        false => Ok((HostPattern::Any, port)),
     }
 }
 
@@ -236,8 +337,8 @@ const LONGEST_SCHEME: usize = 200;
 
 fn check_scheme(scheme: &str) -> Result<(), OriginError> {
     let mut bytes = scheme.bytes();
-    let leads = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'));
+    let leads = bytes.next().is_some_and(|b| b.is_ascii_alphabetic());
+    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     if !leads || !rest {
         return Err(OriginFault::BadScheme.into());
     }
@@ -294,23 +395,34 @@ fn port_pattern(scheme: &str, host: &str, port: Option<&str>) -> Result<PortPatt
     }
 }
 
-/// The special schemes of the URL standard.
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
-        "http" | "ws" => Some(80),
-        "https" | "wss" => Some(443),
-        "ftp" => Some(21),
+        "http" => Some(80),
+        "https" => Some(443),
         _ => None,
     }
 }
 
-/// Whether it is a wildcard, and the host below it.
-fn host_pattern<'t>(scheme: &str, host: &'t str) -> Result<(bool, &'t str), OriginError> {
+/// Host and port of an `Origin`, where its port is written as a browser writes one. Of anything else all is the host, so that two
+/// origins are the same bytes where host and port are the same.
+pub fn split_written_port(authority: &[u8]) -> (&[u8], PortPattern) {
+    let digits = authority.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let port = || {
+        let (before, digits) = authority.split_at_checked(authority.len() - digits)?;
+        let host = before.strip_suffix(b":")?;
+        let is_plain = (1..=5).contains(&digits.len()) && digits.first() != Some(&b'0');
+        let text = std::str::from_utf8(digits).ok().filter(|_| is_plain)?;
+        Some((host, PortPattern::Exact(text.parse().ok()?)))
+    };
+    port().unwrap_or((authority, PortPattern::Absent))
+}
+
+fn host_pattern(scheme: &str, host: &str) -> Result<HostPattern, OriginError> {
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         let address: Ipv6Addr = inner.parse().map_err(|_| OriginFault::Ipv6Form)?;
         let canonical = browser_ipv6(address);
         return if canonical == inner {
-            Ok((false, host))
+            Ok(HostPattern::One(host.to_owned()))
         } else {
             Err(OriginFault::Ipv6Form.suggest(format!("{scheme}://[{canonical}]")))
         };
@@ -322,23 +434,34 @@ fn host_pattern<'t>(scheme: &str, host: &'t str) -> Result<(bool, &'t str), Orig
         let bare = host.trim_end_matches('.');
         return Err(OriginFault::TrailingDot.suggest(format!("{scheme}://{bare}")));
     }
-    let (subdomains, base) = match host.strip_prefix("*.") {
-        Some(base) => (true, base),
-        None if host == "*" => return Err(OriginFault::BroadWildcard.into()),
-        None => (false, host),
+    let Some((before, behind)) = host.split_once('*') else {
+        check_labels(host)?;
+        if is_number(last_label(host)) && !is_browser_ipv4(host) {
+            return Err(OriginFault::Ipv4Form.into());
+        }
+        return Ok(HostPattern::One(host.to_owned()));
     };
-    if base.contains('*') {
+    if before.contains('.') || behind.contains('*') {
         return Err(OriginFault::MisplacedWildcard.into());
     }
-    check_labels(base)?;
-    if subdomains && !base.contains('.') {
-        return Err(OriginFault::BroadWildcard.into());
+    let (suffix, parent) = behind.split_once('.').ok_or(OriginFault::ShortWildcard)?;
+    check_labels(parent)?;
+    if parent != "localhost" && !parent.contains('.') {
+        return Err(OriginFault::ShortWildcard.into());
     }
-    let last = base.rsplit('.').next().unwrap_or(base);
-    if is_number(last) && (subdomains || !is_browser_ipv4(base)) {
+    if is_number(last_label(parent)) {
         return Err(OriginFault::Ipv4Form.into());
     }
-    Ok((subdomains, base))
+    if before.is_empty() && suffix.is_empty() {
+        return Ok(HostPattern::Below(parent.to_owned()));
+    }
+    // The shortest host that it matches.
+    check_labels(&host.replacen('*', "0", 1))?;
+    Ok(HostPattern::Label(LabelPattern(host.to_owned())))
+}
+
+fn last_label(host: &str) -> &str {
+    host.rsplit('.').next().unwrap_or(host)
 }
 
 fn check_labels(host: &str) -> Result<(), OriginFault> {
@@ -396,8 +519,18 @@ impl std::fmt::Display for OriginPattern {
 
 impl std::fmt::Display for TuplePattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let wildcard = if self.subdomains { "*." } else { "" };
-        write!(f, "{}://{wildcard}{}{}", self.scheme, self.host, self.port)
+        write!(f, "{}://{}{}", self.scheme, self.hosts, self.port)
+    }
+}
+
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostPattern::One(host) => f.write_str(host),
+            HostPattern::Below(host) => write!(f, "*.{host}"),
+            HostPattern::Label(LabelPattern(host)) => f.write_str(host),
+            HostPattern::Any => f.write_str("*"),
+        }
     }
 }
 
@@ -415,10 +548,20 @@ impl std::fmt::Display for PortPattern {
 impl TuplePattern {
     /// Whether only this machine can be meant: what `http:` is harmless for.
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.ends_with(".localhost")
-            || self.host == "[::1]"
-            || self.host.parse::<Ipv4Addr>().is_ok_and(|a| a.is_loopback())
+        let host = match &self.hosts {
+            HostPattern::One(host) | HostPattern::Below(host) => host,
+            HostPattern::Label(label) => label.parts()[2],
+            HostPattern::Any => return false,
+        };
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host == "[::1]"
+            || host.parse::<Ipv4Addr>().is_ok_and(|a| a.is_loopback())
+    }
+
+    /// Whether something follows host and port that no browser sends with them: a `/`, a path, a query or a fragment.
+    pub fn has_tail(&self) -> bool {
+        matches!(&self.hosts, HostPattern::One(host) if host.contains(['/', '?', '#']))
     }
 }
 
@@ -427,7 +570,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_sends_is_a_pattern() {
+    fn what_a_client_sends_is_a_pattern() {
         for text in [
             "https://yourapp.com",
             "https://*.yourapp.com",
@@ -441,8 +584,34 @@ mod tests {
             "http://[::ffff:102:304]",
             "https://xn--bcher-kva.example",
             "https://a_b.example",
+            "http://*.localhost:3000",
+            "http://*.localhost:*",
+            "https://app-*-team.yourapp.com",
+            "https://app-*.yourapp.com:8443",
+            "https://*-team.a.yourapp.com:*",
+            "https://a*b.yourapp.co.uk",
+            "https://xn--*.yourapp.com",
+            "https://app-*.localhost",
             "capacitor://localhost",
+            "capacitor://localhost:*",
+            "capacitor://*.yourapp.com",
             "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "safari-web-extension://0D2A3B4C-AAAA-4BBB-8CCC-0123456789AB",
+            "moz-extension://*",
+            "app://*:*",
+            "web+App://*:8443",
+            "app://.",
+            "app://-",
+            "qrc://",
+            "file://",
+            "file:///index.html",
+            "ionic://localhost:0",
+            "ionic://localhost:08443",
+            "ionic://localhost:65535",
+            "ionic://localhost:65536",
+            "ionic://127.1/",
+            "odd://Me@$~(.+)",
+            "ws://yourapp.com:80",
             "https://yourapp.com:80",
             "http://yourapp.com:65535",
             "*",
@@ -463,8 +632,8 @@ mod tests {
             ("https://your app.com", WhiteSpace, https),
             ("https://yourapp.com\n", WhiteSpace, https),
             ("https://yourapp.com\0", WhiteSpace, https),
-            ("file://", FileScheme, Some("null")),
-            ("file:///index.html", FileScheme, Some("null")),
+            ("file:", NoScheme, Some("file://")),
+            ("qrc:", NoScheme, Some("qrc://")),
             ("yourapp.com", NoScheme, https),
             ("//yourapp.com", NoScheme, None),
             ("localhost:3000", NoScheme, Some("https://localhost:3000")),
@@ -488,15 +657,15 @@ mod tests {
                 NonAscii,
                 Some("https://xn--bcher-kva.example:8443"),
             ),
-            ("ü://yourapp.com", NonAscii, None),
-            ("ü://bücher.example", NonAscii, None),
+            ("ü://yourapp.com", BadScheme, None),
+            ("app://bücher.example", NotSendable, None),
+            ("app://a,app://b", NotSendable, None),
+            ("app://a b", WhiteSpace, Some("app://ab")),
+            ("https,https://yourapp.com", BadScheme, None),
             ("HTTPS://yourapp.com", UpperCase, https),
             ("https://YourApp.com", UpperCase, https),
             ("https://yourapp.com:443", DefaultPort, https),
             ("http://yourapp.com:80", DefaultPort, Some("http://yourapp.com")),
-            ("ws://yourapp.com:80", DefaultPort, Some("ws://yourapp.com")),
-            ("wss://yourapp.com:443", DefaultPort, Some("wss://yourapp.com")),
-            ("ftp://yourapp.com:21", DefaultPort, Some("ftp://yourapp.com")),
             ("https://yourapp.com:", BadPort, https),
             ("https://yourapp.com:0", BadPort, None),
             ("https://yourapp.com:65536", BadPort, None),
@@ -527,12 +696,50 @@ mod tests {
             ("http://[::1", Ipv6Form, None),
             ("http://[::1]x", Ipv6Form, None),
             ("http://[::1%25eth0]", Ipv6Form, None),
-            ("https://a*.yourapp.com", MisplacedWildcard, None),
             ("https://a.*.yourapp.com", MisplacedWildcard, None),
+            ("https://a.b*.yourapp.com", MisplacedWildcard, None),
             ("https://*.*.yourapp.com", MisplacedWildcard, None),
-            ("https://*", BroadWildcard, None),
+            ("https://a*b*.yourapp.com", MisplacedWildcard, None),
+            ("https://**.yourapp.com", MisplacedWildcard, None),
             ("https://*.com", BroadWildcard, None),
-            ("http://*.localhost", BroadWildcard, None),
+            ("https://*.com:8443", BroadWildcard, None),
+            ("https://app-*.com", RegistrableWildcard, None),
+            ("https://*-app.com:*", RegistrableWildcard, None),
+            ("https://app-*", ShortWildcard, None),
+            ("app://*.host", ShortWildcard, None),
+            ("app://a-*", ShortWildcard, None),
+            ("https://*", AnyHost, None),
+            ("https://*:8443", AnyHost, None),
+            ("http://*:*", AnyHost, None),
+            ("ws://*", AnyHost, None),
+            ("wss://*", AnyHost, None),
+            ("file://*", AnyHost, None),
+            ("FILE://*", AnyHost, None),
+            ("file:///*", Path, Some("file://")),
+            ("chrome-extension://*/*", Path, Some("chrome-extension://*")),
+            ("moz-extension://*/", TrailingSlash, Some("moz-extension://*")),
+            ("moz-extension://a.*", MisplacedWildcard, None),
+            ("moz-extension://**", MisplacedWildcard, None),
+            ("app://A*.yourapp.com", BadHost, None),
+            ("https://app-*$.yourapp.com", BadHost, None),
+            ("https://app-*_.your$app.com", BadHost, None),
+            (
+                "https://app-*.yourapp.com.",
+                TrailingDot,
+                Some("https://app-*.yourapp.com"),
+            ),
+            ("https://app-*..yourapp.com", EmptyLabel, None),
+            ("https://app-*.0.0.1", Ipv4Form, None),
+            (
+                r"^https://.*\.yourapp\.com$",
+                RegularExpression,
+                Some("https://*.yourapp.com"),
+            ),
+            (r"https://(www|app)\.yourapp\.com", RegularExpression, None),
+            ("https?://yourapp.com", RegularExpression, https),
+            (r"http://localhost:\d+", RegularExpression, Some("http://localhost:*")),
+            (r".*\.yourapp\.com", RegularExpression, None),
+            (".*", RegularExpression, Some("*")),
             ("https://your$app.com", BadHost, None),
             ("https://your%61pp.com", BadHost, None),
             ("https://a.com,https://b.com", Path, None),
@@ -556,13 +763,65 @@ mod tests {
             let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
             assert_eq!(parsed.map(drop), expected, "{length}");
         }
+        for (length, fits) in [(505, true), (506, true), (507, false)] {
+            let parsed = OriginPattern::parse(&format!("app://{}", "a".repeat(length)));
+            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            assert_eq!(parsed.map(drop), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_label_pattern_has_parts() {
+        for (text, parts) in [
+            ("https://app-*-team.yourapp.com", Some(["app-", "-team", "yourapp.com"])),
+            ("https://app-*.yourapp.com:*", Some(["app-", "", "yourapp.com"])),
+            ("https://*-team.localhost", Some(["", "-team", "localhost"])),
+            ("https://*.yourapp.com", None),
+            ("http://localhost:*", None),
+            ("moz-extension://*", None),
+            ("moz-extension://*:1", None),
+            ("*", None),
+        ] {
+            let pattern = OriginPattern::parse(text).unwrap();
+            let found = match &pattern {
+                OriginPattern::Tuple(TuplePattern {
+                    hosts: HostPattern::Label(label),
+                    ..
+                }) => Some(label.parts()),
+                _ => None,
+            };
+            assert_eq!(found, parts, "{text}");
+            assert_eq!(has_label_wildcard(text), parts.is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_split_off_as_it_is_written() {
+        for (authority, host, port) in [
+            ("a.test:8443", "a.test", PortPattern::Exact(8443)),
+            ("a.test", "a.test", PortPattern::Absent),
+            ("a.test:", "a.test:", PortPattern::Absent),
+            ("a.test:0", "a.test:0", PortPattern::Absent),
+            ("a.test:01", "a.test:01", PortPattern::Absent),
+            ("a.test:65535", "a.test", PortPattern::Exact(65535)),
+            ("a.test:65536", "a.test:65536", PortPattern::Absent),
+            ("a.test:1:2", "a.test:1", PortPattern::Exact(2)),
+            ("[::1]:1", "[::1]", PortPattern::Exact(1)),
+            ("[::1]", "[::1]", PortPattern::Absent),
+            ("123", "123", PortPattern::Absent),
+            (":1", "", PortPattern::Exact(1)),
+            ("", "", PortPattern::Absent),
+        ] {
+            let expected = (host.as_bytes(), port);
+            assert_eq!(split_written_port(authority.as_bytes()), expected, "{authority}");
+        }
     }
 
     #[test]
     fn labels_and_hosts_have_an_end() {
         for (lengths, fits) in [
-            (&[63, 3][..], true),
-            (&[64, 3], false),
+            (&[63, 3, 3][..], true),
+            (&[64, 3, 3], false),
             (&[63, 63, 63, 61], true),
             (&[63, 63, 63, 62], false),
             (&[63, 63, 63, 63], false),
@@ -571,6 +830,11 @@ mod tests {
             let parsed = OriginPattern::parse(&format!("https://{}", labels.join(".")));
             let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
             assert_eq!(parsed.map(drop), expected, "{lengths:?}");
+            // `*` is at least one of the bytes.
+            let starred = labels.join(".").replacen("a", "*", 1);
+            let parsed = OriginPattern::parse(&format!("https://{starred}"));
+            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            assert_eq!(parsed.map(drop), expected, "{starred}");
         }
     }
 }

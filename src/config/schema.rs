@@ -155,8 +155,16 @@ schema!(ApiKeys, "ApiKeys", generator => json_schema!({
 
 schema!(OriginPattern, "Origin", _generator => json_schema!({
     "type": "string",
-    "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://(\*\.)?[^/?#@\sA-Z]+)$",
-    "examples": ["https://yourapp.com", "https://*.yourapp.com", "http://localhost:*"],
+    "pattern": r"^(\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^,\s]*)$",
+    "not": {"pattern": "^https?://($|.*[/?#@A-Z])"},
+    "examples": [
+        "https://yourapp.com",
+        "https://*.yourapp.com",
+        "https://app-*-team.yourapp.com",
+        "http://localhost:*",
+        "capacitor://localhost",
+        "moz-extension://*",
+    ],
 }));
 
 schema!(Network, "Network", _generator => json_schema!({

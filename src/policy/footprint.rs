@@ -30,7 +30,7 @@ impl Footprint {
     pub fn of(measure: &Measure) -> Footprint {
         let keys = measure.keys * size_of::<Key>() + measure.id_bytes + measure.keys * 6 * OVERHEAD;
         let digests = key_table::bytes_for(measure.digests);
-        let origins = origins::bytes_for(measure.origins, measure.origin_bytes);
+        let origins = origins::bytes_for(measure.origins, measure.label_origins, measure.origin_bytes);
         let networks = measure.networks * 2 * size_of::<std::net::Ipv6Addr>();
         let indexes = measure.indexes * (size_of::<Box<str>>() + OVERHEAD) + measure.index_bytes;
         let values = measure.values * 2 * size_of::<Node<'_>>() + 2 * measure.value_bytes;
@@ -40,7 +40,7 @@ impl Footprint {
             compiled,
             peak: compiled
                 + index_of_ids
-                + origins::shrinking_bytes_for(measure.origins)
+                + origins::shrinking_bytes_for(measure.origins, measure.label_origins)
                 + tree(measure.values, measure.value_bytes)
                 + 2 * tree(measure.key_values, measure.key_bytes),
         }

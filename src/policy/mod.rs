@@ -210,7 +210,7 @@ impl<'c> Compiler<'c> {
             config_index: Vec::with_capacity(measure.keys),
             ids: HashTable::with_capacity(measure.keys),
             table: KeyTable::with_capacity(measure.digests),
-            origins: OriginTable::with_capacity(measure.origins, measure.origin_bytes),
+            origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
             union: OriginList::default(),
             names_origins: false,
             scope_rules: BTreeMap::new(),

@@ -22,6 +22,14 @@ const PAGES: &[(&str, &str, bool)] = &[
     ("wildcard, a lookalike", "https://evilwild.example", false),
     ("wildcard, another scheme", "http://eu.wild.example", false),
     ("wildcard, another port", "https://eu.wild.example:8443", false),
+    ("a part of a label", "https://app-git-main-team.label.example", true),
+    ("a part of a label, which is empty", "https://app--team.label.example", false),
+    ("a part of a label, with a dot", "https://app-a.b-team.label.example", false),
+    ("a part of a label, with another before it", "https://a.app-b-team.label.example", false),
+    ("a part of a label, another end", "https://app-main-evil.label.example", false),
+    ("a part of a label, another parent", "https://app-main-team.evil.example", false),
+    ("below localhost", "http://shop.localhost:3000", true),
+    ("below localhost, another port", "http://shop.localhost:3001", false),
     ("a port", "https://port.example:8443", true),
     ("a port, the default one", "https://port.example", false),
     ("localhost with its port", "http://localhost:3000", true),
@@ -37,7 +45,7 @@ const PAGES: &[(&str, &str, bool)] = &[
 #[rustfmt::skip]
 pub const PATTERNS: &[&str] = &[
     "https://yourapp.com", "https://exact.example", "https://*.wild.example", "https://port.example:8443",
-    "http://localhost:3000", "http://anyport.example:*", "https://xn--bcher-kva.example", "null",
+    "http://localhost:3000", "http://*.localhost:3000", "https://app-*-team.label.example", "http://anyport.example:*", "https://xn--bcher-kva.example", "null",
 ];
 
 pub fn cases() -> Vec<Case> {

@@ -234,3 +234,76 @@ fn a_star_alone_is_on_every_response() {
         assert_eq!(reported.header("access-control-expose-headers"), None);
     }
 }
+
+/// What browsers, WebViews and programs send that is not `https://host`, on requests and on preflights.
+#[test]
+#[rustfmt::skip]
+fn origins_of_previews_and_programs() {
+    let upstream = Upstream::start();
+    let policy = json!({
+        "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"query": "api_key"}],
+        "keys": [
+            {"id": "previews", "api_key": "previews-key-000", "allowed_origins": ["https://app-*-team.example.com", "http://*.localhost:3000"]},
+            {"id": "programs", "api_key": "programs-key-000", "allowed_origins": ["capacitor://localhost", "app://.", "file://", "moz-extension://*"]},
+            {"id": "star", "api_key": "star-key-0000000", "allowed_origins": ["*"]},
+        ],
+    });
+    let gateway = Gateway::in_front_of(&upstream).listener(Listener::new("main", &policy)).start();
+    let (previews, programs, star) = ("previews-key-000", "programs-key-000", "star-key-0000000");
+    let cases: [(&str, &[u8], Option<&str>); 38] = [
+        (previews, b"https://app-git-main-team.example.com", Some("https://app-git-main-team.example.com")),
+        (previews, b"https://app-7f3_2-team.example.com", Some("https://app-7f3_2-team.example.com")),
+        (previews, b"https://app--team.example.com", None),
+        (previews, b"https://app-team.example.com", None),
+        (previews, b"https://app-a.b-team.example.com", None),
+        (previews, b"https://app-a-team.b.example.com", None),
+        (previews, b"https://evilapp-a-team.example.com", None),
+        (previews, b"https://app-a-team.example.com.evil.com", None),
+        (previews, b"https://app-a@-team.example.com", None),
+        (previews, b"https://app-%60-team.example.com", None),
+        (previews, b"https://app-\xff-team.example.com", None),
+        (previews, b"https://app-A-team.example.com", None),
+        (previews, b"https://app-a-team.example.com:8443", None),
+        (previews, b"https://app-a:1-team.example.com:2", None),
+        (previews, b"https://evil.com,https://app-a-team.example.com", None),
+        (previews, b"http://shop.localhost:3000", Some("http://shop.localhost:3000")),
+        (previews, b"http://localhost:3000", None),
+        (previews, b"http://shop.localhost:3001", None),
+        (programs, b"capacitor://localhost", Some("capacitor://localhost")),
+        (programs, b"capacitor://localhost:80", None),
+        (programs, b"app://.", Some("app://.")),
+        (programs, b"app://", None),
+        (programs, b"file://", Some("file://")),
+        (programs, b"file:///", None),
+        (programs, b"null", None),
+        (programs, b"moz-extension://0d2a3b4c-aaaa-4bbb-8ccc-0123456789ab", Some("moz-extension://0d2a3b4c-aaaa-4bbb-8ccc-0123456789ab")),
+        (programs, b"moz-extension://a/b", None),
+        (programs, b"moz-extension://a\xff", None),
+        (programs, b"chrome-extension://abcdefgh", None),
+        (star, b"app://.", Some("*")),
+        (star, b"file://", Some("*")),
+        (star, b"qrc://", Some("*")),
+        (star, b"https://a.example.", Some("*")),
+        (star, b"nonsense", Some("*")),
+        (star, b"null", Some("*")),
+        (star, b"https://\xff.example", None),
+        (star, b"a b", None),
+        (star, b"a,b", None),
+    ];
+    for version in Version::BOTH {
+        for (key, origin, allowed) in cases {
+            let name = format!("{} with {key}, {version:?}", origin.escape_ascii());
+            let response = gateway.send_over(version, "main", &Request::get("/").bearer(key).header("Origin", origin));
+            assert_eq!(response.status, if allowed.is_some() { 200 } else { 403 }, "{name}: {response:?}");
+            // With `*` alone it is on the refusal as well.
+            let shown = allowed.or((key == star).then_some("*"));
+            assert_cors(&response, shown.map(|origin| (origin, origin != "*")), &name);
+            let asks = Request::new("OPTIONS", format!("/?api_key={key}")).header("Origin", origin).header("Access-Control-Request-Method", "PUT");
+            let answer = gateway.send_over(version, "main", &asks);
+            assert_eq!(answer.status, if allowed.is_some() { 204 } else { 403 }, "preflight from {name}: {answer:?}");
+            assert_eq!(answer.header("access-control-allow-origin"), allowed, "preflight from {name}");
+            let credentials = allowed.filter(|origin| *origin != "*").map(|_| "true");
+            assert_eq!(answer.header("access-control-allow-credentials"), credentials, "preflight from {name}");
+        }
+    }
+}

@@ -278,7 +278,7 @@ fn absurd_preflight(random: &mut Rng) -> Request {
 
 /// The key is the site's, and the origin is not.
 fn forged_origin(random: &mut Rng) -> Request {
-    let origins: [&[u8]; 24] = [
+    let origins: [&[u8]; 31] = [
         b"https://evil-yourapp.com",
         b"https://evilyourapp.com",
         b"https://yourapp.com.evil.example",
@@ -301,6 +301,13 @@ fn forged_origin(random: &mut Rng) -> Request {
         b"null",
         b"",
         b"https://\xff.yourapp.com",
+        b"https://app--team.preview.example",
+        b"https://app-a.b-team.preview.example",
+        b"https://app-a@-team.preview.example",
+        b"https://app-%60-team.preview.example",
+        b"https://app-a-team.preview.example.evil.example",
+        b"https://evilapp-a-team.preview.example",
+        b"https://app-a:1-team.preview.example:2",
         b"http://localhost:65536",
         b"http://localhost:80.evil.example",
     ];

@@ -30,7 +30,7 @@ pub fn policy() -> Value {
     json!({
         "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}],
         "keys": [
-            {"id": "site", "api_key": SITE_KEY, "allowed_origins": [SITE, "https://*.yourapp.com", "http://localhost:*"]},
+            {"id": "site", "api_key": SITE_KEY, "allowed_origins": [SITE, "https://*.yourapp.com", "http://localhost:*", "https://app-*-team.preview.example"]},
             {"id": "present", "api_key": "present-key-000000", "allowed_origins": [SITE], "origin_check": "if_present"},
             {"id": "plain", "api_key": "plain-key-00000000", "allowed_origins": [SITE], "origin_check": "cors_only"},
             {"id": "star", "api_key": STAR_KEY, "allowed_origins": ["*"], "origin_check": "if_present"},
@@ -204,6 +204,8 @@ pub fn cast() -> Vec<Case> {
         passes("its site", at(site(), SITE), "site", Some(SITE)),
         passes("a subdomain", at(site(), "https://a.b.yourapp.com"), "site", Some("https://a.b.yourapp.com")),
         passes("any port", at(site(), "http://localhost:5173"), "site", Some("http://localhost:5173")),
+        passes("a preview", at(site(), "https://app-git-a_1-team.preview.example"), "site", Some("https://app-git-a_1-team.preview.example")),
+        passes("any program", at(get().bearer(STAR_KEY), "app://."), "star", Some("*")),
         passes("the key in a header", at(get().header("X-API-Key", SITE_KEY), SITE), "site", Some(SITE)),
         passes("the key in the query", at(Request::get(format!("/v1?x=y&api_key={SITE_KEY}")), SITE), "site", Some(SITE)),
         passes("a body", at(Request::new("POST", "/v1").bearer(SITE_KEY).body("x".repeat(3000)), SITE), "site", Some(SITE)),

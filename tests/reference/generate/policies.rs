@@ -18,6 +18,23 @@ const HOSTS: [&str; 10] = [
     "[::1]",
 ];
 const SCHEMES: [&str; 6] = ["https", "https", "https", "http", "capacitor", "chrome-extension"];
+/// What stands before a host, less often `*.` than a part of a label.
+const STARS: [&str; 8] = ["*.", "*.", "*.", "b*.", "*b.", "b-*-b.", "b*-b.", "b-*."];
+/// What programs send under schemes of their own, and any host of them.
+const PROGRAMS: [&str; 12] = [
+    "app://.",
+    "app://*",
+    "app://*:*",
+    "app://*:8443",
+    "app://a.test.",
+    "qrc://",
+    "file://",
+    "file:///a",
+    "Odd://A@b:070",
+    "odd://*",
+    "capacitor://localhost:0",
+    "capacitor://localhost:65536",
+];
 pub const PORTS: [&str; 5] = ["", "", ":8443", ":3000", ":1"];
 pub const RAW_KEYS: [&str; 8] = [
     "kEy-0",
@@ -217,12 +234,25 @@ impl Generator {
         if self.one_in(3) {
             // Lists of several keys name the same.
             return self
-                .pick(&["https://a.test", "https://*.a.test", "https://b.a.test:*"])
+                .pick(&[
+                    "https://a.test",
+                    "https://*.a.test",
+                    "https://b.a.test:*",
+                    "https://b*.a.test",
+                    "https://b-*-b.a.test",
+                ])
                 .to_owned();
         }
+        if self.one_in(6) {
+            return self.pick(&PROGRAMS).to_owned();
+        }
         let (scheme, host) = (self.pick(&SCHEMES), self.pick(&HOSTS));
-        let takes_wildcard = host.ends_with(".test") || host.ends_with(".tes");
-        let star = if takes_wildcard && self.one_in(2) { "*." } else { "" };
+        let takes_wildcard = host.ends_with(".test") || host.ends_with(".tes") || host == "localhost";
+        let star = if takes_wildcard && self.one_in(2) {
+            self.pick(&STARS)
+        } else {
+            ""
+        };
         let port = if self.one_in(4) { ":*" } else { self.pick(&PORTS) };
         format!("{scheme}://{star}{host}{port}")
     }

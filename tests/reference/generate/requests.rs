@@ -10,6 +10,10 @@ use crate::spec::decision::{Headers, Request, strings};
 /// Every date of the policies lies within an hour of it.
 const START: u64 = 1_800_000_000_000;
 const LABELS: [&str; 8] = ["b", "c.b", "x_1", "-", "0", "b-", "a.test", "xn--nxa"];
+/// What a `*` inside a label, or for any host, is replaced with.
+const PARTS: [&str; 16] = [
+    "", "a", "b", "-", "b-b", "-b", "x_1", "0", "a.b", "B", ".", "a.", "a@", "%60", "a:1", "a*",
+];
 const ODD_PORTS: [&str; 9] = [
     ":0",
     ":80",
@@ -21,7 +25,15 @@ const ODD_PORTS: [&str; 9] = [
     ":*",
     ":8443:3000",
 ];
-const ODD_ORIGINS: [&[u8]; 14] = [
+const ODD_ORIGINS: [&[u8]; 22] = [
+    b"nonsense",
+    b"app://.",
+    b"app://",
+    b"qrc://",
+    b"https://a.test.",
+    b"https://a.test https://a.test",
+    b"https://a.test\t",
+    b"!~",
     b"",
     b"*",
     b"null",
@@ -235,6 +247,9 @@ impl Generator {
         } else {
             self.pick(&listed).to_owned()
         };
+        if pattern == "*" && !self.one_in(4) {
+            return self.pick(&["https://a.test", "app://.", "file://", "x"]).into();
+        }
         let labels = self.pick(&LABELS);
         let port = if self.one_in(6) {
             self.pick(&ODD_PORTS)
@@ -243,7 +258,8 @@ impl Generator {
         };
         let mut origin = pattern
             .replace(":*", port)
-            .replace("*.", &format!("{labels}."))
+            .replace("//*.", &format!("//{labels}."))
+            .replace('*', self.pick(&PARTS))
             .into_bytes();
         if self.one_in(6) {
             self.spoil(&mut origin);

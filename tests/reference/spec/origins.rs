@@ -43,64 +43,60 @@ pub fn best<'l>(list: impl IntoIterator<Item = &'l str>, sent: &Sent) -> Match {
 }
 
 pub fn how(pattern: &str, origin: &str) -> Match {
-    if pattern == "*" {
-        return if is_origin(origin) { Match::Any } else { Match::None };
+    // Whatever is sent has to be one value, in one line.
+    if origin.chars().any(|c| c.is_ascii_control() || c == ' ') {
+        return Match::None;
     }
-    if pattern == "null" {
-        return if origin == "null" { Match::Null } else { Match::None };
-    }
-    if names(pattern, origin) {
-        Match::Named
-    } else {
-        Match::None
+    match pattern {
+        "*" => Match::Any,
+        "null" if origin == "null" => Match::Null,
+        "null" => Match::None,
+        _ if names(pattern, origin) => Match::Named,
+        _ => Match::None,
     }
 }
 
+/// Whether the pattern is the origin, or stands for it by a `*`.
 fn names(pattern: &str, origin: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern == origin;
+    }
     let (scheme, place) = pattern.split_once("://").expect("a pattern that loads has a scheme");
-    let Some(sent_place) = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
+    let Some((sent_scheme, sent_place)) = origin.split_once("://") else {
         return false;
     };
+    if sent_scheme != scheme {
+        return false;
+    }
     match place.strip_suffix(":*") {
-        None => host_fits(place, sent_place),
+        None => host_fits(scheme, place, sent_place),
         Some(host) => {
-            host_fits(host, sent_place)
+            host_fits(scheme, host, sent_place)
                 || sent_place
                     .rsplit_once(':')
-                    .is_some_and(|(before, port)| is_port(port) && host_fits(host, before))
+                    .is_some_and(|(before, port)| is_port(port) && host_fits(scheme, host, before))
         }
     }
 }
 
-/// What `*` stands for: every origin, not every text. Taken: what a browser could send, in lower case.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, place)) = text.split_once("://") else {
-        return text == "null";
-    };
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
-    let is_host = |host: &str| match host.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .is_some_and(|inner| inner.chars().all(|c| "0123456789abcdef:".contains(c))),
-        None => host.split('.').all(is_label),
-    };
-    let is_place = is_host(place)
-        || place
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| is_host(host) && is_port(port));
-    is_scheme && is_place
-}
-
 /// `wanted` is a host, with its port if the pattern has a fixed one.
-fn host_fits(wanted: &str, sent: &str) -> bool {
-    match wanted.strip_prefix('*') {
-        None => wanted == sent,
-        Some(dot_and_rest) => sent
-            .strip_suffix(dot_and_rest)
-            .is_some_and(|labels| labels.split('.').all(is_label)),
+fn host_fits(scheme: &str, wanted: &str, sent: &str) -> bool {
+    let Some((before, behind)) = wanted.split_once('*') else {
+        return wanted == sent;
+    };
+    let Some(covered) = sent.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind)) else {
+        return false;
+    };
+    if before.is_empty() && behind.starts_with('.') {
+        // Subdomains, at any depth.
+        covered.split('.').all(is_label)
+    } else if before.is_empty() && (behind.is_empty() || behind.starts_with(':')) {
+        // Any host of a program's, which may be written in capitals.
+        assert!(!["http", "https", "ws", "wss", "file"].contains(&scheme));
+        covered.split('.').all(|label| is_label(&label.to_ascii_lowercase()))
+    } else {
+        // A part of one label.
+        is_label(covered)
     }
 }
 
