@@ -102,8 +102,8 @@ impl Host for Fake {
         self.0.log.borrow_mut().push(message.into());
     }
 
-    fn has_memory(&self, bytes: usize) -> bool {
-        bytes <= self.0.memory.get()
+    fn has_memory(&self, bytes: usize, large: &[usize]) -> bool {
+        bytes.max(large.iter().sum()) <= self.0.memory.get()
     }
 
     fn plugin_configuration(&self) -> Result<Vec<u8>> {

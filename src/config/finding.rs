@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::api_key::ApiKeyFault;
+use super::long_text;
 use super::network::NetworkError;
 use super::origin::{OriginError, OriginFault};
 use super::place::Place;
@@ -87,6 +88,7 @@ pub enum Problem {
     TooLarge {
         bytes: usize,
     },
+    LongText,
 
     AnyOrigin,
     NullOrigin,
@@ -199,6 +201,7 @@ impl Problem {
             Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
             Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
             Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
+            Self::LongText => format!("a string has more than {} bytes", long_text::MAX).into(),
             Self::TooLarge { bytes } => format!(
                 "it takes {} MiB of memory on each worker, and a policy may take {} MiB",
                 bytes.div_ceil(1 << 20),
@@ -289,6 +292,7 @@ impl Problem {
             Self::BadDirectiveSource => "give each source an entry of its own".into(),
             Self::UnquotedKeyword => "put it in single quotes, as in \"'self'\"".into(),
             Self::BadDocsUrl => r#"write it as in "https://docs.example.com/errors""#.into(),
+            Self::LongText => "take it out, or cut it down".into(),
             Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
             Self::AnyOrigin => "list the origins of your sites".into(),
             Self::NullOrigin => "give the page an origin of its own".into(),
@@ -362,6 +366,13 @@ impl Findings {
     pub fn of_size(bytes: usize) -> Option<Findings> {
         let mut findings = Findings::default();
         findings.add_bare(&Place::ROOT, Problem::too_large(bytes)?);
+        Some(findings)
+    }
+
+    /// The one finding of a JSON text with a string that is longer than any of a policy.
+    pub fn of_long_text(text: &[u8]) -> Option<Findings> {
+        let mut findings = Findings::default();
+        findings.add_bare(&Place::ROOT, long_text::is_in(text).then_some(Problem::LongText)?);
         Some(findings)
     }
 

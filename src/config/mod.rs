@@ -12,6 +12,7 @@ pub mod finding;
 pub mod index;
 pub mod key;
 pub mod key_source;
+pub mod long_text;
 pub mod measure;
 pub mod network;
 pub mod node;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::mem;
 use std::ops::Deref;
+use std::ptr;
 
 /// Bytes that the host wrote.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();
 }
 
-/// Lends the host `size` bytes to write to, until it asks again.
+/// Lends the host `size` bytes to write to, until it asks again. Where there is no memory it gets a null pointer, and its call fails.
 pub fn lend(size: usize) -> *mut u8 {
     ROOM.with_borrow_mut(|room| {
         let unused = mem::take(&mut room.lent);
@@ -33,7 +34,10 @@ pub fn lend(size: usize) -> *mut u8 {
             unused
         };
         if buffer.capacity() < size {
-            buffer = Vec::with_capacity(size);
+            buffer = Vec::new();
+            if buffer.try_reserve_exact(size).is_err() {
+                return ptr::null_mut();
+            }
         }
         room.lent = buffer;
         room.lent.as_mut_ptr()

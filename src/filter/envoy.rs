@@ -1,6 +1,7 @@
 //! The calls to Envoy, straight through the proxy-wasm ABI 0.2.1. Every failure is a value, no text is taken for UTF-8, and a header map
 //! stays the one buffer that the host wrote.
 
+use std::iter;
 use std::ptr::null_mut;
 
 use super::buffer::Buffer;
@@ -99,20 +100,17 @@ impl Host for Envoy {
         unsafe { proxy_log(level, message.as_ptr(), message.len()) };
     }
 
-    fn has_memory(&self, bytes: usize) -> bool {
+    fn has_memory(&self, bytes: usize, large: &[usize]) -> bool {
         const PIECE: usize = 1 << 20;
+        let rest = bytes.saturating_sub(large.iter().sum());
+        let small = iter::repeat_n(PIECE, rest.div_ceil(PIECE));
         let mut pieces: Vec<Vec<u8>> = Vec::new();
-        let mut left = bytes;
-        while left > 0 {
+        large.iter().copied().chain(small).all(|size| {
             let mut piece = Vec::new();
-            let size = left.min(PIECE);
-            if pieces.try_reserve(1).is_err() || piece.try_reserve_exact(size).is_err() {
-                return false;
-            }
+            let fits = pieces.try_reserve(1).is_ok() && piece.try_reserve_exact(size).is_ok();
             pieces.push(piece);
-            left -= size;
-        }
-        true
+            fits
+        })
     }
 
     fn plugin_configuration(&self) -> Result<Buffer> {

@@ -98,8 +98,8 @@ pub trait Host {
     /// Writes a line to the host's log, where it shows such lines.
     fn log(&self, level: LogLevel, message: &str);
 
-    /// Whether the allocator can give so many bytes more, in pieces of a megabyte.
-    fn has_memory(&self, bytes: usize) -> bool;
+    /// Whether the allocator can give so many bytes more at once: those of each of `large` in one piece, the rest in pieces of a megabyte.
+    fn has_memory(&self, bytes: usize, large: &[usize]) -> bool;
 
     /// The configuration of the plugin that is being configured.
     fn plugin_configuration(&self) -> Result<Self::Bytes>;

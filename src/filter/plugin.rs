@@ -154,17 +154,21 @@ impl<H: Host> Plugin<H> {
         if let Some(findings) = Findings::of_size(size) {
             return Err(LoadError::Refused(findings));
         }
-        self.make_space(size, None)?;
+        self.make_space(size, &[size], None)?;
         let configuration = Configuration::of(self.host.plugin_configuration()?);
-        self.make_space(configuration.further_bytes(), None)?;
+        let further = configuration.further_bytes();
+        self.make_space(further, &[further], None)?;
         let text = configuration.into_json();
+        if let Some(findings) = Findings::of_long_text(&text) {
+            return Err(LoadError::Refused(findings));
+        }
         let measure = Measure::of(&text);
-        let Footprint { compiled, peak } = Footprint::of(&measure);
+        let Footprint { compiled, peak, large } = Footprint::of(&measure);
         if let Some(findings) = Findings::of_size(text.len().saturating_add(peak)) {
             return Err(LoadError::Refused(findings));
         }
         self.policies.trim(compiled);
-        self.make_space(peak, Some(measure.hash))?;
+        self.make_space(peak, &large, Some(measure.hash))?;
         let now = Timestamp(i64::try_from(host::unix_seconds(&self.host)?).unwrap_or(i64::MAX));
         let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Refused)?;
         self.share_response(&mut loaded.policy);
@@ -180,9 +184,9 @@ impl<H: Host> Plugin<H> {
         Ok((loaded, compiled))
     }
 
-    /// Makes sure that there are so many bytes of memory, at the expense of superseded policies.
-    fn make_space(&mut self, bytes: usize, hash: Option<u64>) -> Result<(), LoadError> {
-        while !self.host.has_memory(bytes) {
+    /// Makes sure that there are so many bytes of memory, `large` ones among them in one piece each, at the expense of superseded policies.
+    fn make_space(&mut self, bytes: usize, large: &[usize], hash: Option<u64>) -> Result<(), LoadError> {
+        while !self.host.has_memory(bytes, large) {
             if !self.policies.evict() {
                 let why = format!(
                     "it takes {} kB more of memory than the VM has left",

@@ -13,6 +13,8 @@ pub struct Footprint {
     pub compiled: usize,
     /// Of everything that compiling it takes at its fullest moment, the compiled policy included and the text of the configuration not.
     pub peak: usize,
+    /// What of that takes one piece each and grows with the policy.
+    pub large: [usize; 11],
 }
 
 /// What an allocator adds to an allocation, and rounds it up by.
@@ -36,6 +38,8 @@ impl Footprint {
         let values = measure.values * 2 * size_of::<Node<'_>>() + 2 * measure.value_bytes;
         let compiled = keys + digests + origins + networks + indexes + values + rules(measure) + FIXED;
         let index_of_ids = table_bytes::<usize>(measure.keys) + measure.keys * size_of::<usize>();
+        let [patterns, text, index, stems] =
+            origins::pieces_for(measure.origins, measure.label_origins, measure.origin_bytes);
         Footprint {
             compiled,
             peak: compiled
@@ -43,8 +47,27 @@ impl Footprint {
                 + origins::shrinking_bytes_for(measure.origins, measure.label_origins)
                 + tree(measure.values, measure.value_bytes)
                 + 2 * tree(measure.key_values, measure.key_bytes),
+            large: [
+                measure.keys * size_of::<Key>(),
+                index_of_ids,
+                digests,
+                patterns,
+                text,
+                index,
+                stems,
+                // A vector that grows, and what it was before.
+                2 * list(measure.values),
+                list(measure.values),
+                2 * list(measure.key_values),
+                list(measure.key_values),
+            ],
         }
     }
+}
+
+/// A list of so many nodes.
+fn list(values: usize) -> usize {
+    values * size_of::<Node<'_>>()
 }
 
 /// What the compiled rules of scopes may take together.

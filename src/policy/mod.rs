@@ -132,7 +132,10 @@ impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
     /// have expired, for a warning only.
     pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Findings> {
-        Policy::compile(text, &Measure::of(text), now)
+        match Findings::of_long_text(text) {
+            Some(findings) => Err(findings),
+            None => Policy::compile(text, &Measure::of(text), now),
+        }
     }
 
     /// As [`Policy::load`], of a text that was measured already.

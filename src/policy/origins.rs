@@ -136,6 +136,16 @@ pub fn bytes_for(patterns: usize, labels: usize, text: usize) -> usize {
         + table_bytes::<Stem>(stems_of(labels))
 }
 
+/// The parts of that which take one piece each.
+pub fn pieces_for(patterns: usize, labels: usize, text: usize) -> [usize; 4] {
+    [
+        patterns * size_of::<Pattern>(),
+        text,
+        table_bytes::<PatternId>(patterns),
+        table_bytes::<Stem>(stems_of(labels)),
+    ]
+}
+
 /// What [`OriginTable::shrink`] takes for a moment beside the table.
 pub fn shrinking_bytes_for(patterns: usize, labels: usize) -> usize {
     table_bytes::<PatternId>(patterns) + table_bytes::<Stem>(stems_of(labels))
