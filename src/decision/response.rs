@@ -59,6 +59,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the verdict took effect.
+    pub fn is_enforced(&self) -> bool {
+        self.enforcement == Enforcement::Enforce
+    }
+
     /// Which kind of gRPC the request speaks, if it does.
     pub fn grpc(&self) -> Option<Grpc> {
         self.grpc

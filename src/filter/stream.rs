@@ -90,15 +90,17 @@ impl Stream {
         response: Option<&ResponsePolicy>,
         metrics: Option<&Metrics>,
     ) -> Action {
-        let (response, removes_method_overrides) = match &self.stage {
-            Stage::Forwarded(forwarded) => (Some(&*forwarded.response), forwarded.removes_method_overrides),
-            Stage::Unseen => (response, false),
-            Stage::Answered { .. } => return Action::Continue,
+        let edited = match (&self.stage, response) {
+            (Stage::Forwarded(forwarded), _) => edit_trailers(
+                host,
+                &forwarded.response,
+                forwarded.exchange.is_enforced(),
+                forwarded.removes_method_overrides,
+            ),
+            (Stage::Unseen, Some(response)) => edit_trailers(host, response, true, false),
+            (Stage::Unseen, None) => return self.refuse(host, metrics),
+            (Stage::Answered { .. }, _) => return Action::Continue,
         };
-        let Some(response) = response else {
-            return self.refuse(host, metrics);
-        };
-        let edited = edit_trailers(host, response, removes_method_overrides);
         self.continue_if(edited, host, metrics)
     }
 
@@ -240,10 +242,16 @@ fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &Exchang
     edited
 }
 
-fn edit_trailers(host: &impl Host, response: &ResponsePolicy, removes_method_overrides: bool) -> Result<()> {
+fn edit_trailers(
+    host: &impl Host,
+    response: &ResponsePolicy,
+    removes_keys: bool,
+    removes_method_overrides: bool,
+) -> Result<()> {
     let map = host.headers(MapType::RequestTrailers)?;
     for (name, _) in Pairs::of(&map) {
         if is_identity_claim(response.identity_header.as_deref(), name)
+            || removes_keys && response.is_key_header(name)
             || removes_method_overrides && is_method_override(name)
         {
             host.remove_header(MapType::RequestTrailers, name)?;

@@ -332,6 +332,11 @@ impl<'c> Compiler<'c> {
             origins: self.origins,
             union: self.union,
             response: Arc::new(ResponsePolicy {
+                key_headers: config
+                    .key_sources
+                    .iter()
+                    .filter_map(|source| Some(source.header()?.lower().into()))
+                    .collect(),
                 cors: CorsValues::new(&config.cors, &config.key_sources),
                 vary: Vary::new(self.names_origins, &config.key_sources),
                 standing: StandingHeaders::new(&config.security_headers),

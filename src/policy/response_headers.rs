@@ -4,7 +4,7 @@ use crate::config::cors::Cors;
 use crate::config::key::Enforcement;
 use crate::config::key_source::KeySource;
 use crate::config::security_headers::{SecurityHeaders, SetMode};
-use crate::config::token::HeaderName;
+use crate::config::token::{HeaderName, equals_ignoring_separators};
 
 /// What a stream still needs of its policy once its request is decided. Streams share it and keep nothing else of the policy, so that
 /// a stream which stays open through many updates holds no keys.
@@ -20,8 +20,18 @@ pub struct ResponsePolicy {
     pub union_is_any_alone: bool,
     /// The header that names the key to the upstream, in lower case. A client's own is removed from request trailers.
     pub identity_header: Option<Box<str>>,
+    /// The headers that carry keys, in lower case. Trailers must not (RFC 9110, section 6.5.1), and no key in them is checked.
+    pub key_headers: Box<[Box<str>]>,
     /// What holds for requests whose key does not say.
     pub enforcement: Enforcement,
+}
+
+impl ResponsePolicy {
+    /// Whether an upstream may take a trailer of this name for a header that carries keys.
+    pub fn is_key_header(&self, name: &[u8]) -> bool {
+        let mut headers = self.key_headers.iter();
+        headers.any(|header| equals_ignoring_separators(name, header.as_bytes()))
+    }
 }
 
 /// What CORS headers say, each value ready to send. An empty list has no header.

@@ -103,7 +103,7 @@ fn nor_does_a_client_say_it_behind_the_body() {
     for authorization in ["Authorization: Bearer the-key-000000000\r\n", ""] {
         let request = format!(
             "POST / HTTP/1.1\r\nHost: api.test\r\n{authorization}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
-             2\r\nhi\r\n0\r\nX-Key-Id: admin\r\nx_key_id: admin\r\nX.Key.Id: admin\r\nX-Other: kept\r\nX-KEY_ID: admin\r\nX+Key!Id: admin\r\nx~key~id: admin\r\n\r\n"
+             2\r\nhi\r\n0\r\nX-Key-Id: admin\r\nx_key_id: admin\r\nX.Key.Id: admin\r\nX-Other: kept\r\nX-KEY_ID: admin\r\nX+Key!Id: admin\r\nx~key~id: admin\r\nAuthorization: Bearer k\r\nX_API_Key: k\r\n\r\n"
         );
         let answer = exchange_raw(gateway.address("gateway"), request.as_bytes(), Duration::from_secs(10)).unwrap();
         assert!(
