@@ -1036,6 +1036,34 @@ mod tests {
         assert_eq!(table.text.len(), table.text.capacity());
     }
 
+    /// Patterns with the same parent, and some with the same beginning: none takes another's place, whatever is given back.
+    #[test]
+    fn a_table_finds_every_label_pattern_of_one_parent() {
+        let texts: Vec<String> = (0..4_096)
+            .map(|number| format!("https://{}-*-team{}.vercel.app", "p".repeat(number % 20), number / 20))
+            .collect();
+        let patterns: Vec<OriginPattern> = texts.iter().map(|text| OriginPattern::parse(text).unwrap()).collect();
+        let mut table = OriginTable::with_capacity(4_096, 4_096, 0);
+        let lists: Vec<OriginList> = patterns
+            .iter()
+            .map(|it| table.add(std::slice::from_ref(it), true))
+            .collect();
+        let all = table.add(&patterns, true);
+        for is_shrunk in [false, true] {
+            for (text, list) in texts.iter().zip(&lists) {
+                let origin = text.replace('*', "x-1");
+                let found = [list, &all].map(|list| table.match_list(list, origin.as_bytes()));
+                assert_eq!(found, [Some(OriginMatch::Listed); 2], "{origin}, shrunk: {is_shrunk}");
+            }
+            assert_eq!(table.match_list(&lists[0], b"https://p-x-team0.vercel.app"), None);
+            assert_eq!(table.match_list(&all, b"https://p-x-team4096.vercel.app"), None);
+            table.shrink();
+        }
+        assert_eq!(table.patterns.len(), 4_096);
+        // One for the parent and one for each beginning.
+        assert_eq!(table.stems.len(), 21);
+    }
+
     /// The hash of every pattern, so that a look-up compares with one or two of them.
     #[test]
     fn hashes_spread_over_the_table() {
