@@ -52,6 +52,11 @@ fn keys(first: (&str, &str), second: (&str, &str)) -> String {
     format!(r#"{{"keys": [{}, {}]}}"#, key(first), key(second))
 }
 
+/// One key in the clear.
+fn raw(api_key: &str) -> String {
+    format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#)
+}
+
 fn rule(rule: &str) -> String {
     format!(r#"{{"anonymous": {{}}, "scopes": {{"search": [{rule}]}}}}"#)
 }
@@ -142,6 +147,24 @@ fn errors() -> Vec<Row> {
         ("api_key: a short sha256:", keys((r#""one""#, r#""sha256:7692c3ad""#), (r#""two""#, TWO)), "keys[0].api_key", "64 hex digits", "keyfence hash"),
         ("api_key: no hex", keys((r#""one""#, &ONE.replace("7692", "769g")), (r#""two""#, TWO)), "keys[0].api_key", "64 hex digits", "keyfence hash"),
         ("api_key: a comma", keys((r#""one""#, r#""key,number,one""#), (r#""two""#, TWO)), "keys[0].api_key", "no request can carry it", "keyfence hash"),
+
+        ("api_key: a variable", raw("${KEYFENCE_API_KEY}"), "keys[0].api_key", "placeholder that nothing has filled in", "fill it in"),
+        ("api_key: a scheme and a variable", raw("Bearer ${KEYFENCE_BACKEND_API_KEY}"), "keys[0].api_key", "placeholder", "sha256: form"),
+        ("api_key: a chart's template", raw("{{ .Values.apiKey }}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a workflow's expression", raw("${{ secrets.API_KEY }}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a reference with $", raw("$secret://vault/1/keyfence/key"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a reference in braces", raw("{vault://env/api-key}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a word in angle brackets", raw("<your-api-key>"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a placeholder in a list", keys((r#""one""#, &format!(r#"[{ONE}, "ak_live_${{KEY}}"]"#)), (r#""two""#, TWO)), "keys[0].api_key[1]", "placeholder", "fill it in"),
+        ("api_key: the scheme of the default source", raw("Bearer ak_live_0123456789"), "keys[0].api_key", "the scheme of a key source", "without the scheme"),
+        ("api_key: the scheme of a source", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "X-Auth", "scheme": "Key"}], "keys": [{"id": "one", "api_key": "key ak_live_0123456789", "kind": "secret"}]"#), "keys[0].api_key", "the scheme of a key source", "without the scheme"),
+        ("api_key: in quotes", raw(r#"\"ak_live_0123456789\""#), "keys[0].api_key", "quotes would be part", "without them"),
+        ("api_key: in single quotes", raw("'ak_live_0123456789'"), "keys[0].api_key", "quotes would be part", "without them"),
+        ("api_key: sha512:", raw("sha512:ddaf35a193617abacc417349ae204131"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: sha-256:", raw("sha-256:ba7816bf8f01cfea414140de5dae2223"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: md5:", raw("md5:900150983cd24fb0d6963f7d28e17f72"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: bcrypt", raw("$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: Argon2", raw("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
 
         ("key_sources: empty", more(r#""key_sources": []"#), "key_sources", "no request can carry a key", "leave the field out"),
         ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
@@ -264,7 +287,6 @@ fn errors() -> Vec<Row> {
 
 #[rustfmt::skip]
 fn warnings() -> Vec<Row> {
-    let raw = |api_key: &str| format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#);
     vec![
         ("origin: *", origin("*"), "keys[0].allowed_origins[1]", "every web page", "list the origins"),
         ("origin: null", origin("null"), "keys[0].allowed_origins[1]", "sandboxed frame", "an origin of its own"),
@@ -276,9 +298,18 @@ fn warnings() -> Vec<Row> {
         ("api_key: raw, 16 bytes", raw("sixteen-bytes-ky"), "keys[0].api_key", "config_dump", "sha256: form"),
         ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
         ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
-        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
+        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "trace spans, mirrored requests, x-envoy-original-path and the Location", "forward_api_key to false"),
+        ("key_sources: a query parameter that is not forwarded", r#"{"anonymous": {}, "forward_api_key": false, "key_sources": [{"header": "X-API-Key"}, {"query": "api_key"}]}"#.into(), "key_sources[1].query", "redirects lose the key", "in a header"),
+        ("key_sources: Cookie", r#"{"anonymous": {}, "key_sources": [{"header": "cookie"}]}"#.into(), "key_sources[0].header", "all cookies together", "X-API-Key"),
+        ("key_sources: Cookie with a scheme", r#"{"anonymous": {}, "key_sources": [{"header": "Cookie", "scheme": "Key"}]}"#.into(), "key_sources[0].header", "all cookies together", "X-API-Key"),
+        ("key_sources: Basic", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "basic"}]}"#.into(), "key_sources[0].scheme", "base64 of a name and a password", "Bearer"),
         ("expires_at: passed", server_key(r#""expires_at": "2026-06-30T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
         ("expires_at: this second", server_key(r#""expires_at": "2026-07-01T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
+        ("expires_at: in a second", server_key(r#""expires_at": "2026-07-01T00:00:01Z""#), "keys[0].expires_at", "within two weeks", "next key"),
+        ("expires_at: in two weeks", server_key(r#""expires_at": "2026-07-15T00:00:00Z""#), "keys[0].expires_at", "within two weeks", "next key"),
+        ("a loopback origin beside a public one", origin("http://localhost:3000"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
+        ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
+        ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
         ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
         ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
     ]
@@ -380,6 +411,39 @@ fn a_short_raw_key_is_two_warnings() {
     assert!(lines[1].contains("15 bytes can be guessed"), "{lines:#?}");
 }
 
+#[test]
+fn what_is_doubtful_about_a_raw_key_is_a_warning_beside_the_first() {
+    let digest = ONE.trim_matches('"').trim_start_matches("sha256:");
+    let in_query = |key: &str| raw(key).replace("{\"keys\"", "{\"key_sources\": [{\"query\": \"api_key\"}], \"keys\"");
+    for (json, expected) in [
+        (raw(digest), Some("64 hex digits")),
+        (raw(&format!("{digest}  -")), Some("64 hex digits")),
+        (raw(&format!("keyfence_{digest}")), None),
+        (in_query("dGhlIGtleSB+aGVyZQ=="), Some("must be encoded")),
+        (in_query("a key of some bytes"), Some("must be encoded")),
+        (in_query("dGhlIGtleSB-aGVyZQ=="), None),
+        (raw("dGhlIGtleSB+aGVyZQ=="), None),
+    ] {
+        let findings = load(&json);
+        let found = findings
+            .warnings()
+            .iter()
+            .filter(|finding| finding.place == "keys[0].api_key");
+        let reasons: Vec<String> = found.map(|finding| finding.problem.reason().into_owned()).collect();
+        assert!(reasons[0].contains("config_dump"), "{json}: {reasons:#?}");
+        assert_eq!(
+            reasons.len(),
+            1 + usize::from(expected.is_some()),
+            "{json}: {reasons:#?}"
+        );
+        assert!(
+            expected.is_none_or(|expected| reasons[1].contains(expected)),
+            "{json}: {reasons:#?}"
+        );
+        assert_eq!(findings.error_count(), 0, "{json}");
+    }
+}
+
 /// Its list is not empty, but wrong.
 #[test]
 fn a_key_with_a_wrong_origin_is_not_told_to_list_origins() {
@@ -398,11 +462,11 @@ fn nothing_is_found_where_nothing_is_wrong() {
     for (name, json) in [
         ("a schema for editors", r#"{"$schema": "policy.schema.json", "anonymous": {}}"#.to_owned()),
         ("a secret key", server_key(r#""name": "Indexer", "allowed_ips": ["2001:db8::/32"], "rate_limit_per_minute": 1"#)),
-        ("origins", origin("https://*.yourapp.com\", \"http://localhost:3000\", \"http://[::1]:*\", \"capacitor://localhost")),
+        ("origins", origin("https://*.yourapp.com\", \"capacitor://localhost\", \"https://localhost")),
         ("a rotated key", keys((r#""one""#, &format!("[{ONE}]")), (r#""two""#, TWO))),
         ("the longest id", keys((&format!("\"{}\"", "Az09._-a".repeat(8)), ONE), (r#""two""#, TWO))),
-        ("origins of this machine", origin("http://127.0.0.1:8080\", \"http://shop.localhost\", \"http://localhost\", \"http://[::1]")),
-        ("the key's life", server_key(r#""not_before": "2026-01-01T00:00:00Z", "expires_at": "2026-07-01T00:00:01Z""#)),
+        ("origins of this machine", key(r#""allowed_origins": ["http://127.0.0.1:8080", "http://shop.localhost", "http://localhost:3000", "http://[::1]:*", "capacitor://localhost"]"#)),
+        ("the key's life", server_key(r#""not_before": "2026-01-01T00:00:00Z", "expires_at": "2026-07-15T00:00:01Z""#)),
         ("where errors are explained", r#"{"anonymous": {}, "docs_url": "http://docs.example.com/a?b=c"}"#.into()),
         ("two schemes of one header", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "Authorization", "scheme": "ApiKey"}]}"#.into()),
         ("one scheme in two headers", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Key"}, {"header": "X-Auth", "scheme": "Key"}]}"#.into()),

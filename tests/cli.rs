@@ -335,7 +335,13 @@ fn wrong_usage_is_2() {
         &["explain", "-", "-H", "a b: c"],
         &["render", "nginx", "-"],
         &["render", "envoy", "-", "--upstream", "localhost"],
+        &["explain", "-", "--key", "Bearer one"],
+        &["explain", "-", "--key", "'one'"],
+        &["explain", "-", "--key", "<your-key>"],
         &["keygen", "--prefix", "a,b"],
+        &["keygen", "--prefix", ""],
+        &["keygen", "--prefix", "sha512:"],
+        &["keygen", "--prefix", "Bearer "],
     ] {
         let output = keyfence(folder.path(), arguments, "{}");
         assert_eq!(
@@ -372,10 +378,9 @@ fn a_new_key_and_its_hash_belong_together() {
         "{key}"
     );
     assert_eq!(keyfence(here, &["hash"], key).stdout.trim_end(), hash);
-    assert_ne!(
-        keyfence(here, &["keygen"], "").stdout,
-        keyfence(here, &["keygen"], "").stdout
-    );
+    let keys = [0, 1].map(|_| keyfence(here, &["keygen"], "").stdout);
+    assert_ne!(keys[0], keys[1]);
+    assert!(keys.iter().all(|key| key.starts_with("keyfence_")), "{keys:?}");
 }
 
 #[test]
@@ -390,6 +395,19 @@ fn hash_takes_one_line_break_off() {
         ("", Err("not empty")),
         ("\n", Err("not empty")),
         (ONE, Err("already")),
+        (
+            "Bearer ak_live_0123456789\n",
+            Err("the scheme of a key source stands before the key"),
+        ),
+        (
+            "\"ak_live_0123456789\"\n",
+            Err("quotes would be part of the key; write the key without them"),
+        ),
+        ("${API_KEY}\n", Err("placeholder that nothing has filled in")),
+        (
+            "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n",
+            Err("only sha256: marks a hash"),
+        ),
     ] {
         let output = keyfence(Path::new("."), &["hash"], stdin);
         match expected {
@@ -399,6 +417,32 @@ fn hash_takes_one_line_break_off() {
                 assert_eq!((output.stdout.as_str(), output.code), ("", 1), "{stdin:?}");
             }
         }
+    }
+}
+
+#[test]
+fn hash_warns_of_what_check_would() {
+    let digest = ONE.trim_start_matches("sha256:");
+    for (key, expected) in [
+        ("ak_live_0123456789", ""),
+        ("one", "3 bytes can be guessed"),
+        (digest, "64 hex digits may be a digest without its sha256:"),
+        ("dGhlIGtleSB+aGVyZQ==", "have clients encode it, + as %2B"),
+        ("ak_live_0123456789%", "must be encoded there"),
+    ] {
+        let output = keyfence(Path::new("."), &["hash"], key);
+        assert!(
+            output.stdout.starts_with("sha256:") && output.code == 0,
+            "{key}: {}",
+            output.stdout
+        );
+        assert_eq!(
+            output.stderr.is_empty(),
+            expected.is_empty(),
+            "{key}: {}",
+            output.stderr
+        );
+        assert!(output.stderr.contains(expected), "{key}: {}", output.stderr);
     }
 }
 

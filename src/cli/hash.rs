@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::str;
 
 use clap::Args;
-use keyfence::config::Problem;
-use keyfence::config::api_key::ApiKey;
+use keyfence::config::api_key::{ApiKey, ApiKeyFault};
+use keyfence::config::key_source::KeySource;
+use keyfence::config::{Problem, raw_key};
 
 use super::{DENIED, Failure, print};
 
 /// Print the sha256: form of an API key from standard input
 ///
-/// One line break at the end is not part of the key.
+/// One line break at the end is not part of the key. What check would refuse as a raw key is refused here, and what it would
+/// warn of is a warning here, as if requests carried the key as Authorization: Bearer or in a query.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}
@@ -38,13 +40,26 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     let Ok(text) = str::from_utf8(text) else {
         return refuse("an API key is text in UTF-8");
     };
-    match ApiKey::parse(text) {
+    let mut sources = KeySource::by_default();
+    sources.push(KeySource::Query(String::new()));
+    match ApiKey::parse(text, &sources) {
         Ok(key) if key.raw_length.is_some() => {
+            for problem in raw_key::doubts(text, &sources) {
+                eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.mend());
+            }
             print(&format!("{}\n", key.digest))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(_) => refuse("this is the sha256: form already"),
-        Err(fault) => refuse(&Problem::ApiKey(fault).reason()),
+        Err(fault) => {
+            let problem = Problem::ApiKey(fault);
+            match fault {
+                ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme => {
+                    refuse(&format!("{}; {}", problem.reason(), problem.mend()))
+                }
+                _ => refuse(&problem.reason()),
+            }
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use keyfence::config::Config;
+use keyfence::config::api_key::{ApiKey, ApiKeyFault};
 use keyfence::config::finding::nearest;
 use keyfence::config::key::Key;
 use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
+use keyfence::config::{Config, Problem};
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::credential::{Carried, Credential, without_parameter};
 use keyfence::decision::rate::{self, RateStatus};
@@ -114,6 +115,13 @@ impl Trial<'_> {
         let arguments = self.arguments;
         if !arguments.path.starts_with('/') && arguments.path != "*" {
             return Err(Failure::new("a path begins with /"));
+        }
+        if let Some(key) = &arguments.key
+            && let Err(fault @ (ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme)) =
+                ApiKey::parse(key, &self.config.key_sources)
+        {
+            let problem = Problem::ApiKey(fault);
+            return Err(Failure(format!("--key: {}; {}", problem.reason(), problem.mend())));
         }
         let mut path = arguments.path.clone();
         let mut headers: Vec<(String, String)> = Vec::new();

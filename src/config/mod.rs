@@ -18,6 +18,7 @@ pub mod node;
 pub mod origin;
 pub mod place;
 mod punycode;
+pub mod raw_key;
 mod read;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::config::finding::nearest;
-use crate::config::key::{self, Enforcement, Kind, OriginCheck};
+use crate::config::key::{self, Enforcement, KeyContext, Kind, OriginCheck};
 use crate::config::place::Place;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
@@ -144,7 +144,11 @@ impl Policy {
         };
         let mut compiler = Compiler::new(&config, measure);
         let anonymous = compiler.anonymous(&mut findings);
-        config::read_keys(text, now, &mut findings, &mut |index, key, place, findings| {
+        let context = KeyContext {
+            now,
+            sources: &config.key_sources,
+        };
+        config::read_keys(text, context, &mut findings, &mut |index, key, place, findings| {
             compiler.add(index, &key, place, findings);
         });
         if findings.error_count() > 0 {
