@@ -272,6 +272,15 @@ fn errors() -> Vec<Row> {
         ("CSP: a directive twice", csp(r#""default-src": ["'self'"], "Default-Src": ["'none'"]"#), "security_headers.content_security_policy.Default-Src", "twice", "keep one"),
         ("CSP: an empty source", csp(r#""default-src": [""]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
         ("CSP: a source with a semicolon", csp(r#""default-src": ["a.example;"]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
+        ("CSP: 'none' beside others", csp(r#""script-src": ["https://cdn.example.com", "'none'"]"#), "security_headers.content_security_policy.script-src[1]", "ignore 'none'", "take it out"),
+        ("CSP as a whole: a keyword without quotes", headers(r#""set": {"Content-Security-Policy": "default-src 'self'; script-src https://cdn.example.com self"}"#), "security_headers.set.Content-Security-Policy", "host name", "'self'"),
+        ("CSP as a whole: none without quotes", headers(r#""set": {"content-security-policy": {"value": "default-src NONE", "mode": "if_absent"}}"#), "security_headers.set.content-security-policy", "host name", "single quotes"),
+        ("CSP as a whole: 'none' beside others", headers(r#""set": {"Content-Security-Policy": "default-src 'none' https://cdn.example.com"}"#), "security_headers.set.Content-Security-Policy", "ignore 'none'", "take it out"),
+        ("CSP as a whole: a nonce without quotes, in the second policy", headers(r#""set": {"Content-Security-Policy": "default-src 'self', script-src nonce-abc"}"#), "security_headers.set.Content-Security-Policy", "host name", "single quotes"),
+        ("CSP as a whole: a directive twice", headers(r#""set": {"Content-Security-Policy": "img-src a.example; IMG-SRC b.example"}"#), "security_headers.set.Content-Security-Policy", "read the first alone", "keep one"),
+        ("CSP as a whole: no directive's name", headers(r#""set": {"Content-Security-Policy": "default-src: 'self'"}"#), "security_headers.set.Content-Security-Policy", "letters and -", "script-src"),
+        ("CSP as a whole: a comma between sources", headers(r#""set": {"Content-Security-Policy": "img-src https://a.example, https://b.example"}"#), "security_headers.set.Content-Security-Policy", "letters and -", "script-src"),
+        ("CSP that reports only: a keyword without quotes", headers(r#""set": {"Content-Security-Policy-Report-Only": "default-src self"}"#), "security_headers.set.Content-Security-Policy-Report-Only", "host name", "single quotes"),
         ("identity_header: no token", more(r#""identity_header": "X Key Id""#), "identity_header", "not a token", "letters, digits"),
         ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
         ("identity_header: what the filter decides by", more(r#""identity_header": "Origin""#), "identity_header", "itself", "take it out"),
@@ -287,6 +296,7 @@ fn errors() -> Vec<Row> {
 
 #[rustfmt::skip]
 fn warnings() -> Vec<Row> {
+    let more = |text: &str| format!("{{{text}}}");
     vec![
         ("origin: *", origin("*"), "keys[0].allowed_origins[1]", "every web page", "list the origins"),
         ("origin: null", origin("null"), "keys[0].allowed_origins[1]", "sandboxed frame", "an origin of its own"),
@@ -311,6 +321,23 @@ fn warnings() -> Vec<Row> {
         ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
         ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
+        ("indexes beside a rule without {index}", more(&format!(r#""keys": [{{"id": "one", "api_key": {ONE}, "kind": "secret", "scopes": ["search"], "indexes": ["products"]}}], "scopes": {{"other": [{{"methods": ["GET"], "path": "/other"}}], "search": [{{"methods": ["GET"], "path": "/{{index}}"}}, {{"methods": ["POST", "PUT"], "path": "/multi_search"}}]}}"#)), "keys[0].indexes", "the rule POST, PUT /multi_search of search names no {index}", "write {index} into its path"),
+        ("indexes of anonymous beside a rule without {index}", more(r#""anonymous": {"scopes": ["search"], "indexes": ["*"]}, "scopes": {"search": [{"methods": ["*"], "path": "/**"}]}"#), "anonymous.indexes", "the rule * /** of search", "write {index}"),
+        ("X-Frame-Options", headers(r#""set": {"X-Frame-Options": "ALLOWALL"}"#), "security_headers.set.X-Frame-Options", "but for DENY or SAMEORIGIN", "frame-ancestors"),
+        ("Referrer-Policy", headers(r#""set": {"Referrer-Policy": "none"}"#), "security_headers.set.Referrer-Policy", "do not know", "no-referrer,"),
+        ("Referrer-Policy: nearly one", headers(r#""set": {"referrer-policy": {"value": "no-referrer, strict-orgin", "mode": "if_absent"}}"#), "security_headers.set.referrer-policy", "do not know", "did you mean strict-origin?"),
+        ("Strict-Transport-Security", headers(r#""set": {"Strict-Transport-Security": "includeSubDomains; preload"}"#), "security_headers.set.Strict-Transport-Security", "without max-age", "max-age=31536000"),
+        ("Strict-Transport-Security: another directive", headers(r#""set": {"Strict-Transport-Security": "max-age=31536000; includeSubDomain"}"#), "security_headers.set.Strict-Transport-Security", "do not know", "includeSubDomains"),
+        ("X-Content-Type-Options", headers(r#""set": {"X-Content-Type-Options": "no-sniff"}"#), "security_headers.set.X-Content-Type-Options", "but for nosniff", "write nosniff"),
+        ("Permissions-Policy", headers(r#""set": {"Permissions-Policy": "camera 'none'; microphone 'none'"}"#), "security_headers.set.Permissions-Policy", "structured fields", "camera=()"),
+        ("Permissions-Policy: an origin without quotes", headers(r#""set": {"Permissions-Policy": "camera=(self https://a.example)"}"#), "security_headers.set.Permissions-Policy", "double quotes", "camera=()"),
+        ("Cross-Origin-Resource-Policy", headers(r#""set": {"Cross-Origin-Resource-Policy": "Cross-Origin"}"#), "security_headers.set.Cross-Origin-Resource-Policy", "in lower case", "cross-origin"),
+        ("Cross-Origin-Opener-Policy", headers(r#""set": {"Cross-Origin-Opener-Policy": "same-site"}"#), "security_headers.set.Cross-Origin-Opener-Policy", "do not know", "same-origin-allow-popups"),
+        ("Cross-Origin-Embedder-Policy", headers(r#""set": {"Cross-Origin-Embedder-Policy-Report-Only": "true"}"#), "security_headers.set.Cross-Origin-Embedder-Policy-Report-Only", "do not know", "require-corp"),
+        ("a misspelt header", headers(r#""set": {"Referer-Policy": "no-referrer"}"#), "security_headers.set.Referer-Policy", "no header of this name", "did you mean Referrer-Policy?"),
+        ("CSP as a whole: an unknown directive", headers(r#""set": {"Content-Security-Policy": "default-src 'self'; scripts-src 'none'"}"#), "security_headers.set.Content-Security-Policy", "do not know", "did you mean script-src?"),
+        ("Cross-Origin-Resource-Policy of a preset beside origins", more(&format!(r#""keys": [{{"id": "one", "api_key": {ONE}, "allowed_origins": ["https://yourapp.com"]}}], "security_headers": {{"preset": "owasp"}}"#)), "security_headers", "those in allowed_origins too", r#"set "Cross-Origin-Resource-Policy" to "cross-origin""#),
+        ("Cross-Origin-Resource-Policy beside the origins of anonymous", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"set": {"cross-origin-resource-policy": "same-origin"}}}"#.into(), "security_headers", "those in allowed_origins too", "cross-origin"),
         ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
     ]
 }
@@ -478,6 +505,11 @@ fn nothing_is_found_where_nothing_is_wrong() {
         ("max_age at its end", cors(r#""max_age": 86400"#)),
         ("a header value with spaces", headers(r#""set": {"X-A": "b c\td"}"#)),
         ("a header taken away", headers(r#""set": {"X-Frame-Options": null}"#)),
+        ("headers that browsers know", headers(r#""set": {"X-Frame-Options": "sameorigin", "Referrer-Policy": "no-referrer, strict-origin", "Strict-Transport-Security": "max-age=0",
+            "Permissions-Policy": "camera=(), geolocation=(self)", "Content-Security-Policy": "default-src 'none'; report-to self; sandbox; upgrade-insecure-requests, script-src 'self'"}"#)),
+        ("owasp without origins", headers(r#""preset": "owasp""#)),
+        ("owasp with origins", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"preset": "owasp", "set": {"Cross-Origin-Resource-Policy": "same-site"}}}"#.into()),
+        ("owasp with origins, without the header", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"preset": "owasp", "remove": ["Cross-Origin-Resource-Policy"]}}"#.into()),
         ("CSP", csp(r#""default-src": ["'self'"], "report-to": ["self"], "upgrade-insecure-requests": []"#)),
     ] {
         let lines: Vec<String> = load(&json).lines().map(|(_, line)| line).collect();

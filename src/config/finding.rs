@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::api_key::ApiKeyFault;
+use super::browser_header::ValueFault;
 use super::network::NetworkError;
 use super::origin::OriginError;
 use super::place::Place;
@@ -84,6 +85,8 @@ pub enum Problem {
     BadDirective,
     BadDirectiveSource,
     UnquotedKeyword,
+    NoneBesideOthers,
+    DuplicateDirective,
     BadDocsUrl,
     TooLarge {
         bytes: usize,
@@ -109,10 +112,19 @@ pub enum Problem {
     ExpiredKey,
     ExpiresSoon,
     IndexesWithoutScopes,
+    RuleWithoutIndex {
+        rule: String,
+        scope: String,
+    },
     NothingAllowed,
     UnknownDirective {
         nearest: Option<&'static str>,
     },
+    IgnoredValue(ValueFault),
+    MisspeltHeader {
+        meant: &'static str,
+    },
+    ResourcePolicyBesideOrigins,
     PublicSuffixWildcard {
         suffix: String,
     },
@@ -143,8 +155,12 @@ impl Problem {
             | Self::ExpiredKey
             | Self::ExpiresSoon
             | Self::IndexesWithoutScopes
+            | Self::RuleWithoutIndex { .. }
             | Self::NothingAllowed
             | Self::UnknownDirective { .. }
+            | Self::IgnoredValue(_)
+            | Self::MisspeltHeader { .. }
+            | Self::ResourcePolicyBesideOrigins
             | Self::PublicSuffixWildcard { .. } => Severity::Warning,
             _ => Severity::Error,
         }
@@ -208,6 +224,8 @@ impl Problem {
             Self::BadDirective => "a CSP directive is named in letters and -".into(),
             Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
             Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
+            Self::NoneBesideOthers => "browsers ignore 'none' where another source stands beside it".into(),
+            Self::DuplicateDirective => "the directive stands here twice, and browsers read the first alone".into(),
             Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
             Self::TooLarge { bytes } => format!(
                 "it takes {} MiB of memory on each worker, and a policy may take {} MiB",
@@ -248,6 +266,14 @@ impl Problem {
                 "only a scope's rule says where in the path the index is, so every request is refused".into()
             }
             Self::NothingAllowed => "there is no key and no anonymous policy, so every request is refused".into(),
+            Self::RuleWithoutIndex { rule, scope } => {
+                format!("the rule {rule} of {scope} names no {{index}}, so it fits no request of a key with indexes").into()
+            }
+            Self::IgnoredValue(fault) => fault.reason().into(),
+            Self::MisspeltHeader { .. } => "browsers know no header of this name".into(),
+            Self::ResourcePolicyBesideOrigins => {
+                "browsers keep <img>, <script> and other requests without CORS from pages of other origins, those in allowed_origins too".into()
+            }
             Self::UnknownDirective { .. } => "browsers ignore a CSP directive that they do not know".into(),
             Self::PublicSuffixWildcard { suffix } => format!("anybody can register a name under {suffix}").into(),
         }
@@ -318,6 +344,8 @@ impl Problem {
             Self::BadDirective => "write it as in \"script-src\"".into(),
             Self::BadDirectiveSource => "give each source an entry of its own".into(),
             Self::UnquotedKeyword => "put it in single quotes, as in \"'self'\"".into(),
+            Self::NoneBesideOthers => "take it out, or the others".into(),
+            Self::DuplicateDirective => "keep one of them".into(),
             Self::BadDocsUrl => r#"write it as in "https://docs.example.com/errors""#.into(),
             Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
             Self::AnyOrigin => "list the origins of your sites".into(),
@@ -340,6 +368,14 @@ impl Problem {
             Self::ExpiredKey => "take the key out, or set a later expires_at".into(),
             Self::IndexesWithoutScopes => "give the key scopes whose rules have {index}".into(),
             Self::NothingAllowed => "list keys".into(),
+            Self::RuleWithoutIndex { .. } => {
+                "write {index} into its path, or give the key scopes without it and another key without indexes".into()
+            }
+            Self::IgnoredValue(fault) => fault.mend().into(),
+            Self::MisspeltHeader { meant } => format!("did you mean {meant}?").into(),
+            Self::ResourcePolicyBesideOrigins => {
+                r#"set "Cross-Origin-Resource-Policy" to "cross-origin", or to "same-site" where all these pages are on the API's own site"#.into()
+            }
             Self::UnknownDirective { nearest: Some(name) } => format!("did you mean {name}?").into(),
             Self::UnknownDirective { nearest: None } => "look its name up".into(),
             Self::PublicSuffixWildcard { .. } => "list the hosts that are yours".into(),

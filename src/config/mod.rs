@@ -4,6 +4,7 @@
 //! and mend. All findings of a configuration come together, whichever is first.
 
 pub mod api_key;
+pub mod browser_header;
 pub mod cors;
 mod csp;
 mod document;
@@ -24,6 +25,7 @@ mod read;
 pub mod schema;
 pub mod scope;
 pub mod security_headers;
+mod structured_field;
 pub mod timestamp;
 pub mod token;
 

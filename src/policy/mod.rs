@@ -154,6 +154,14 @@ impl Policy {
         if findings.error_count() > 0 {
             return Err(findings);
         }
+        let resource_policy = config.security_headers.value(RESOURCE_POLICY);
+        if let Some(value @ "same-origin") = resource_policy
+            && (compiler.union.names_origins() || compiler.union.is_any_alone())
+        {
+            let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
+            let place = Place::ROOT.field("security_headers");
+            findings.add(&place, &value, Problem::ResourcePolicyBesideOrigins);
+        }
         if compiler.keys.is_empty() && anonymous.is_none() {
             findings.add_bare(&Place::ROOT, Problem::NothingAllowed);
         }
@@ -186,6 +194,8 @@ impl Policy {
         &self.keys
     }
 }
+
+const RESOURCE_POLICY: &str = "Cross-Origin-Resource-Policy";
 
 /// Puts a policy together, key by key.
 struct Compiler<'c> {
@@ -275,6 +285,7 @@ impl<'c> Compiler<'c> {
         if access.enabled {
             self.union.include(&origins);
         }
+        self.find_rules_without_index(access, place, findings);
         Access {
             origins,
             origin_check: access.origin_check,
@@ -286,6 +297,27 @@ impl<'c> Compiler<'c> {
             indexes: access.indexes.as_deref().map(IndexList::new),
             limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
             enforcement: access.enforcement.unwrap_or(self.config.enforcement),
+        }
+    }
+
+    /// Rules that no request can fit, for the key has `indexes` and they name none.
+    fn find_rules_without_index(&self, access: &key::Access<'_>, place: &Place<'_>, findings: &mut Findings) {
+        let (Some(names), Some(_)) = (&access.scopes, &access.indexes) else {
+            return;
+        };
+        let scopes = self
+            .config
+            .scopes
+            .iter()
+            .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
+        for scope in scopes {
+            for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
+                let problem = Problem::RuleWithoutIndex {
+                    rule: rule.to_string(),
+                    scope: scope.name.clone(),
+                };
+                findings.add_bare(&place.field("indexes"), problem);
+            }
         }
     }
 
