@@ -237,7 +237,11 @@ fn errors() -> Vec<Row> {
         ("origin: *. before one label", origin("https://*.com"), "keys[0].allowed_origins[1]", "top-level domain", "https://*.yourapp.com"),
 
         ("network: a host name", network("office.example.com"), "keys[0].allowed_ips[1]", "IPv4 or IPv6", "192.168.1.0/24"),
-        ("network: host bits", network("192.168.1.7/24"), "keys[0].allowed_ips[1]", "after the prefix", "write \"192.168.1.0/24\""),
+        ("network: host bits", network("192.168.1.7/24"), "keys[0].allowed_ips[1]", "after the prefix", "write \"192.168.1.7/32\" for that address, or \"192.168.1.0/24\" for the whole network"),
+        ("network: an address with a short prefix", network("::1/32"), "keys[0].allowed_ips[1]", "after the prefix", "write \"::1/128\" for that address, or \"::/32\""),
+        ("network: a range", network("10.0.0.1-10.0.0.9"), "keys[0].allowed_ips[1]", "a range of addresses", "write \"10.0.0.1/32\", \"10.0.0.2/31\", \"10.0.0.4/30\", \"10.0.0.8/31\""),
+        ("network: a range of IPv6", network("2001:db8::2 - 2001:db8::4"), "keys[0].allowed_ips[1]", "a range of addresses", "write \"2001:db8::2/127\", \"2001:db8::4/128\""),
+        ("network: a range from its end", network("10.0.0.9-10.0.0.1"), "keys[0].allowed_ips[1]", "a range of addresses", "192.168.1.0/24"),
         ("network: a zone", network("fe80::1%eth0"), "keys[0].allowed_ips[1]", "one machine only", "write \"fe80::1\""),
         ("network: leading zeros", network("010.0.0.0/8"), "keys[0].allowed_ips[1]", "octal", "write \"10.0.0.0/8\""),
         ("network: IPv4-mapped", network("::ffff:10.0.0.0/104"), "keys[0].allowed_ips[1]", "IPv4-mapped", "write \"10.0.0.0/8\""),
@@ -601,6 +605,34 @@ fn a_syntax_error_has_line_and_column() {
         assert!(finding.problem.reason().contains("not JSON"), "{name}: {finding}");
         assert!(finding.problem.mend().contains(at), "{name}: {finding}");
     }
+}
+
+/// PowerShell and some editors write it.
+#[test]
+fn a_byte_order_mark_is_not_part_of_the_policy() {
+    let json = server_key(r#""enabled": true"#);
+    let [plain, marked] = [json.clone(), format!("\u{FEFF}{json}")]
+        .map(|text| Policy::load(text.as_bytes(), NOW).unwrap_or_else(|found| panic!("{found:#?}")));
+    assert_eq!(
+        (plain.hash, plain.policy.keys().len()),
+        (marked.hash, marked.policy.keys().len())
+    );
+
+    let twice = load(&format!("\u{FEFF}\u{FEFF}{json}"));
+    assert!(twice.errors()[0].problem.reason().contains("not JSON"), "{twice:#?}");
+    let utf16: Vec<u8> = [0xFEFF]
+        .into_iter()
+        .chain(json.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let findings = Policy::load(&utf16, NOW).unwrap_err();
+    assert!(
+        findings.errors()[0]
+            .problem
+            .reason()
+            .contains("it is UTF-16; save it as UTF-8"),
+        "{findings:#?}"
+    );
 }
 
 #[test]

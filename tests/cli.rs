@@ -58,6 +58,12 @@ const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0ad
 #[rustfmt::skip]
 const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.json", "{\"anonymous\": {}}", &[]),
+    ("policy.json", "\u{FEFF}{\"anonymous\": {}}", &[]),
+    ("policy", "\u{FEFF}{\"anonymous\": {}}", &[]),
+    ("policy.json", "\u{FEFF}{\"key\": []}", &["policy.json:1:2: error: key: there is no such field"]),
+    ("policy.yaml", "\u{FEFF}anonymous: {}\n", &[]),
+    ("policy.yaml", "\u{FEFF}key: []\n", &["policy.yaml:1:1: error: key: there is no such field"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: \"\\uFEFF{\\\"keyz\\\": []}\"\n", &["envoy.yaml:8:16: error: keyz: there is no such field"]),
     ("policy.json", "{}", &["policy.json:1:1: warning: configuration: there is no key and no anonymous policy"]),
     ("policy.json", "{\n  \"key\": []\n}", &["policy.json:2:3: error: key: there is no such field; did you mean keys?"]),
     ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded"]),
@@ -251,7 +257,8 @@ fn check_writes_json_for_programs() {
         "findings": [
             {
                 "severity": "error", "line": 2, "column": 31, "place": "anonymous.allowed_ips[0]", "value": "\"10.0.0.1/8\"",
-                "reason": "bits after the prefix are set", "mend": "write \"10.0.0.0/8\"",
+                "reason": "bits after the prefix are set",
+                "mend": "write \"10.0.0.1/32\" for that address, or \"10.0.0.0/8\" for the whole network",
             },
             {
                 "severity": "warning", "line": 2, "column": 45, "place": "anonymous.allowed_ips[1]", "value": "0.0.0.0/0",

@@ -76,14 +76,30 @@ impl<'a> Read<'a> for ClientIp {
     }
 }
 
+/// The text without a byte order mark at its beginning, which editors and PowerShell write and parsers may ignore (RFC 8259, section 8.1).
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
 /// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
 pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let read = WithoutKeys(findings).deserialize(&mut deserializer);
     match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
             let fields = Fields::of(node?, &Place::ROOT, findings)?;
             Some(config(fields, findings))
+        }
+        Err(_) if is_utf16(text) => {
+            findings.add_bare(
+                &Place::ROOT,
+                Problem::Syntax {
+                    line: 1,
+                    column: 1,
+                    message: "it is UTF-16; save it as UTF-8".into(),
+                },
+            );
+            None
         }
         Err(error) => {
             findings.add_bare(&Place::ROOT, syntax_problem(&error));
@@ -99,7 +115,7 @@ pub fn read_keys<'a>(
     findings: &mut Findings,
     on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
 ) {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let keys = OnlyKeys(KeysSeed {
         context,
         findings,
@@ -108,6 +124,11 @@ pub fn read_keys<'a>(
     if let Err(error) = keys.deserialize(&mut deserializer) {
         findings.add_bare(&Place::ROOT, syntax_problem(&error));
     }
+}
+
+/// By its byte order mark.
+fn is_utf16(text: &[u8]) -> bool {
+    text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF")
 }
 
 fn syntax_problem(error: &serde_json::Error) -> Problem {

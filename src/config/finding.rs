@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::api_key::ApiKeyFault;
 use super::browser_header::ValueFault;
-use super::network::NetworkError;
+use super::network::{NetworkError, Suggestion};
 use super::origin::OriginError;
 use super::place::Place;
 use super::raw_key::Mistake;
@@ -324,7 +324,10 @@ impl Problem {
             Self::ExpiresBeforeItBegins => "set expires_at to a later time".into(),
             Self::SecretWithOrigins => r#"make it "publishable", or take allowed_origins out"#.into(),
             Self::Origin(error) => instead(&error.suggestion, "write it as in \"https://yourapp.com\", \"https://*.yourapp.com\" or \"http://localhost:*\""),
-            Self::Network(error) => instead(&error.suggestion, "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\""),
+            Self::Network(error) => match &error.suggestion {
+                Suggestion::None => "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\"".into(),
+                suggestion => suggestion.to_string().into(),
+            },
             Self::UnknownScope { nearest } => match nearest {
                 Some(name) => format!("did you mean {name:?}?").into(),
                 None => "define it under scopes".into(),

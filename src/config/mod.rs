@@ -29,6 +29,6 @@ mod structured_field;
 pub mod timestamp;
 pub mod token;
 
-pub use document::{ClientIp, Config, IdentityHeader, read, read_keys};
+pub use document::{ClientIp, Config, IdentityHeader, read, read_keys, without_byte_order_mark};
 pub use finding::{Finding, Findings, Problem, Severity};
 pub use measure::Measure;
