@@ -227,6 +227,8 @@ fn errors() -> Vec<Row> {
         ("origin: a long label", origin(&format!("https://{}.com", "a".repeat(64))), "keys[0].allowed_origins[1]", "at most 63", "https://yourapp.com"),
         ("origin: a long scheme", origin(&format!("{}://yourapp.com", "a".repeat(70_000))), "keys[0].allowed_origins[1]", "a scheme 200", "https://yourapp.com"),
         ("origin: another character", origin("https://shop$.yourapp.com"), "keys[0].allowed_origins[1]", "letters, digits", "https://yourapp.com"),
+        ("origin: a regular expression", origin(r"^https://.*\\.example\\.com$"), "keys[0].allowed_origins[1]", "no regular expressions", "write \"https://*.example.com\""),
+        ("origin: alternatives", origin("https://(a|b).example.com"), "keys[0].allowed_origins[1]", "no regular expressions", "https://*.yourapp.com"),
         ("origin: white space", origin(" https://shop.yourapp.com"), "keys[0].allowed_origins[1]", "white space", "write \"https://shop.yourapp.com\""),
         ("origin: not ASCII", origin("https://bücher.example"), "keys[0].allowed_origins[1]", "punycode", "write \"https://xn--bcher-kva.example\""),
         ("origin: file:", origin("file:///index.html"), "keys[0].allowed_origins[1]", "null, never file:", "write \"null\""),

@@ -49,6 +49,8 @@ pub enum OriginFault {
     Empty,
     /// White space or a control character.
     WhiteSpace,
+    /// It is written as a regular expression.
+    RegularExpression,
     /// `file:` pages send `null`.
     FileScheme,
     /// There is no `scheme://`.
@@ -99,6 +101,7 @@ impl OriginFault {
         match self {
             Self::Empty => "an origin is not empty",
             Self::WhiteSpace => "an origin has no white space or control characters",
+            Self::RegularExpression => "origins are compared byte for byte; there are no regular expressions",
             Self::FileScheme => "pages from files send the origin null, never file:",
             Self::NoScheme => "an origin begins with its scheme",
             Self::BadScheme => "a scheme is a letter, then letters, digits, +, - and .",
@@ -183,6 +186,9 @@ impl OriginPattern {
             let joined: String = text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
             return Err(OriginFault::WhiteSpace.suggest(joined));
         }
+        if is_regular_expression(text) {
+            return Err(OriginFault::RegularExpression.suggest(from_regular_expression(text)));
+        }
         if text.get(..5).is_some_and(|s| s.eq_ignore_ascii_case("file:")) {
             return Err(OriginFault::FileScheme.suggest("null"));
         }
@@ -212,6 +218,28 @@ impl OriginPattern {
             port,
         }))
     }
+}
+
+/// By what only regular expressions have, in a place where no origin has anything like it.
+fn is_regular_expression(text: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "\\.", "\\/", "\\d", "\\w", "://.*", ".+", "[^", "[a-z", "[0-9", "(", "|", "?://",
+    ];
+    text.starts_with('^') || text.ends_with('$') || PARTS.iter().any(|part| text.contains(part))
+}
+
+/// The same as a pattern, where it is a simple one.
+fn from_regular_expression(text: &str) -> String {
+    let text = text.strip_prefix('^').unwrap_or(text);
+    let text = text.strip_suffix('$').unwrap_or(text);
+    let subdomains = [".*", ".+", "[^.]+", "[^/]+", "[a-z0-9-]+", "[a-z]+"];
+    let text = text
+        .replace("\\/", "/")
+        .replace("https?://", "https://")
+        .replace("\\.", ".");
+    subdomains
+        .iter()
+        .fold(text, |text, label| text.replace(&format!("://{label}."), "://*."))
 }
 
 /// Refuses whatever follows or precedes host and port.
@@ -463,6 +491,26 @@ mod tests {
             ("https://your app.com", WhiteSpace, https),
             ("https://yourapp.com\n", WhiteSpace, https),
             ("https://yourapp.com\0", WhiteSpace, https),
+            ("^https://yourapp\\.com$", RegularExpression, https),
+            (
+                "^https://.*\\.example\\.com$",
+                RegularExpression,
+                Some("https://*.example.com"),
+            ),
+            (
+                "https?:\\/\\/[^.]+\\.example\\.com",
+                RegularExpression,
+                Some("https://*.example.com"),
+            ),
+            (
+                "https://.*.example.com",
+                RegularExpression,
+                Some("https://*.example.com"),
+            ),
+            ("^https://.*example\\.com$", RegularExpression, None),
+            ("https://(a|b).example.com", RegularExpression, None),
+            ("https://app-[0-9]+.example.com", RegularExpression, None),
+            ("https://yourapp.com$", RegularExpression, https),
             ("file://", FileScheme, Some("null")),
             ("file:///index.html", FileScheme, Some("null")),
             ("yourapp.com", NoScheme, https),
