@@ -33,6 +33,7 @@ mod monitoring;
 mod observability;
 mod open_streams;
 mod preflight;
+mod query_key;
 mod rate_limit;
 mod render;
 mod report_mode;
