@@ -355,11 +355,11 @@ pub fn read_key<'a>(
         findings.add_bare(&place.field("expires_at"), Problem::ExpiresBeforeItBegins);
     }
     if let Some(end) = expires_at {
-        let left = end.0.saturating_sub(context.now.0);
-        let problem = match left {
-            ..=0 => Some(Problem::ExpiredKey),
-            ..=SOON_SECONDS => Some(Problem::ExpiresSoon),
-            _ => None,
+        let problem = if end <= context.now {
+            Some(Problem::ExpiredKey)
+        } else {
+            let is_soon = end.0.saturating_sub(context.now.0) <= SOON_SECONDS;
+            is_soon.then_some(Problem::ExpiresSoon)
         };
         if let Some(problem) = problem {
             findings.add(&place.field("expires_at"), &format_args!("\"{end}\""), problem);

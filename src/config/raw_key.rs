@@ -32,9 +32,12 @@ pub fn doubts(text: &str, sources: &[KeySource]) -> impl Iterator<Item = Problem
     .filter_map(|(is_so, problem)| is_so.then_some(problem))
 }
 
+/// Whether a text has a form.
+type Test = fn(&str) -> bool;
+
 /// What `text` was written in place of, if it is not a key.
 pub fn mistake(text: &str) -> Option<Mistake> {
-    const FORMS: [(fn(&str) -> bool, Mistake); 3] = [
+    const FORMS: [(Test, Mistake); 3] = [
         (is_placeholder, Mistake::Placeholder),
         (is_quoted, Mistake::Quoted),
         (is_other_hash, Mistake::OtherHash),
@@ -106,7 +109,7 @@ fn is_reference(text: &str) -> bool {
 /// What follows the variable that `text` begins with.
 fn after_variable(text: &str) -> Option<&str> {
     /// How it begins and ends, and what its name is like.
-    const FORMS: [(&str, &str, fn(&str) -> bool); 4] = [
+    const FORMS: [(&str, &str, Test); 4] = [
         ("${{", "}}", is_expression),
         ("{{", "}}", is_expression),
         ("${", "}", is_variable),
