@@ -11,7 +11,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -450,6 +450,52 @@ fn hash_warns_of_what_check_would() {
             output.stderr
         );
         assert!(output.stderr.contains(expected), "{key}: {}", output.stderr);
+    }
+}
+
+/// At a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn hash_does_not_show_what_is_typed() {
+    let (mut keyboard, terminal) = terminal();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .arg("hash")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut prompt = [0; 9];
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_exact(&mut prompt).unwrap();
+    assert_eq!(&prompt, b"API key:\n");
+    keyboard.write_all(b"ak_live_0123456789\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stdout.starts_with(b"sha256:"), "{output:?}");
+    // What is typed after the command is shown again.
+    keyboard.write_all(b"shown\n").unwrap();
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"shown\r\n") {
+        let mut bytes = [0; 64];
+        let length = keyboard.read(&mut bytes).unwrap();
+        shown.extend(&bytes[..length]);
+    }
+    assert!(!String::from_utf8_lossy(&shown).contains("ak_live"), "{shown:?}");
+}
+
+/// Both ends of a pseudo-terminal.
+#[cfg(target_os = "linux")]
+fn terminal() -> (fs::File, fs::File) {
+    use std::os::fd::FromRawFd;
+    let (mut keyboard, mut terminal) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: openpty writes two descriptors, which nobody else has; the pointers that may be null are.
+    unsafe {
+        assert_eq!(
+            libc::openpty(&mut keyboard, &mut terminal, null, null.cast(), null.cast()),
+            0
+        );
+        (fs::File::from_raw_fd(keyboard), fs::File::from_raw_fd(terminal))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `keyfence hash`: the form in which a policy holds a key.
 
 use std::io::{self, BufRead, IsTerminal, Read};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::str;
 
 use clap::Args;
@@ -21,14 +21,19 @@ pub struct Arguments {}
 
 const EXAMPLES: &str = "Examples:
   keyfence hash <key.txt
-  keyfence hash    (and type the key, so that no shell history has it)";
+  keyfence hash    (and type the key, which is not shown, so that no shell history has it)";
 
 pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     let mut stdin = io::stdin().lock();
     let mut text = Vec::new();
     if stdin.is_terminal() {
+        let is_hidden = set_echo(false);
         eprintln!("API key:");
-        stdin.read_until(b'\n', &mut text).map_err(Failure::new)?;
+        let read = stdin.read_until(b'\n', &mut text);
+        if is_hidden {
+            set_echo(true);
+        }
+        read.map_err(Failure::new)?;
     } else {
         stdin.read_to_end(&mut text).map_err(Failure::new)?;
     }
@@ -61,6 +66,13 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
+}
+
+/// Whether the terminal at standard input now shows, or hides, what is typed. `stty` is POSIX's way to say so without the C library.
+fn set_echo(on: bool) -> bool {
+    let mut stty = Command::new("stty");
+    stty.arg(if on { "echo" } else { "-echo" }).stderr(Stdio::null());
+    stty.status().is_ok_and(|status| status.success())
 }
 
 fn without_line_break(text: &[u8]) -> &[u8] {
