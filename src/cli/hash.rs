@@ -49,7 +49,8 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     sources.push(KeySource::Query(String::new()));
     match ApiKey::parse(text, &sources) {
         Ok(key) if key.raw_length.is_some() => {
-            for problem in raw_key::doubts(text, &sources) {
+            let bare_digest = raw_key::is_bare_digest(text).then_some(Problem::BareDigest);
+            for problem in bare_digest.into_iter().chain(raw_key::doubts(text, &sources)) {
                 eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.mend());
             }
             print(&format!("{}\n", key.digest))?;

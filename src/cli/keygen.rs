@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ));
         }
     };
-    if raw_key::doubts(&key, &sources).next().is_some() {
+    if raw_key::is_bare_digest(&key) {
         return Err(Failure::new("without a prefix the key looks like a digest"));
     }
     print(&format!("{key}\n{digest}\n"))?;

@@ -358,7 +358,9 @@ impl Problem {
             Self::RawApiKey => "write its sha256: form, as keyfence hash prints it".into(),
             Self::ShortApiKey { .. } => "make a new key with keyfence keygen".into(),
             Self::NoOrigins => r#"list allowed_origins, or make the key "secret""#.into(),
-            Self::BareDigest => "write sha256: before a digest, or make a key with a prefix with keyfence keygen".into(),
+            Self::BareDigest => {
+                "write sha256: before a digest; in place of a key write its sha256: form, as keyfence hash prints it".into()
+            }
             Self::EncodedInQuery => "have clients encode it, + as %2B, or make a new key with keyfence keygen".into(),
             Self::LoopbackBesidePublic => "keep development in a key of its own".into(),
             Self::QueryKeySource { forwarded: true } => {

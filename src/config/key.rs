@@ -208,7 +208,13 @@ fn read_api_key(node: Node<'_>, sources: &[KeySource], place: &Place<'_>, findin
         }
     };
     if key.raw_length.is_some() {
-        findings.add(place, &shown, Problem::RawApiKey);
+        // To hash what is a digest already would help nobody.
+        let problem = if raw_key::is_bare_digest(&text) {
+            Problem::BareDigest
+        } else {
+            Problem::RawApiKey
+        };
+        findings.add(place, &shown, problem);
         for problem in raw_key::doubts(&text, sources) {
             findings.add(place, &shown, problem);
         }

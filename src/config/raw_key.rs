@@ -25,7 +25,6 @@ pub fn doubts(text: &str, sources: &[KeySource]) -> impl Iterator<Item = Problem
     let in_query = sources.iter().any(|source| matches!(source, KeySource::Query(_)));
     [
         (bytes < SHORT, Problem::ShortApiKey { bytes }),
-        (is_bare_digest(text), Problem::BareDigest),
         (in_query && changes_in_a_query(text), Problem::EncodedInQuery),
     ]
     .into_iter()
@@ -49,7 +48,7 @@ pub fn mistake(text: &str) -> Option<Mistake> {
 }
 
 /// Whether `text` is a hex digest of 256 bits, also as `sha256sum` prints it, with a file's name behind it.
-fn is_bare_digest(text: &str) -> bool {
+pub fn is_bare_digest(text: &str) -> bool {
     let (digest, rest) = text.split_at_checked(64).unwrap_or((text, ""));
     digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()) && (rest.is_empty() || rest.starts_with(' '))
 }
