@@ -52,6 +52,11 @@ fn keys(first: (&str, &str), second: (&str, &str)) -> String {
     format!(r#"{{"keys": [{}, {}]}}"#, key(first), key(second))
 }
 
+/// One key in the clear.
+fn raw(api_key: &str) -> String {
+    format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#)
+}
+
 fn rule(rule: &str) -> String {
     format!(r#"{{"anonymous": {{}}, "scopes": {{"search": [{rule}]}}}}"#)
 }
@@ -143,6 +148,24 @@ fn errors() -> Vec<Row> {
         ("api_key: no hex", keys((r#""one""#, &ONE.replace("7692", "769g")), (r#""two""#, TWO)), "keys[0].api_key", "64 hex digits", "keyfence hash"),
         ("api_key: a comma", keys((r#""one""#, r#""key,number,one""#), (r#""two""#, TWO)), "keys[0].api_key", "no request can carry it", "keyfence hash"),
 
+        ("api_key: a variable", raw("${KEYFENCE_API_KEY}"), "keys[0].api_key", "placeholder that nothing has filled in", "fill it in"),
+        ("api_key: a scheme and a variable", raw("Bearer ${KEYFENCE_BACKEND_API_KEY}"), "keys[0].api_key", "placeholder", "sha256: form"),
+        ("api_key: a chart's template", raw("{{ .Values.apiKey }}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a workflow's expression", raw("${{ secrets.API_KEY }}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a reference with $", raw("$secret://vault/1/keyfence/key"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a reference in braces", raw("{vault://env/api-key}"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a word in angle brackets", raw("<your-api-key>"), "keys[0].api_key", "placeholder", "fill it in"),
+        ("api_key: a placeholder in a list", keys((r#""one""#, &format!(r#"[{ONE}, "ak_live_${{KEY}}"]"#)), (r#""two""#, TWO)), "keys[0].api_key[1]", "placeholder", "fill it in"),
+        ("api_key: the scheme of the default source", raw("Bearer ak_live_0123456789"), "keys[0].api_key", "the scheme of a key source", "without the scheme"),
+        ("api_key: the scheme of a source", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "X-Auth", "scheme": "Key"}], "keys": [{"id": "one", "api_key": "key ak_live_0123456789", "kind": "secret"}]"#), "keys[0].api_key", "the scheme of a key source", "without the scheme"),
+        ("api_key: in quotes", raw(r#"\"ak_live_0123456789\""#), "keys[0].api_key", "quotes would be part", "without them"),
+        ("api_key: in single quotes", raw("'ak_live_0123456789'"), "keys[0].api_key", "quotes would be part", "without them"),
+        ("api_key: sha512:", raw("sha512:ddaf35a193617abacc417349ae204131"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: sha-256:", raw("sha-256:ba7816bf8f01cfea414140de5dae2223"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: md5:", raw("md5:900150983cd24fb0d6963f7d28e17f72"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: bcrypt", raw("$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+        ("api_key: Argon2", raw("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"), "keys[0].api_key", "only sha256: marks a hash", "keyfence hash"),
+
         ("key_sources: empty", more(r#""key_sources": []"#), "key_sources", "no request can carry a key", "leave the field out"),
         ("key_sources: header and query", more(r#""key_sources": [{"header": "X-API-Key", "query": "api_key"}]"#), "key_sources[0]", "either a header", r#"{"query": "api_key"}"#),
         ("key_sources: twice", more(r#""key_sources": [{"header": "X-API-Key"}, {"header": "x-api-key"}]"#), "key_sources[1]", "listed already", "keep one"),
@@ -212,6 +235,7 @@ fn errors() -> Vec<Row> {
         ("a long string", more(&format!(r#""x": "\u0041{}""#, "a".repeat(70_000))), "", "a string has more than 65536 bytes", "cut it down"),
         ("origin: a long scheme", origin(&format!("{}://yourapp.com", "a".repeat(60_000))), "keys[0].allowed_origins[1]", "a scheme 200", "https://yourapp.com"),
         ("origin: another character", origin("https://shop$.yourapp.com"), "keys[0].allowed_origins[1]", "letters, digits", "https://yourapp.com"),
+        ("origin: alternatives", origin("https://(a|b).example.com"), "keys[0].allowed_origins[1]", "no regular expressions", "https://*.yourapp.com"),
         ("origin: white space", origin(" https://shop.yourapp.com"), "keys[0].allowed_origins[1]", "white space", "write \"https://shop.yourapp.com\""),
         ("origin: not ASCII", origin("https://bücher.example"), "keys[0].allowed_origins[1]", "punycode", "write \"https://xn--bcher-kva.example\""),
         ("origin: file: without a host", origin("file:"), "keys[0].allowed_origins[1]", "begins with its scheme and ://", "write \"file://\""),
@@ -221,9 +245,9 @@ fn errors() -> Vec<Row> {
         ("origin: a match pattern of Chrome", origin("chrome-extension://*/*"), "keys[0].allowed_origins[1]", "no path", "write \"chrome-extension://*\""),
         ("origin: two of a program", origin("app://a,app://b"), "keys[0].allowed_origins[1]", "printable ASCII without commas", "as the program sends it"),
         ("origin: *. before one label of a program", origin("app://*.main"), "keys[0].allowed_origins[1]", "two labels or more, or localhost", "https://*.yourapp.com"),
-        ("origin: a regular expression", origin(r"^https://.*\\.yourapp\\.com$"), "keys[0].allowed_origins[1]", "not a regular expression", "write \"https://*.yourapp.com\""),
-        ("origin: a regular expression without anchors", origin(r"https://app-[a-z0-9-]+\\.yourapp\\.com"), "keys[0].allowed_origins[1]", "not a regular expression", "write \"https://app-*.yourapp.com\""),
-        ("origin: a regular expression that no pattern is", origin(r"https://(www|app)\\.yourapp\\.com"), "keys[0].allowed_origins[1]", "not a regular expression", "https://*.yourapp.com"),
+        ("origin: a regular expression", origin(r"^https://.*\\.yourapp\\.com$"), "keys[0].allowed_origins[1]", "no regular expressions", "write \"https://*.yourapp.com\""),
+        ("origin: a regular expression without anchors", origin(r"https://app-[a-z0-9-]+\\.yourapp\\.com"), "keys[0].allowed_origins[1]", "no regular expressions", "write \"https://app-*.yourapp.com\""),
+        ("origin: a regular expression that no pattern is", origin(r"https://(www|app)\\.yourapp\\.com"), "keys[0].allowed_origins[1]", "no regular expressions", "https://*.yourapp.com"),
         ("origin: a bad IPv4", origin("http://127.1"), "keys[0].allowed_origins[1]", "four decimal numbers", "https://yourapp.com"),
         ("origin: an IPv6 with zeros", origin("http://[0:0:0:0:0:0:0:1]:3000"), "keys[0].allowed_origins[1]", "shortest form", "write \"http://[::1]:3000\""),
         ("origin: * within a label that is not the leftmost", origin("https://a.shop-*.yourapp.com"), "keys[0].allowed_origins[1]", "once in the leftmost label", "https://*.yourapp.com"),
@@ -234,7 +258,11 @@ fn errors() -> Vec<Row> {
         ("origin: *. before one label", origin("https://*.com"), "keys[0].allowed_origins[1]", "top-level domain", "https://*.yourapp.com"),
 
         ("network: a host name", network("office.example.com"), "keys[0].allowed_ips[1]", "IPv4 or IPv6", "192.168.1.0/24"),
-        ("network: host bits", network("192.168.1.7/24"), "keys[0].allowed_ips[1]", "after the prefix", "write \"192.168.1.0/24\""),
+        ("network: host bits", network("192.168.1.7/24"), "keys[0].allowed_ips[1]", "after the prefix", "write \"192.168.1.7/32\" for that address, or \"192.168.1.0/24\" for the whole network"),
+        ("network: an address with a short prefix", network("::1/32"), "keys[0].allowed_ips[1]", "after the prefix", "write \"::1/128\" for that address, or \"::/32\""),
+        ("network: a range", network("10.0.0.1-10.0.0.9"), "keys[0].allowed_ips[1]", "a range of addresses", "write \"10.0.0.1/32\", \"10.0.0.2/31\", \"10.0.0.4/30\", \"10.0.0.8/31\""),
+        ("network: a range of IPv6", network("2001:db8::2 - 2001:db8::4"), "keys[0].allowed_ips[1]", "a range of addresses", "write \"2001:db8::2/127\", \"2001:db8::4/128\""),
+        ("network: a range from its end", network("10.0.0.9-10.0.0.1"), "keys[0].allowed_ips[1]", "a range of addresses", "192.168.1.0/24"),
         ("network: a zone", network("fe80::1%eth0"), "keys[0].allowed_ips[1]", "one machine only", "write \"fe80::1\""),
         ("network: leading zeros", network("010.0.0.0/8"), "keys[0].allowed_ips[1]", "octal", "write \"10.0.0.0/8\""),
         ("network: IPv4-mapped", network("::ffff:10.0.0.0/104"), "keys[0].allowed_ips[1]", "IPv4-mapped", "write \"10.0.0.0/8\""),
@@ -269,6 +297,15 @@ fn errors() -> Vec<Row> {
         ("CSP: a directive twice", csp(r#""default-src": ["'self'"], "Default-Src": ["'none'"]"#), "security_headers.content_security_policy.Default-Src", "twice", "keep one"),
         ("CSP: an empty source", csp(r#""default-src": [""]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
         ("CSP: a source with a semicolon", csp(r#""default-src": ["a.example;"]"#), "security_headers.content_security_policy.default-src[0]", "white space", "entry of its own"),
+        ("CSP: 'none' beside others", csp(r#""script-src": ["https://cdn.example.com", "'none'"]"#), "security_headers.content_security_policy.script-src[1]", "ignore 'none'", "take it out"),
+        ("CSP as a whole: a keyword without quotes", headers(r#""set": {"Content-Security-Policy": "default-src 'self'; script-src https://cdn.example.com self"}"#), "security_headers.set.Content-Security-Policy", "host name", "'self'"),
+        ("CSP as a whole: none without quotes", headers(r#""set": {"content-security-policy": {"value": "default-src NONE", "mode": "if_absent"}}"#), "security_headers.set.content-security-policy", "host name", "single quotes"),
+        ("CSP as a whole: 'none' beside others", headers(r#""set": {"Content-Security-Policy": "default-src 'none' https://cdn.example.com"}"#), "security_headers.set.Content-Security-Policy", "ignore 'none'", "take it out"),
+        ("CSP as a whole: a nonce without quotes, in the second policy", headers(r#""set": {"Content-Security-Policy": "default-src 'self', script-src nonce-abc"}"#), "security_headers.set.Content-Security-Policy", "host name", "single quotes"),
+        ("CSP as a whole: a directive twice", headers(r#""set": {"Content-Security-Policy": "img-src a.example; IMG-SRC b.example"}"#), "security_headers.set.Content-Security-Policy", "read the first alone", "keep one"),
+        ("CSP as a whole: no directive's name", headers(r#""set": {"Content-Security-Policy": "default-src: 'self'"}"#), "security_headers.set.Content-Security-Policy", "letters and -", "script-src"),
+        ("CSP as a whole: a comma between sources", headers(r#""set": {"Content-Security-Policy": "img-src https://a.example, https://b.example"}"#), "security_headers.set.Content-Security-Policy", "letters and -", "script-src"),
+        ("CSP that reports only: a keyword without quotes", headers(r#""set": {"Content-Security-Policy-Report-Only": "default-src self"}"#), "security_headers.set.Content-Security-Policy-Report-Only", "host name", "single quotes"),
         ("identity_header: no token", more(r#""identity_header": "X Key Id""#), "identity_header", "not a token", "letters, digits"),
         ("identity_header: the protocol's", more(r#""identity_header": "Host""#), "identity_header", "writes this header itself", "take it out"),
         ("identity_header: what the filter decides by", more(r#""identity_header": "Origin""#), "identity_header", "itself", "take it out"),
@@ -284,7 +321,7 @@ fn errors() -> Vec<Row> {
 
 #[rustfmt::skip]
 fn warnings() -> Vec<Row> {
-    let raw = |api_key: &str| format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#);
+    let more = |text: &str| format!("{{{text}}}");
     vec![
         ("origin: *", origin("*"), "keys[0].allowed_origins[1]", "every web page", "list the origins"),
         ("origin: null", origin("null"), "keys[0].allowed_origins[1]", "sandboxed frame", "an origin of its own"),
@@ -299,12 +336,40 @@ fn warnings() -> Vec<Row> {
         ("network: all of IPv6", network("::/0"), "keys[0].allowed_ips[1]", "every address", "take allowed_ips out"),
         ("api_key: raw", raw("a-raw-key-of-some-length"), "keys[0].api_key", "config_dump", "sha256: form"),
         ("api_key: raw, 16 bytes", raw("sixteen-bytes-ky"), "keys[0].api_key", "config_dump", "sha256: form"),
+        ("api_key: a digest without sha256:", raw(ONE.trim_matches('"').trim_start_matches("sha256:")), "keys[0].api_key", "64 hex digits may be a digest", "write sha256: before a digest"),
+        ("api_key: what sha256sum prints", raw(&format!("{}  -", ONE.trim_matches('"').trim_start_matches("sha256:"))), "keys[0].api_key", "64 hex digits may be a digest", "write sha256: before a digest"),
         ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
         ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
-        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "logs", "header"),
+        ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "trace spans, mirrored requests, x-envoy-original-path and the Location", "forward_api_key to false"),
+        ("key_sources: a query parameter that is not forwarded", r#"{"anonymous": {}, "forward_api_key": false, "key_sources": [{"header": "X-API-Key"}, {"query": "api_key"}]}"#.into(), "key_sources[1].query", "redirects lose the key", "in a header"),
+        ("key_sources: Cookie", r#"{"anonymous": {}, "key_sources": [{"header": "cookie"}]}"#.into(), "key_sources[0].header", "all cookies together", "X-API-Key"),
+        ("key_sources: Cookie with a scheme", r#"{"anonymous": {}, "key_sources": [{"header": "Cookie", "scheme": "Key"}]}"#.into(), "key_sources[0].header", "all cookies together", "X-API-Key"),
+        ("key_sources: Basic", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "basic"}]}"#.into(), "key_sources[0].scheme", "base64 of a name and a password", "Bearer"),
         ("expires_at: passed", server_key(r#""expires_at": "2026-06-30T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
         ("expires_at: this second", server_key(r#""expires_at": "2026-07-01T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
+        ("expires_at: in a second", server_key(r#""expires_at": "2026-07-01T00:00:01Z""#), "keys[0].expires_at", "within two weeks", "next key"),
+        ("expires_at: in two weeks", server_key(r#""expires_at": "2026-07-15T00:00:00Z""#), "keys[0].expires_at", "within two weeks", "next key"),
+        ("a loopback origin beside a public one", origin("http://localhost:3000"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
+        ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
+        ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
         ("indexes without scopes", server_key(r#""indexes": ["products"]"#), "keys[0].indexes", "every request is refused", "{index}"),
+        ("indexes beside a rule without {index}", more(&format!(r#""keys": [{{"id": "one", "api_key": {ONE}, "kind": "secret", "scopes": ["search"], "indexes": ["products"]}}], "scopes": {{"other": [{{"methods": ["GET"], "path": "/other"}}], "search": [{{"methods": ["GET"], "path": "/{{index}}"}}, {{"methods": ["POST", "PUT"], "path": "/multi_search"}}]}}"#)), "keys[0].indexes", "the rule POST, PUT /multi_search of search names no {index}", "write {index} into its path"),
+        ("indexes of anonymous beside a rule without {index}", more(r#""anonymous": {"scopes": ["search"], "indexes": ["*"]}, "scopes": {"search": [{"methods": ["*"], "path": "/**"}]}"#), "anonymous.indexes", "the rule * /** of search", "write {index}"),
+        ("X-Frame-Options", headers(r#""set": {"X-Frame-Options": "ALLOWALL"}"#), "security_headers.set.X-Frame-Options", "but for DENY or SAMEORIGIN", "frame-ancestors"),
+        ("Referrer-Policy", headers(r#""set": {"Referrer-Policy": "none"}"#), "security_headers.set.Referrer-Policy", "do not know", "no-referrer,"),
+        ("Referrer-Policy: nearly one", headers(r#""set": {"referrer-policy": {"value": "no-referrer, strict-orgin", "mode": "if_absent"}}"#), "security_headers.set.referrer-policy", "do not know", "did you mean strict-origin?"),
+        ("Strict-Transport-Security", headers(r#""set": {"Strict-Transport-Security": "includeSubDomains; preload"}"#), "security_headers.set.Strict-Transport-Security", "without max-age", "max-age=31536000"),
+        ("Strict-Transport-Security: another directive", headers(r#""set": {"Strict-Transport-Security": "max-age=31536000; includeSubDomain"}"#), "security_headers.set.Strict-Transport-Security", "do not know", "includeSubDomains"),
+        ("X-Content-Type-Options", headers(r#""set": {"X-Content-Type-Options": "no-sniff"}"#), "security_headers.set.X-Content-Type-Options", "but for nosniff", "write nosniff"),
+        ("Permissions-Policy", headers(r#""set": {"Permissions-Policy": "camera 'none'; microphone 'none'"}"#), "security_headers.set.Permissions-Policy", "structured fields", "camera=()"),
+        ("Permissions-Policy: an origin without quotes", headers(r#""set": {"Permissions-Policy": "camera=(self https://a.example)"}"#), "security_headers.set.Permissions-Policy", "double quotes", "camera=()"),
+        ("Cross-Origin-Resource-Policy", headers(r#""set": {"Cross-Origin-Resource-Policy": "Cross-Origin"}"#), "security_headers.set.Cross-Origin-Resource-Policy", "in lower case", "cross-origin"),
+        ("Cross-Origin-Opener-Policy", headers(r#""set": {"Cross-Origin-Opener-Policy": "same-site"}"#), "security_headers.set.Cross-Origin-Opener-Policy", "do not know", "same-origin-allow-popups"),
+        ("Cross-Origin-Embedder-Policy", headers(r#""set": {"Cross-Origin-Embedder-Policy-Report-Only": "true"}"#), "security_headers.set.Cross-Origin-Embedder-Policy-Report-Only", "do not know", "require-corp"),
+        ("a misspelt header", headers(r#""set": {"Referer-Policy": "no-referrer"}"#), "security_headers.set.Referer-Policy", "no header of this name", "did you mean Referrer-Policy?"),
+        ("CSP as a whole: an unknown directive", headers(r#""set": {"Content-Security-Policy": "default-src 'self'; scripts-src 'none'"}"#), "security_headers.set.Content-Security-Policy", "do not know", "did you mean script-src?"),
+        ("Cross-Origin-Resource-Policy of a preset beside origins", more(&format!(r#""keys": [{{"id": "one", "api_key": {ONE}, "allowed_origins": ["https://yourapp.com"]}}], "security_headers": {{"preset": "owasp"}}"#)), "security_headers", "those in allowed_origins too", r#"set "Cross-Origin-Resource-Policy" to "cross-origin""#),
+        ("Cross-Origin-Resource-Policy beside the origins of anonymous", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"set": {"cross-origin-resource-policy": "same-origin"}}}"#.into(), "security_headers", "those in allowed_origins too", "cross-origin"),
         ("CSP: an unknown directive", csp(r#""scripts-src": ["'self'"]"#), "security_headers.content_security_policy.scripts-src", "do not know", "did you mean script-src?"),
     ]
 }
@@ -405,6 +470,37 @@ fn a_short_raw_key_is_two_warnings() {
     assert!(lines[1].contains("15 bytes can be guessed"), "{lines:#?}");
 }
 
+#[test]
+fn what_is_doubtful_about_a_raw_key_is_a_warning_beside_the_first() {
+    let digest = ONE.trim_matches('"').trim_start_matches("sha256:");
+    let in_query = |key: &str| raw(key).replace("{\"keys\"", "{\"key_sources\": [{\"query\": \"api_key\"}], \"keys\"");
+    for (json, expected) in [
+        (raw(&format!("keyfence_{digest}")), None),
+        (in_query("dGhlIGtleSB+aGVyZQ=="), Some("must be encoded")),
+        (in_query("a key of some bytes"), Some("must be encoded")),
+        (in_query("dGhlIGtleSB-aGVyZQ=="), None),
+        (raw("dGhlIGtleSB+aGVyZQ=="), None),
+    ] {
+        let findings = load(&json);
+        let found = findings
+            .warnings()
+            .iter()
+            .filter(|finding| finding.place == "keys[0].api_key");
+        let reasons: Vec<String> = found.map(|finding| finding.problem.reason().into_owned()).collect();
+        assert!(reasons[0].contains("config_dump"), "{json}: {reasons:#?}");
+        assert_eq!(
+            reasons.len(),
+            1 + usize::from(expected.is_some()),
+            "{json}: {reasons:#?}"
+        );
+        assert!(
+            expected.is_none_or(|expected| reasons[1].contains(expected)),
+            "{json}: {reasons:#?}"
+        );
+        assert_eq!(findings.error_count(), 0, "{json}");
+    }
+}
+
 /// Its list is not empty, but wrong.
 #[test]
 fn a_key_with_a_wrong_origin_is_not_told_to_list_origins() {
@@ -423,13 +519,13 @@ fn nothing_is_found_where_nothing_is_wrong() {
     for (name, json) in [
         ("a schema for editors", r#"{"$schema": "policy.schema.json", "anonymous": {}}"#.to_owned()),
         ("a secret key", server_key(r#""name": "Indexer", "allowed_ips": ["2001:db8::/32"], "rate_limit_per_minute": 1"#)),
-        ("origins", origin("https://*.yourapp.com\", \"http://localhost:3000\", \"http://[::1]:*\", \"capacitor://localhost")),
+        ("origins", origin("https://*.yourapp.com\", \"capacitor://localhost\", \"https://localhost")),
         ("origins of programs", origin("app://.\", \"qrc://\", \"chrome-extension://abcdefgh\", \"safari-web-extension://0D2A3B4C\", \"odd://127.1:0")),
         ("origins of previews", origin("https://app-*-team.yourapp.com\", \"https://*-app.yourapp.com:8443\", \"https://app-*.yourapp.com:*")),
         ("a rotated key", keys((r#""one""#, &format!("[{ONE}]")), (r#""two""#, TWO))),
         ("the longest id", keys((&format!("\"{}\"", "Az09._-a".repeat(8)), ONE), (r#""two""#, TWO))),
-        ("origins of this machine", origin("http://127.0.0.1:8080\", \"http://*.localhost:3000\", \"http://a-*.localhost\", \"http://shop.localhost\", \"http://localhost\", \"http://[::1]")),
-        ("the key's life", server_key(r#""not_before": "2026-01-01T00:00:00Z", "expires_at": "2026-07-01T00:00:01Z""#)),
+        ("origins of this machine", key(r#""allowed_origins": ["http://127.0.0.1:8080", "http://*.localhost:3000", "http://a-*.localhost", "http://shop.localhost", "http://localhost:3000", "http://[::1]:*", "http://[::1]", "capacitor://localhost"]"#)),
+        ("the key's life", server_key(r#""not_before": "2026-01-01T00:00:00Z", "expires_at": "2026-07-15T00:00:01Z""#)),
         ("where errors are explained", r#"{"anonymous": {}, "docs_url": "http://docs.example.com/a?b=c"}"#.into()),
         ("two schemes of one header", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "Authorization", "scheme": "ApiKey"}]}"#.into()),
         ("one scheme in two headers", r#"{"anonymous": {}, "key_sources": [{"header": "Authorization", "scheme": "Key"}, {"header": "X-Auth", "scheme": "Key"}]}"#.into()),
@@ -441,6 +537,11 @@ fn nothing_is_found_where_nothing_is_wrong() {
         ("max_age at its end", cors(r#""max_age": 86400"#)),
         ("a header value with spaces", headers(r#""set": {"X-A": "b c\td"}"#)),
         ("a header taken away", headers(r#""set": {"X-Frame-Options": null}"#)),
+        ("headers that browsers know", headers(r#""set": {"X-Frame-Options": "sameorigin", "Referrer-Policy": "no-referrer, strict-origin", "Strict-Transport-Security": "max-age=0",
+            "Permissions-Policy": "camera=(), geolocation=(self)", "Content-Security-Policy": "default-src 'none'; report-to self; sandbox; upgrade-insecure-requests, script-src 'self'"}"#)),
+        ("owasp without origins", headers(r#""preset": "owasp""#)),
+        ("owasp with origins", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"preset": "owasp", "set": {"Cross-Origin-Resource-Policy": "same-site"}}}"#.into()),
+        ("owasp with origins, without the header", r#"{"anonymous": {"allowed_origins": ["https://yourapp.com"]}, "security_headers": {"preset": "owasp", "remove": ["Cross-Origin-Resource-Policy"]}}"#.into()),
         ("CSP", csp(r#""default-src": ["'self'"], "report-to": ["self"], "upgrade-insecure-requests": []"#)),
     ] {
         let lines: Vec<String> = load(&json).lines().map(|(_, line)| line).collect();
@@ -532,6 +633,34 @@ fn a_syntax_error_has_line_and_column() {
         assert!(finding.problem.reason().contains("not JSON"), "{name}: {finding}");
         assert!(finding.problem.mend().contains(at), "{name}: {finding}");
     }
+}
+
+/// PowerShell and some editors write it.
+#[test]
+fn a_byte_order_mark_is_not_part_of_the_policy() {
+    let json = server_key(r#""enabled": true"#);
+    let [plain, marked] = [json.clone(), format!("\u{FEFF}{json}")]
+        .map(|text| Policy::load(text.as_bytes(), NOW).unwrap_or_else(|found| panic!("{found:#?}")));
+    assert_eq!(
+        (plain.hash, plain.policy.keys().len()),
+        (marked.hash, marked.policy.keys().len())
+    );
+
+    let twice = load(&format!("\u{FEFF}\u{FEFF}{json}"));
+    assert!(twice.errors()[0].problem.reason().contains("not JSON"), "{twice:#?}");
+    let utf16: Vec<u8> = [0xFEFF]
+        .into_iter()
+        .chain(json.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let findings = Policy::load(&utf16, NOW).unwrap_err();
+    assert!(
+        findings.errors()[0]
+            .problem
+            .reason()
+            .contains("it is UTF-16; save it as UTF-8"),
+        "{findings:#?}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -58,6 +58,12 @@ const ONE: &str = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0ad
 #[rustfmt::skip]
 const CHECKS: &[(&str, &str, &[&str])] = &[
     ("policy.json", "{\"anonymous\": {}}", &[]),
+    ("policy.json", "\u{FEFF}{\"anonymous\": {}}", &[]),
+    ("policy", "\u{FEFF}{\"anonymous\": {}}", &[]),
+    ("policy.json", "\u{FEFF}{\"key\": []}", &["policy.json:1:2: error: key: there is no such field"]),
+    ("policy.yaml", "\u{FEFF}anonymous: {}\n", &[]),
+    ("policy.yaml", "\u{FEFF}key: []\n", &["policy.yaml:1:1: error: key: there is no such field"]),
+    ("envoy.yaml", "static_resources:\n  x:\n  - config:\n      name: keyfence\n      vm_config: {}\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: \"\\uFEFF{\\\"keyz\\\": []}\"\n", &["envoy.yaml:8:16: error: keyz: there is no such field"]),
     ("policy.json", "{}", &["policy.json:1:1: warning: configuration: there is no key and no anonymous policy"]),
     ("policy.json", "{\n  \"key\": []\n}", &["policy.json:2:3: error: key: there is no such field; did you mean keys?"]),
     ("policy.json", "{\n\t\"client_ip\":\t\"header\"\n}", &["policy.json:2:15: error: client_ip: \"header\": it is one of peer, forwarded, forwarded_or_peer"]),
@@ -257,7 +263,8 @@ fn check_writes_json_for_programs() {
         "findings": [
             {
                 "severity": "error", "line": 2, "column": 31, "place": "anonymous.allowed_ips[0]", "value": "\"10.0.0.1/8\"",
-                "reason": "bits after the prefix are set", "mend": "write \"10.0.0.0/8\"",
+                "reason": "bits after the prefix are set",
+                "mend": "write \"10.0.0.1/32\" for that address, or \"10.0.0.0/8\" for the whole network",
             },
             {
                 "severity": "warning", "line": 2, "column": 45, "place": "anonymous.allowed_ips[1]", "value": "0.0.0.0/0",
@@ -341,7 +348,13 @@ fn wrong_usage_is_2() {
         &["explain", "-", "-H", "a b: c"],
         &["render", "nginx", "-"],
         &["render", "envoy", "-", "--upstream", "localhost"],
+        &["explain", "-", "--key", "Bearer one"],
+        &["explain", "-", "--key", "'one'"],
+        &["explain", "-", "--key", "<your-key>"],
         &["keygen", "--prefix", "a,b"],
+        &["keygen", "--prefix", ""],
+        &["keygen", "--prefix", "sha512:"],
+        &["keygen", "--prefix", "Bearer "],
     ] {
         let output = keyfence(folder.path(), arguments, "{}");
         assert_eq!(
@@ -378,10 +391,9 @@ fn a_new_key_and_its_hash_belong_together() {
         "{key}"
     );
     assert_eq!(keyfence(here, &["hash"], key).stdout.trim_end(), hash);
-    assert_ne!(
-        keyfence(here, &["keygen"], "").stdout,
-        keyfence(here, &["keygen"], "").stdout
-    );
+    let keys = [0, 1].map(|_| keyfence(here, &["keygen"], "").stdout);
+    assert_ne!(keys[0], keys[1]);
+    assert!(keys.iter().all(|key| key.starts_with("keyfence_")), "{keys:?}");
 }
 
 #[test]
@@ -396,6 +408,19 @@ fn hash_takes_one_line_break_off() {
         ("", Err("not empty")),
         ("\n", Err("not empty")),
         (ONE, Err("already")),
+        (
+            "Bearer ak_live_0123456789\n",
+            Err("the scheme of a key source stands before the key"),
+        ),
+        (
+            "\"ak_live_0123456789\"\n",
+            Err("quotes would be part of the key; write the key without them"),
+        ),
+        ("${API_KEY}\n", Err("placeholder that nothing has filled in")),
+        (
+            "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n",
+            Err("only sha256: marks a hash"),
+        ),
     ] {
         let output = keyfence(Path::new("."), &["hash"], stdin);
         match expected {
@@ -405,6 +430,78 @@ fn hash_takes_one_line_break_off() {
                 assert_eq!((output.stdout.as_str(), output.code), ("", 1), "{stdin:?}");
             }
         }
+    }
+}
+
+#[test]
+fn hash_warns_of_what_check_would() {
+    let digest = ONE.trim_start_matches("sha256:");
+    for (key, expected) in [
+        ("ak_live_0123456789", ""),
+        ("one", "3 bytes can be guessed"),
+        (digest, "64 hex digits may be a digest without its sha256:"),
+        ("dGhlIGtleSB+aGVyZQ==", "have clients encode it, + as %2B"),
+        ("ak_live_0123456789%", "must be encoded there"),
+    ] {
+        let output = keyfence(Path::new("."), &["hash"], key);
+        assert!(
+            output.stdout.starts_with("sha256:") && output.code == 0,
+            "{key}: {}",
+            output.stdout
+        );
+        assert_eq!(
+            output.stderr.is_empty(),
+            expected.is_empty(),
+            "{key}: {}",
+            output.stderr
+        );
+        assert!(output.stderr.contains(expected), "{key}: {}", output.stderr);
+    }
+}
+
+/// At a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn hash_does_not_show_what_is_typed() {
+    let (mut keyboard, terminal) = terminal();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .arg("hash")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut prompt = [0; 9];
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_exact(&mut prompt).unwrap();
+    assert_eq!(&prompt, b"API key:\n");
+    keyboard.write_all(b"ak_live_0123456789\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stdout.starts_with(b"sha256:"), "{output:?}");
+    // What is typed after the command is shown again.
+    keyboard.write_all(b"shown\n").unwrap();
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"shown\r\n") {
+        let mut bytes = [0; 64];
+        let length = keyboard.read(&mut bytes).unwrap();
+        shown.extend(&bytes[..length]);
+    }
+    assert!(!String::from_utf8_lossy(&shown).contains("ak_live"), "{shown:?}");
+}
+
+/// Both ends of a pseudo-terminal.
+#[cfg(target_os = "linux")]
+fn terminal() -> (fs::File, fs::File) {
+    use std::os::fd::FromRawFd;
+    let (mut keyboard, mut terminal) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: openpty writes two descriptors, which nobody else has; the pointers that may be null are.
+    unsafe {
+        assert_eq!(
+            libc::openpty(&mut keyboard, &mut terminal, null, null.cast(), null.cast()),
+            0
+        );
+        (fs::File::from_raw_fd(keyboard), fs::File::from_raw_fd(terminal))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use keyfence::config::key::KeyContext;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::token::is_token;
 use keyfence::config::{self, Findings};
@@ -129,7 +130,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(DENIED));
     };
     let mut keys = Vec::new();
-    config::read_keys(&json, now(), &mut findings, &mut |_, key, _, _| keys.push(key));
+    let context = KeyContext {
+        now: now(),
+        sources: &config.key_sources,
+    };
+    config::read_keys(&json, context, &mut findings, &mut |_, key, _, _| keys.push(key));
     let trial = Trial {
         arguments,
         policy: &loaded.policy,

@@ -1,32 +1,39 @@
 //! `keyfence hash`: the form in which a policy holds a key.
 
 use std::io::{self, BufRead, IsTerminal, Read};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::str;
 
 use clap::Args;
-use keyfence::config::Problem;
-use keyfence::config::api_key::ApiKey;
+use keyfence::config::api_key::{ApiKey, ApiKeyFault};
+use keyfence::config::key_source::KeySource;
+use keyfence::config::{Problem, raw_key};
 
 use super::{DENIED, Failure, print};
 
 /// Print the sha256: form of an API key from standard input
 ///
-/// One line break at the end is not part of the key.
+/// One line break at the end is not part of the key. What check would refuse as a raw key is refused here, and what it would
+/// warn of is a warning here, as if requests carried the key as Authorization: Bearer or in a query.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}
 
 const EXAMPLES: &str = "Examples:
   keyfence hash <key.txt
-  keyfence hash    (and type the key, so that no shell history has it)";
+  keyfence hash    (and type the key, which is not shown, so that no shell history has it)";
 
 pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     let mut stdin = io::stdin().lock();
     let mut text = Vec::new();
     if stdin.is_terminal() {
+        let is_hidden = set_echo(false);
         eprintln!("API key:");
-        stdin.read_until(b'\n', &mut text).map_err(Failure::new)?;
+        let read = stdin.read_until(b'\n', &mut text);
+        if is_hidden {
+            set_echo(true);
+        }
+        read.map_err(Failure::new)?;
     } else {
         stdin.read_to_end(&mut text).map_err(Failure::new)?;
     }
@@ -38,14 +45,35 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     let Ok(text) = str::from_utf8(text) else {
         return refuse("an API key is text in UTF-8");
     };
-    match ApiKey::parse(text) {
+    let mut sources = KeySource::by_default();
+    sources.push(KeySource::Query(String::new()));
+    match ApiKey::parse(text, &sources) {
         Ok(key) if key.raw_length.is_some() => {
+            let bare_digest = raw_key::is_bare_digest(text).then_some(Problem::BareDigest);
+            for problem in bare_digest.into_iter().chain(raw_key::doubts(text, &sources)) {
+                eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.mend());
+            }
             print(&format!("{}\n", key.digest))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(_) => refuse("this is the sha256: form already"),
-        Err(fault) => refuse(&Problem::ApiKey(fault).reason()),
+        Err(fault) => {
+            let problem = Problem::ApiKey(fault);
+            match fault {
+                ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme => {
+                    refuse(&format!("{}; {}", problem.reason(), problem.mend()))
+                }
+                _ => refuse(&problem.reason()),
+            }
+        }
     }
+}
+
+/// Whether the terminal at standard input now shows, or hides, what is typed. `stty` is POSIX's way to say so without the C library.
+fn set_echo(on: bool) -> bool {
+    let mut stty = Command::new("stty");
+    stty.arg(if on { "echo" } else { "-echo" }).stderr(Stdio::null());
+    stty.status().is_ok_and(|status| status.success())
 }
 
 fn without_line_break(text: &[u8]) -> &[u8] {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use keyfence::config::api_key::ApiKey;
+use keyfence::config::key_source::KeySource;
+use keyfence::config::raw_key;
 
 use super::{Failure, print};
 
@@ -16,11 +18,12 @@ use super::{Failure, print};
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// What the key begins with, so that people and secret scanners know it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "keyfence_")]
     prefix: String,
 }
 
 const EXAMPLES: &str = "Examples:
+  keyfence keygen
   keyfence keygen --prefix ak_live_
   keyfence keygen | { read key; read api_key; }";
 
@@ -31,14 +34,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let _ = write!(key, "{byte:02x}");
         key
     });
-    let digest = match ApiKey::parse(&key) {
+    let sources = KeySource::by_default();
+    let digest = match ApiKey::parse(&key, &sources) {
         Ok(parsed) if parsed.raw_length.is_some() && key.is_ascii() => parsed.digest,
         _ => {
             return Err(Failure::new(
-                "the prefix is not printable ASCII without commas, or is too long",
+                "the prefix is not printable ASCII without commas, is too long, or reads as a hash or a scheme",
             ));
         }
     };
+    if raw_key::is_bare_digest(&key) {
+        return Err(Failure::new("without a prefix the key looks like a digest"));
+    }
     print(&format!("{key}\n{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

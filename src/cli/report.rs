@@ -181,7 +181,11 @@ fn position(Mark { line, column }: Mark) -> String {
 /// What is wrong with a name stands at the name.
 fn mark_of(problem: &Problem, located: Located) -> Mark {
     match problem {
-        Problem::UnknownField { .. } | Problem::DuplicateField | Problem::UnknownDirective { .. } => located.name,
+        Problem::UnknownField { .. }
+        | Problem::DuplicateField
+        | Problem::DuplicateDirective
+        | Problem::UnknownDirective { .. }
+        | Problem::MisspeltHeader { .. } => located.name,
         _ => located.value,
     }
 }

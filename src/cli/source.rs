@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, str};
 
 use keyfence::config::place::Place;
+use keyfence::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
 use super::Failure;
@@ -57,7 +58,7 @@ impl Source {
         };
         Ok(Source {
             path: path.to_owned(),
-            text,
+            text: without_byte_order_mark(&text).to_vec(),
         })
     }
 
@@ -75,7 +76,8 @@ impl Source {
         if self.is_json() {
             return self.json_policies().map(Ok);
         }
-        let text = str::from_utf8(&self.text).map_err(|error| Failure(format!("{}: {error}", self.name())))?;
+        let text = str::from_utf8(&self.text)
+            .map_err(|error| Failure(format!("{}: it is not UTF-8: {error}", self.name())))?;
         let documents = match tree::parse_yaml(text) {
             Ok(documents) => documents,
             Err(error) => return Ok(Err(error)),
@@ -185,6 +187,7 @@ impl Found {
             .map(|scalar| scalar.text.as_str())
             .filter(|text| !text.is_empty());
         let text = text.unwrap_or(NOTHING);
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         Found {
             json: text.into(),

@@ -240,10 +240,7 @@ impl<'d> Decided<'d> {
         let Some((first_name, first)) = fitting.first() else {
             return format!("{request} fits no rule of {}", list(names));
         };
-        let shown = |name: &str, rule: &Rule| {
-            let methods = list(rule.methods.iter().map(|method| &method.0));
-            format!("{request} fits {methods} {} of {name}", rule.path)
-        };
+        let shown = |name: &str, rule: &Rule| format!("{request} fits {rule} of {name}");
         let Some(indexes) = &access.indexes else {
             return shown(first_name, first);
         };

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+use keyfence::config::api_key::{ApiKey, ApiKeyFault};
 use keyfence::config::finding::nearest;
 use keyfence::config::key::{Enforcement, Key};
 use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
-use keyfence::config::{ClientIp, Config};
+use keyfence::config::{ClientIp, Config, Problem};
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::credential::{Carried, Credential, WEBSOCKET_PROTOCOL, without_parameter};
 use keyfence::decision::rate::{self, RateStatus};
@@ -181,6 +182,13 @@ impl Trial<'_> {
         let arguments = self.arguments;
         if !arguments.path.starts_with('/') && arguments.path != "*" {
             return Err(Failure::new("a path begins with /"));
+        }
+        if let Some(key) = &arguments.key
+            && let Err(fault @ (ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme)) =
+                ApiKey::parse(key, &self.config.key_sources)
+        {
+            let problem = Problem::ApiKey(fault);
+            return Err(Failure(format!("--key: {}; {}", problem.reason(), problem.mend())));
         }
         let headers = self.page_headers();
         if arguments.preflight {

@@ -2,6 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+use super::key_source::KeySource;
+use super::raw_key::{self, Mistake};
+
 /// A key longer than this, in bytes, is never looked up.
 pub const MAX_LENGTH: usize = 512;
 
@@ -28,6 +31,10 @@ pub enum ApiKeyFault {
     /// No request could carry it: too long, control characters, white space at an end, or a comma, with which Envoy joins repeated
     /// lines.
     NotSendable,
+    /// It is not a key, but what was written in its place.
+    Mistake(Mistake),
+    /// A key source's scheme stands before the key.
+    Scheme,
 }
 
 impl KeyDigest {
@@ -38,8 +45,8 @@ impl KeyDigest {
 }
 
 impl ApiKey {
-    /// Reads `sha256:<64 hex digits>`, or a raw key.
-    pub fn parse(text: &str) -> Result<ApiKey, ApiKeyFault> {
+    /// Reads `sha256:<64 hex digits>`, or a raw key, which begins with the scheme of none of `sources`.
+    pub fn parse(text: &str, sources: &[KeySource]) -> Result<ApiKey, ApiKeyFault> {
         if text.is_empty() {
             return Err(ApiKeyFault::Empty);
         }
@@ -50,6 +57,13 @@ impl ApiKey {
                 digest: KeyDigest(from_hex(hex).ok_or(ApiKeyFault::BadSha256)?),
                 raw_length: None,
             });
+        }
+        if let Some(mistake) = raw_key::mistake(text) {
+            return Err(ApiKeyFault::Mistake(mistake));
+        }
+        let mut schemes = sources.iter().filter_map(KeySource::scheme);
+        if schemes.any(|scheme| raw_key::begins_with_scheme(text, scheme)) {
+            return Err(ApiKeyFault::Scheme);
         }
         if text.len() > MAX_LENGTH || text.trim() != text || text.chars().any(|c| c.is_control() || c == ',') {
             return Err(ApiKeyFault::NotSendable);
@@ -90,17 +104,17 @@ mod tests {
 
     #[test]
     fn a_raw_key_and_its_hash_are_the_same_key() {
-        let raw = ApiKey::parse("abc").unwrap();
+        let raw = ApiKey::parse("abc", &[]).unwrap();
         assert_eq!(raw.digest.to_string(), ABC);
         for text in [ABC.to_owned(), format!("sha256:{}", ABC[7..].to_uppercase())] {
-            let hashed = ApiKey::parse(&text).unwrap();
+            let hashed = ApiKey::parse(&text, &[]).unwrap();
             assert_eq!((hashed.digest, hashed.raw_length), (raw.digest, None), "{text}");
         }
     }
 
     #[test]
     fn the_longest_key_is_one() {
-        assert_eq!(ApiKey::parse(&"k".repeat(512)).unwrap().raw_length, Some(512));
+        assert_eq!(ApiKey::parse(&"k".repeat(512), &[]).unwrap().raw_length, Some(512));
     }
 
     #[test]
@@ -108,6 +122,14 @@ mod tests {
         let long = "k".repeat(513);
         for (text, fault) in [
             ("", ApiKeyFault::Empty),
+            ("${API_KEY}", ApiKeyFault::Mistake(Mistake::Placeholder)),
+            ("Bearer abc", ApiKeyFault::Scheme),
+            ("bearer\tabc", ApiKeyFault::Scheme),
+            ("\"a key\"", ApiKeyFault::Mistake(Mistake::Quoted)),
+            (
+                "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+                ApiKeyFault::Mistake(Mistake::OtherHash),
+            ),
             ("sha256:", ApiKeyFault::BadSha256),
             (&ABC[..70], ApiKeyFault::BadSha256),
             (&format!("{ABC}0"), ApiKeyFault::BadSha256),
@@ -119,7 +141,7 @@ mod tests {
             ("k\0ey", ApiKeyFault::NotSendable),
             (&long, ApiKeyFault::NotSendable),
         ] {
-            assert_eq!(ApiKey::parse(text), Err(fault), "{text:?}");
+            assert_eq!(ApiKey::parse(text, &KeySource::by_default()), Err(fault), "{text:?}");
         }
     }
 }

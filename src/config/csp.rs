@@ -78,19 +78,66 @@ fn takes_names(directive: &str) -> bool {
     matches!(directive, "sandbox" | "report-to" | "report-uri" | "trusted-types")
 }
 
+/// What is wrong with one of the `count` sources of a directive.
+fn source_problem(directive: &str, source: &str, count: usize) -> Option<Problem> {
+    if !is_source(source) {
+        Some(Problem::BadDirectiveSource)
+    } else if is_unquoted_keyword(source) && !takes_names(directive) {
+        Some(Problem::UnquotedKeyword)
+    } else if source.eq_ignore_ascii_case("'none'") && count > 1 {
+        Some(Problem::NoneBesideOthers)
+    } else {
+        None
+    }
+}
+
+/// What is wrong with a directive of this name, in lower case, behind the directives `seen`.
+fn directive_problem(directive: &str, seen: &[String]) -> Option<Problem> {
+    let is_name = !directive.is_empty() && directive.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    if !is_name {
+        Some(Problem::BadDirective)
+    } else if seen.iter().any(|seen| seen == directive) {
+        Some(Problem::DuplicateDirective)
+    } else if !DIRECTIVES.contains(&directive) {
+        let nearest = nearest(directive, DIRECTIVES);
+        Some(Problem::UnknownDirective { nearest })
+    } else {
+        None
+    }
+}
+
 fn read_sources(directive: &str, node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<String> {
     let sources: Vec<Cow<'_, str>> = Vec::read(node, place, findings).unwrap_or_default();
     for (index, source) in sources.iter().enumerate() {
-        let problem = if !is_source(source) {
-            Problem::BadDirectiveSource
-        } else if is_unquoted_keyword(source) && !takes_names(directive) {
-            Problem::UnquotedKeyword
-        } else {
-            continue;
-        };
-        findings.add(&place.item(index), &format_args!("{source:?}"), problem);
+        if let Some(problem) = source_problem(directive, source, sources.len()) {
+            findings.add(&place.item(index), &format_args!("{source:?}"), problem);
+        }
     }
     sources.into_iter().map(Cow::into_owned).collect()
+}
+
+/// Notes what is wrong with the whole value of a header: policies with commas between them, each of directives with `;` between them.
+pub fn check(value: &str, place: &Place<'_>, findings: &mut Findings) {
+    for policy in value.split(',') {
+        let mut seen: Vec<String> = Vec::new();
+        for directive in policy.split(';') {
+            let mut words = directive.split_ascii_whitespace();
+            let Some(name) = words.next() else {
+                continue;
+            };
+            let directive = name.to_ascii_lowercase();
+            if let Some(problem) = directive_problem(&directive, &seen) {
+                findings.add(place, &format_args!("{name:?}"), problem);
+            }
+            let sources: Vec<&str> = words.collect();
+            for source in &sources {
+                if let Some(problem) = source_problem(&directive, source, sources.len()) {
+                    findings.add(place, &format_args!("{source:?}"), problem);
+                }
+            }
+            seen.push(directive);
+        }
+    }
 }
 
 impl<'a> Read<'a> for ContentSecurityPolicy {
@@ -104,14 +151,8 @@ impl<'a> Read<'a> for ContentSecurityPolicy {
             let at = place.field(&name);
             let directive = name.to_ascii_lowercase();
             let sources = read_sources(&directive, sources, &at, findings);
-            let well_formed = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
-            if !well_formed {
-                findings.add(&at, &format_args!("{name:?}"), Problem::BadDirective);
-            } else if seen.contains(&directive) {
-                findings.add_bare(&at, Problem::DuplicateField);
-            } else if !DIRECTIVES.contains(&&*directive) {
-                let nearest = nearest(&directive, DIRECTIVES);
-                findings.add(&at, &format_args!("{name:?}"), Problem::UnknownDirective { nearest });
+            if let Some(problem) = directive_problem(&directive, &seen) {
+                findings.add(&at, &format_args!("{name:?}"), problem);
             }
             parts.push([std::slice::from_ref(&directive), &sources].concat().join(" "));
             seen.push(directive);

@@ -8,14 +8,13 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::cors::Cors;
 use super::finding::{Findings, Problem};
-use super::key::{Access, Enforcement, Key, read_access, read_key};
+use super::key::{Access, Enforcement, Key, KeyContext, read_access, read_key};
 use super::key_source::{KeySource, read_key_sources};
 use super::node::{Name, Node};
 use super::place::Place;
 use super::read::{Fields, Read, choice, wrong_type_unshown};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
-use super::timestamp::Timestamp;
 use super::token::HeaderName;
 
 /// Everything but the keys. Each field has its default where the operator left it out.
@@ -81,14 +80,30 @@ impl<'a> Read<'a> for ClientIp {
     }
 }
 
+/// The text without a byte order mark at its beginning, which editors and PowerShell write and parsers may ignore (RFC 8259, section 8.1).
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
 /// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
 pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let read = WithoutKeys(findings).deserialize(&mut deserializer);
     match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
             let fields = Fields::of(node?, &Place::ROOT, findings)?;
             Some(config(fields, findings))
+        }
+        Err(_) if is_utf16(text) => {
+            findings.add_bare(
+                &Place::ROOT,
+                Problem::Syntax {
+                    line: 1,
+                    column: 1,
+                    message: "it is UTF-16; save it as UTF-8".into(),
+                },
+            );
+            None
         }
         Err(error) => {
             findings.add_bare(&Place::ROOT, syntax_problem(&error));
@@ -97,19 +112,27 @@ pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
     }
 }
 
-/// Reads the keys of a text that [`read`] has read. `on_key` gets each readable key with its index in `keys` and its place; `now` tells
-/// which have expired.
+/// Reads the keys of a text that [`read`] has read. `on_key` gets each readable key with its index in `keys` and its place.
 pub fn read_keys<'a>(
     text: &'a [u8],
-    now: Timestamp,
+    context: KeyContext<'_>,
     findings: &mut Findings,
     on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
 ) {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let keys = OnlyKeys(KeysSeed { now, findings, on_key });
+    let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
+    let keys = OnlyKeys(KeysSeed {
+        context,
+        findings,
+        on_key,
+    });
     if let Err(error) = keys.deserialize(&mut deserializer) {
         findings.add_bare(&Place::ROOT, syntax_problem(&error));
     }
+}
+
+/// By its byte order mark.
+fn is_utf16(text: &[u8]) -> bool {
+    text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF")
 }
 
 fn syntax_problem(error: &serde_json::Error) -> Problem {
@@ -129,9 +152,10 @@ fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a>
     let _: Option<Cow<'a, str>> = fields.take("$schema", findings);
     // Read already; named here so that a near miss finds it.
     let _ = fields.node("keys", findings);
+    let forward_api_key = fields.take("forward_api_key", findings).unwrap_or(true);
     let key_sources = fields
         .node("key_sources", findings)
-        .map(|node| read_key_sources(node, &place.field("key_sources"), findings));
+        .map(|node| read_key_sources(node, forward_api_key, &place.field("key_sources"), findings));
     let anonymous = fields
         .node("anonymous", findings)
         .and_then(|node| read_anonymous(node, &place.field("anonymous"), findings));
@@ -153,7 +177,7 @@ fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a>
             .unwrap_or_else(SecurityHeaders::by_default),
         client_ip: fields.take("client_ip", findings).unwrap_or(ClientIp::Peer),
         identity_header,
-        forward_api_key: fields.take("forward_api_key", findings).unwrap_or(true),
+        forward_api_key,
         enforcement: fields.take("enforcement", findings).unwrap_or(Enforcement::Enforce),
         docs_url: fields
             .node("docs_url", findings)
@@ -285,7 +309,7 @@ impl<'a> TypedVisitor<'a> for OnlyKeys<'_, 'a> {
 }
 
 struct KeysSeed<'f, 'a> {
-    now: Timestamp,
+    context: KeyContext<'f>,
     findings: &'f mut Findings,
     on_key: &'f mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
 }
@@ -306,7 +330,7 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
         let mut index = 0;
         while let Some(node) = seq.next_element()? {
             let place = list.item(index);
-            if let Some(key) = read_key(node, self.now, &place, self.findings) {
+            if let Some(key) = read_key(node, self.context, &place, self.findings) {
                 (self.on_key)(index, key, &place, self.findings);
             }
             index += 1;

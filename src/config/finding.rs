@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::api_key::ApiKeyFault;
+use super::browser_header::ValueFault;
 use super::long_text;
-use super::network::NetworkError;
+use super::network::{NetworkError, Suggestion};
 use super::origin::{OriginError, OriginFault};
 use super::place::Place;
+use super::raw_key::Mistake;
 
 /// What a policy may take of a VM's memory, its text included. A VM of Envoy's has 1,023 MiB: beside a policy there is space for the one
 /// that takes its place.
@@ -84,6 +86,8 @@ pub enum Problem {
     BadDirective,
     BadDirectiveSource,
     UnquotedKeyword,
+    NoneBesideOthers,
+    DuplicateDirective,
     BadDocsUrl,
     TooLarge {
         bytes: usize,
@@ -101,14 +105,31 @@ pub enum Problem {
     ShortApiKey {
         bytes: usize,
     },
+    BareDigest,
+    EncodedInQuery,
     NoOrigins,
-    QueryKeySource,
+    LoopbackBesidePublic,
+    QueryKeySource {
+        forwarded: bool,
+    },
+    CookieKeySource,
+    BasicKeySource,
     ExpiredKey,
+    ExpiresSoon,
     IndexesWithoutScopes,
+    RuleWithoutIndex {
+        rule: String,
+        scope: String,
+    },
     NothingAllowed,
     UnknownDirective {
         nearest: Option<&'static str>,
     },
+    IgnoredValue(ValueFault),
+    MisspeltHeader {
+        meant: &'static str,
+    },
+    ResourcePolicyBesideOrigins,
     PublicSuffixWildcard {
         suffix: String,
     },
@@ -135,12 +156,22 @@ impl Problem {
             | Self::EveryAddress
             | Self::RawApiKey
             | Self::ShortApiKey { .. }
+            | Self::BareDigest
+            | Self::EncodedInQuery
             | Self::NoOrigins
-            | Self::QueryKeySource
+            | Self::LoopbackBesidePublic
+            | Self::QueryKeySource { .. }
+            | Self::CookieKeySource
+            | Self::BasicKeySource
             | Self::ExpiredKey
+            | Self::ExpiresSoon
             | Self::IndexesWithoutScopes
+            | Self::RuleWithoutIndex { .. }
             | Self::NothingAllowed
             | Self::UnknownDirective { .. }
+            | Self::IgnoredValue(_)
+            | Self::MisspeltHeader { .. }
+            | Self::ResourcePolicyBesideOrigins
             | Self::PublicSuffixWildcard { .. }
             | Self::PublicSuffixLabel { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -163,6 +194,14 @@ impl Problem {
             Self::ApiKey(ApiKeyFault::BadSha256) => "sha256: is followed by 64 hex digits".into(),
             Self::ApiKey(ApiKeyFault::NotSendable) => {
                 "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end".into()
+            }
+            Self::ApiKey(ApiKeyFault::Mistake(mistake)) => match mistake {
+                Mistake::Placeholder => "this is a placeholder that nothing has filled in, and its text would be the key".into(),
+                Mistake::Quoted => "the quotes would be part of the key".into(),
+                Mistake::OtherHash => "only sha256: marks a hash; the text of any other would itself be the key".into(),
+            },
+            Self::ApiKey(ApiKeyFault::Scheme) => {
+                "the scheme of a key source stands before the key; requests would have to send it twice".into()
             }
             Self::DuplicateApiKey { first } => format!("keys[{first}] has this API key already").into(),
             Self::NoKeySources => "without a source no request can carry a key".into(),
@@ -200,6 +239,8 @@ impl Problem {
             Self::BadDirective => "a CSP directive is named in letters and -".into(),
             Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
             Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
+            Self::NoneBesideOthers => "browsers ignore 'none' where another source stands beside it".into(),
+            Self::DuplicateDirective => "the directive stands here twice, and browsers read the first alone".into(),
             Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
             Self::LongText => format!("a string has more than {} bytes", long_text::MAX).into(),
             Self::TooLarge { bytes } => format!(
@@ -218,12 +259,40 @@ impl Problem {
             Self::RawApiKey => "whoever reads this configuration, or Envoy's config_dump, can use the key".into(),
             Self::ShortApiKey { bytes } => format!("{bytes} bytes can be guessed").into(),
             Self::NoOrigins => "a publishable key without origins works from every page".into(),
-            Self::QueryKeySource => "URLs with the key in them end up in logs, histories and Referer headers".into(),
+            Self::BareDigest => "64 hex digits may be a digest without its sha256:, and would then be the key themselves".into(),
+            Self::EncodedInQuery => {
+                "a URL's query has another meaning for +, %, &, # and spaces, so this key must be encoded there".into()
+            }
+            Self::LoopbackBesidePublic => {
+                "pages on anybody's own machine can use the key of the public site, and its limits".into()
+            }
+            Self::QueryKeySource { forwarded: true } => {
+                "URLs with the key in them end up in logs, histories and Referer headers, and as forward_api_key is true \
+                 also in trace spans, mirrored requests, x-envoy-original-path and the Location of redirects"
+                    .into()
+            }
+            Self::QueryKeySource { forwarded: false } => {
+                "URLs with the key in them end up in logs, histories and Referer headers, and Envoy's own redirects lose the key".into()
+            }
+            Self::CookieKeySource => {
+                "the value of Cookie is all cookies together, so any other cookie makes the key unknown, and browsers send it from every page"
+                    .into()
+            }
+            Self::BasicKeySource => "what follows Basic is the base64 of a name and a password, and would be the key as a whole".into(),
+            Self::ExpiresSoon => "the key expires within two weeks".into(),
             Self::ExpiredKey => "the key has expired, so every request with it is refused".into(),
             Self::IndexesWithoutScopes => {
                 "only a scope's rule says where in the path the index is, so every request is refused".into()
             }
             Self::NothingAllowed => "there is no key and no anonymous policy, so every request is refused".into(),
+            Self::RuleWithoutIndex { rule, scope } => {
+                format!("the rule {rule} of {scope} names no {{index}}, so it fits no request of a key with indexes").into()
+            }
+            Self::IgnoredValue(fault) => fault.reason().into(),
+            Self::MisspeltHeader { .. } => "browsers know no header of this name".into(),
+            Self::ResourcePolicyBesideOrigins => {
+                "browsers keep <img>, <script> and other requests without CORS from pages of other origins, those in allowed_origins too".into()
+            }
             Self::UnknownDirective { .. } => "browsers ignore a CSP directive that they do not know".into(),
             Self::PublicSuffixWildcard { suffix } => format!("anybody can register a name under {suffix}").into(),
             Self::PublicSuffixLabel { suffix } => {
@@ -246,7 +315,7 @@ impl Problem {
             Self::UnknownField { nearest: None } => "take it out".into(),
             Self::DuplicateField => "keep one of them".into(),
             Self::MissingField { name } => format!("add {name}").into(),
-            Self::WrongType { found: "null", .. } => "leave the field out, or give it a value".into(),
+            Self::WrongType { found: "null", .. } => "give it a value, or leave the field out".into(),
             Self::WrongType { found: "a boolean", expected: "a string" } => {
                 "put it in quotes: YAML reads on, off, yes, no, true and false as booleans".into()
             }
@@ -257,7 +326,14 @@ impl Problem {
             Self::IllFormedId => "use only these characters".into(),
             Self::ControlCharacter => "write it on one line, without them".into(),
             Self::DuplicateId { .. } => "give each key an id of its own".into(),
-            Self::ApiKey(ApiKeyFault::Empty) => "write the key's sha256: form, as keyfence hash prints it".into(),
+            Self::ApiKey(ApiKeyFault::Mistake(Mistake::Placeholder)) => {
+                "fill it in before the policy is loaded, or write the key's sha256: form".into()
+            }
+            Self::ApiKey(ApiKeyFault::Mistake(Mistake::Quoted)) => "write the key without them".into(),
+            Self::ApiKey(ApiKeyFault::Mistake(Mistake::OtherHash)) => {
+                "write the SHA-256 of the raw key as sha256: and 64 hex digits, as keyfence hash prints it".into()
+            }
+            Self::ApiKey(ApiKeyFault::Scheme) => "write the key alone, without the scheme and the space".into(),
             Self::ApiKey(_) => "write the key's sha256: form, as keyfence hash prints it".into(),
             Self::DuplicateApiKey { .. } => "give each key an API key of its own".into(),
             Self::NoKeySources => "list a source, or leave the field out for Authorization: Bearer".into(),
@@ -271,7 +347,10 @@ impl Problem {
             Self::SecretWithOrigins => r#"make it "publishable", or take allowed_origins out"#.into(),
             Self::Origin(OriginError { fault: OriginFault::NotSendable, .. }) => "write it as the program sends it, one in each entry".into(),
             Self::Origin(error) => instead(&error.suggestion, "write it as in \"https://yourapp.com\", \"https://*.yourapp.com\" or \"http://localhost:*\""),
-            Self::Network(error) => instead(&error.suggestion, "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\""),
+            Self::Network(error) => match &error.suggestion {
+                Suggestion::None => "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\"".into(),
+                suggestion => suggestion.to_string().into(),
+            },
             Self::UnknownScope { nearest } => match nearest {
                 Some(name) => format!("did you mean {name:?}?").into(),
                 None => "define it under scopes".into(),
@@ -291,6 +370,8 @@ impl Problem {
             Self::BadDirective => "write it as in \"script-src\"".into(),
             Self::BadDirectiveSource => "give each source an entry of its own".into(),
             Self::UnquotedKeyword => "put it in single quotes, as in \"'self'\"".into(),
+            Self::NoneBesideOthers => "take it out, or the others".into(),
+            Self::DuplicateDirective => "keep one of them".into(),
             Self::BadDocsUrl => r#"write it as in "https://docs.example.com/errors""#.into(),
             Self::LongText => "take it out, or cut it down".into(),
             Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
@@ -304,10 +385,29 @@ impl Problem {
             Self::RawApiKey => "write its sha256: form, as keyfence hash prints it".into(),
             Self::ShortApiKey { .. } => "make a new key with keyfence keygen".into(),
             Self::NoOrigins => r#"list allowed_origins, or make the key "secret""#.into(),
-            Self::QueryKeySource => "carry the key in a header where the client can".into(),
+            Self::BareDigest => {
+                "write sha256: before a digest; in place of a key write its sha256: form, as keyfence hash prints it".into()
+            }
+            Self::EncodedInQuery => "have clients encode it, + as %2B, or make a new key with keyfence keygen".into(),
+            Self::LoopbackBesidePublic => "keep development in a key of its own".into(),
+            Self::QueryKeySource { forwarded: true } => {
+                "carry the key in a header where the client can, or set forward_api_key to false".into()
+            }
+            Self::QueryKeySource { forwarded: false } => "carry the key in a header where the client can".into(),
+            Self::CookieKeySource => r#"carry the key in a header of its own, as in {"header": "X-API-Key"}"#.into(),
+            Self::BasicKeySource => r#"write {"header": "Authorization", "scheme": "Bearer"} or {"header": "X-API-Key"}"#.into(),
+            Self::ExpiresSoon => "make the next key now, or set a later expires_at".into(),
             Self::ExpiredKey => "take the key out, or set a later expires_at".into(),
             Self::IndexesWithoutScopes => "give the key scopes whose rules have {index}".into(),
             Self::NothingAllowed => "list keys".into(),
+            Self::RuleWithoutIndex { .. } => {
+                "write {index} into its path, or give the key scopes without it and another key without indexes".into()
+            }
+            Self::IgnoredValue(fault) => fault.mend().into(),
+            Self::MisspeltHeader { meant } => format!("did you mean {meant}?").into(),
+            Self::ResourcePolicyBesideOrigins => {
+                r#"set "Cross-Origin-Resource-Policy" to "cross-origin", or to "same-site" where all these pages are on the API's own site"#.into()
+            }
             Self::UnknownDirective { nearest: Some(name) } => format!("did you mean {name}?").into(),
             Self::UnknownDirective { nearest: None } => "look its name up".into(),
             Self::PublicSuffixWildcard { .. } => "list the hosts that are yours".into(),

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use super::api_key::ApiKey;
 use super::finding::{Findings, Problem};
 use super::index::IndexPattern;
+use super::key_source::KeySource;
 use super::network::Network;
 use super::node::Node;
 use super::origin::{HostPattern, OriginPattern};
 use super::place::Place;
+use super::raw_key;
 use super::read::{Fields, Read, choice, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
 
@@ -37,6 +39,15 @@ pub struct Key<'a> {
     /// From where, for what and how often it may be used.
     #[cfg_attr(not(target_family = "wasm"), schemars(flatten))]
     pub access: Access<'a>,
+}
+
+/// What reading a key depends on beside the key itself.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyContext<'c> {
+    /// Tells which keys have expired, or soon will; for warnings only.
+    pub now: Timestamp,
+    /// Where requests carry the key.
+    pub sources: &'c [KeySource],
 }
 
 /// What `anonymous` and every key have in common.
@@ -196,40 +207,47 @@ impl<'a> Read<'a> for Timestamp {
 }
 
 /// A raw key's length is shown in place of the key. One of digits only, without quotes, is a number and is not shown either.
-impl<'a> Read<'a> for ApiKey {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        /// Under this many bytes a raw key is worth a warning.
-        const SHORT: usize = 16;
-        let Node::Text(text) = node else {
-            return wrong_type_unshown(&node, "a string", place, findings);
-        };
-        let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
-        let key = match ApiKey::parse(&text) {
-            Ok(key) => key,
-            Err(fault) => {
-                findings.add(place, &shown, Problem::ApiKey(fault));
-                return None;
-            }
-        };
-        if let Some(bytes) = key.raw_length {
-            findings.add(place, &shown, Problem::RawApiKey);
-            if bytes < SHORT {
-                findings.add(place, &shown, Problem::ShortApiKey { bytes });
-            }
+fn read_api_key(node: Node<'_>, sources: &[KeySource], place: &Place<'_>, findings: &mut Findings) -> Option<ApiKey> {
+    let Node::Text(text) = node else {
+        return wrong_type_unshown(&node, "a string", place, findings);
+    };
+    let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
+    let key = match ApiKey::parse(&text, sources) {
+        Ok(key) => key,
+        Err(fault) => {
+            findings.add(place, &shown, Problem::ApiKey(fault));
+            return None;
         }
-        Some(key)
+    };
+    if key.raw_length.is_some() {
+        // To hash what is a digest already would help nobody.
+        let problem = if raw_key::is_bare_digest(&text) {
+            Problem::BareDigest
+        } else {
+            Problem::RawApiKey
+        };
+        findings.add(place, &shown, problem);
+        for problem in raw_key::doubts(&text, sources) {
+            findings.add(place, &shown, problem);
+        }
     }
+    Some(key)
 }
 
 /// One key or a list of them.
-fn read_api_keys(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<ApiKey> {
+fn read_api_keys(node: Node<'_>, sources: &[KeySource], place: &Place<'_>, findings: &mut Findings) -> Vec<ApiKey> {
     match node {
         Node::List(items) if items.is_empty() => {
             findings.add(place, &"[]", Problem::ApiKey(super::api_key::ApiKeyFault::Empty));
             Vec::new()
         }
-        Node::List(_) => Vec::read(node, place, findings).unwrap_or_default(),
-        Node::Text(_) => ApiKey::read(node, place, findings).into_iter().collect(),
+        Node::List(items) => {
+            let items = items.into_iter().enumerate();
+            items
+                .filter_map(|(index, item)| read_api_key(item, sources, &place.item(index), findings))
+                .collect()
+        }
+        Node::Text(_) => read_api_key(node, sources, place, findings).into_iter().collect(),
         other => wrong_type_unshown(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
     }
 }
@@ -267,12 +285,52 @@ fn read_limit(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Fin
     limit
 }
 
+/// An `http:` or `https:` pattern of this machine alone. Apps on Capacitor send `https://localhost`, which is their public origin.
+fn is_for_development(pattern: &OriginPattern) -> bool {
+    match pattern {
+        OriginPattern::Tuple(tuple) if is_of_the_web(&tuple.scheme) => {
+            tuple.is_loopback() && pattern.to_string() != "https://localhost"
+        }
+        _ => false,
+    }
+}
+
+/// A web site's pattern.
+fn is_public(pattern: &OriginPattern) -> bool {
+    matches!(pattern, OriginPattern::Tuple(tuple) if is_of_the_web(&tuple.scheme) && !tuple.is_loopback())
+}
+
+fn is_of_the_web(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https")
+}
+
+fn read_origins(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Vec<OriginPattern> {
+    let errors_before = findings.error_count();
+    let patterns: Vec<OriginPattern> = fields.take("allowed_origins", findings).unwrap_or_default();
+    let list = place.field("allowed_origins");
+    // Where one could not be read, the others are not the items that they seem.
+    if findings.error_count() == errors_before && patterns.iter().any(is_public) {
+        let loopback = patterns
+            .iter()
+            .enumerate()
+            .filter(|(_, pattern)| is_for_development(pattern));
+        for (index, pattern) in loopback {
+            findings.add(
+                &list.item(index),
+                &format_args!("\"{pattern}\""),
+                Problem::LoopbackBesidePublic,
+            );
+        }
+    }
+    patterns
+}
+
 /// The fields that a key shares with `anonymous`, where each may be left out.
 pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings: &mut Findings) -> Access<'a> {
     check_name(fields, place, findings);
     let access = Access {
         enabled: fields.take("enabled", findings).unwrap_or(true),
-        allowed_origins: fields.take("allowed_origins", findings).unwrap_or_default(),
+        allowed_origins: read_origins(fields, place, findings),
         origin_check: fields.take("origin_check", findings).unwrap_or(OriginCheck::Required),
         allowed_ips: fields.take("allowed_ips", findings).unwrap_or_default(),
         scopes: fields.take("scopes", findings),
@@ -286,8 +344,15 @@ pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings:
     access
 }
 
-/// Reads one entry of `keys`. `now` tells which keys have expired.
-pub fn read_key<'a>(node: Node<'a>, now: Timestamp, place: &Place<'_>, findings: &mut Findings) -> Option<Key<'a>> {
+/// Reads one entry of `keys`.
+pub fn read_key<'a>(
+    node: Node<'a>,
+    context: KeyContext<'_>,
+    place: &Place<'_>,
+    findings: &mut Findings,
+) -> Option<Key<'a>> {
+    /// Two weeks: enough to make the next key and to bring it to its clients.
+    const SOON_SECONDS: i64 = 14 * 86_400;
     let errors_before = findings.error_count();
     let mut fields = Fields::of(node, place, findings)?;
     let id = fields
@@ -295,7 +360,7 @@ pub fn read_key<'a>(node: Node<'a>, now: Timestamp, place: &Place<'_>, findings:
         .and_then(|node| read_id(node, &place.field("id"), findings));
     let api_keys = fields
         .require("api_key", findings)
-        .map(|node| read_api_keys(node, &place.field("api_key"), findings));
+        .map(|node| read_api_keys(node, context.sources, &place.field("api_key"), findings));
     let kind = fields.take("kind", findings).unwrap_or(Kind::Publishable);
     let not_before: Option<Timestamp> = fields.take("not_before", findings);
     let expires_at: Option<Timestamp> = fields.take("expires_at", findings);
@@ -307,8 +372,16 @@ pub fn read_key<'a>(node: Node<'a>, now: Timestamp, place: &Place<'_>, findings:
     {
         findings.add_bare(&place.field("expires_at"), Problem::ExpiresBeforeItBegins);
     }
-    if expires_at.is_some_and(|end| end <= now) {
-        findings.add_bare(&place.field("expires_at"), Problem::ExpiredKey);
+    if let Some(end) = expires_at {
+        let problem = if end <= context.now {
+            Some(Problem::ExpiredKey)
+        } else {
+            let is_soon = end.0.saturating_sub(context.now.0) <= SOON_SECONDS;
+            is_soon.then_some(Problem::ExpiresSoon)
+        };
+        if let Some(problem) = problem {
+            findings.add(&place.field("expires_at"), &format_args!("\"{end}\""), problem);
+        }
     }
     match (kind, access.allowed_origins.is_empty()) {
         (Kind::Secret, false) => findings.add_bare(&place.field("allowed_origins"), Problem::SecretWithOrigins),

@@ -6,7 +6,7 @@ use std::fmt;
 use super::finding::{Findings, Problem};
 use super::node::Node;
 use super::place::Place;
-use super::read::{Fields, Read};
+use super::read::{Fields, Read, wrong_type};
 use super::token::{HeaderName, is_token};
 
 /// One place in a request where a key may be.
@@ -34,6 +34,14 @@ impl KeySource {
         match self {
             KeySource::Header(header) | KeySource::Scheme { header, .. } => Some(header),
             KeySource::Query(_) | KeySource::WebSocketProtocol(_) => None,
+        }
+    }
+
+    /// What stands before the key, if anything does.
+    pub fn scheme(&self) -> Option<&str> {
+        match self {
+            KeySource::Scheme { scheme, .. } => Some(scheme),
+            KeySource::Header(_) | KeySource::Query(_) | KeySource::WebSocketProtocol(_) => None,
         }
     }
 
@@ -96,11 +104,6 @@ impl<'a> Read<'a> for KeySource {
                     findings.add(&place.field("query"), &Node::Text(name), Problem::BadParameterName);
                     return None;
                 }
-                findings.add(
-                    &place.field("query"),
-                    &Node::Text(name.clone()),
-                    Problem::QueryKeySource,
-                );
                 Some(KeySource::Query(name.into_owned()))
             }
             _ => {
@@ -111,19 +114,51 @@ impl<'a> Read<'a> for KeySource {
     }
 }
 
-/// Reads the list, which is not empty, and where no two sources find the same key.
-pub fn read_key_sources(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<KeySource> {
-    if node == Node::List(Vec::new()) {
-        findings.add(place, &"[]", Problem::NoKeySources);
-        return Vec::new();
-    }
-    let sources: Vec<KeySource> = Vec::read(node, place, findings).unwrap_or_default();
-    for (index, source) in sources.iter().enumerate() {
-        if sources.iter().take(index).any(|earlier| is_same(earlier, source)) {
-            findings.add_bare(&place.item(index), Problem::DuplicateKeySource);
+/// Reads the list, which is not empty, and where no two sources find the same key. `forwarded`: the upstream sees the key.
+pub fn read_key_sources(node: Node<'_>, forwarded: bool, place: &Place<'_>, findings: &mut Findings) -> Vec<KeySource> {
+    let items = match node {
+        Node::List(items) if items.is_empty() => {
+            findings.add(place, &"[]", Problem::NoKeySources);
+            items
         }
+        Node::List(items) => items,
+        other => wrong_type(&other, "a list", place, findings).unwrap_or_default(),
+    };
+    let mut sources: Vec<KeySource> = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let at = place.item(index);
+        let Some(source) = KeySource::read(item, &at, findings) else {
+            continue;
+        };
+        if sources.iter().any(|earlier| is_same(earlier, &source)) {
+            findings.add_bare(&at, Problem::DuplicateKeySource);
+        }
+        warn(&source, forwarded, &at, findings);
+        sources.push(source);
     }
     sources
+}
+
+/// Notes what is doubtful about a source that can be used.
+fn warn(source: &KeySource, forwarded: bool, place: &Place<'_>, findings: &mut Findings) {
+    if let KeySource::Query(name) = source {
+        let problem = Problem::QueryKeySource { forwarded };
+        findings.add(&place.field("query"), &format_args!("{name:?}"), problem);
+    }
+    if let Some(header) = source.header().filter(|header| header.is("Cookie")) {
+        findings.add(
+            &place.field("header"),
+            &format_args!("{:?}", header.0),
+            Problem::CookieKeySource,
+        );
+    }
+    if let Some(scheme) = source.scheme().filter(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
+        findings.add(
+            &place.field("scheme"),
+            &format_args!("{scheme:?}"),
+            Problem::BasicKeySource,
+        );
+    }
 }
 
 fn is_same(one: &KeySource, other: &KeySource) -> bool {

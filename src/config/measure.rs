@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::document::without_byte_order_mark;
 use super::node::Name;
 use super::origin::has_label_wildcard;
 
@@ -51,7 +52,7 @@ impl Measure {
     /// Of the JSON text of a configuration.
     pub fn of(text: &[u8]) -> Measure {
         let mut meter = Meter::default();
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
         // A mistake ends the count here as it ends the reading later.
         let hash = (Value {
             meter: &mut meter,

@@ -4,6 +4,7 @@
 //! and mend. All findings of a configuration come together, whichever is first.
 
 pub mod api_key;
+pub mod browser_header;
 pub mod cors;
 mod csp;
 mod document;
@@ -19,15 +20,17 @@ pub mod node;
 pub mod origin;
 pub mod place;
 mod punycode;
+pub mod raw_key;
 mod read;
 mod regex;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 pub mod scope;
 pub mod security_headers;
+mod structured_field;
 pub mod timestamp;
 pub mod token;
 
-pub use document::{ClientIp, Config, IdentityHeader, read, read_keys};
+pub use document::{ClientIp, Config, IdentityHeader, read, read_keys, without_byte_order_mark};
 pub use finding::{Finding, Findings, Problem, Severity};
 pub use measure::Measure;

@@ -15,6 +15,8 @@ pub struct Network {
 pub enum NetworkFault {
     /// Neither an address nor `address/prefix`.
     NotANetwork,
+    /// Two addresses with `-` between them.
+    Range,
     /// Bits after the prefix are set.
     HostBits,
     /// A zone (`%eth0`) has a meaning on one machine only.
@@ -32,6 +34,7 @@ impl NetworkFault {
     pub fn reason(self) -> &'static str {
         match self {
             Self::NotANetwork => "a network is an IPv4 or IPv6 address, alone or with /prefix",
+            Self::Range => "a range of addresses is not a network",
             Self::HostBits => "bits after the prefix are set",
             Self::Zone => "a zone has a meaning on one machine only",
             Self::LeadingZeros => "numbers with leading zeros are read as octal by some and as decimal by others",
@@ -41,21 +44,68 @@ impl NetworkFault {
     }
 }
 
-/// A refused network: why, and the network that was probably meant.
+/// A refused network: why, and what to write in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError {
     /// What is wrong.
     pub fault: NetworkFault,
-    /// The network to write instead.
-    pub suggestion: Option<String>,
+    /// What was probably meant.
+    pub suggestion: Suggestion,
+}
+
+/// What may have been meant by a refused network. Each text in it is a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suggestion {
+    /// Nothing can be told.
+    None,
+    /// This.
+    One(String),
+    /// The address that was written, or the whole network around it, which has more addresses.
+    AddressOrNetwork(String, String),
+    /// These together.
+    All(Vec<String>),
+}
+
+impl Suggestion {
+    /// Each network that it names.
+    pub fn networks(&self) -> Vec<&str> {
+        match self {
+            Suggestion::None => Vec::new(),
+            Suggestion::One(network) => vec![network],
+            Suggestion::AddressOrNetwork(address, network) => vec![address, network],
+            Suggestion::All(networks) => networks.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// As a clause; empty for none.
+impl std::fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Suggestion::None => Ok(()),
+            Suggestion::One(network) => write!(f, "write {network:?}"),
+            Suggestion::AddressOrNetwork(address, network) => {
+                write!(
+                    f,
+                    "write {address:?} for that address, or {network:?} for the whole network"
+                )
+            }
+            Suggestion::All(networks) => {
+                let networks: Vec<String> = networks.iter().map(|network| format!("{network:?}")).collect();
+                write!(f, "write {}", networks.join(", "))
+            }
+        }
+    }
 }
 
 impl NetworkFault {
     fn suggest(self, network: impl Into<Option<String>>) -> NetworkError {
-        let suggestion: Option<String> = network.into();
+        let network: Option<String> = network.into();
         NetworkError {
             fault: self,
-            suggestion: suggestion.filter(|text| Network::parse(text).is_ok()),
+            suggestion: network
+                .filter(|text| Network::parse(text).is_ok())
+                .map_or(Suggestion::None, Suggestion::One),
         }
     }
 }
@@ -71,9 +121,13 @@ impl Network {
             return Err(NetworkFault::Zone.suggest(with_prefix(bare, prefix)));
         }
         let Ok(parsed) = address.parse::<IpAddr>() else {
-            return Err(match without_leading_zeros(address) {
-                Some(plain) => NetworkFault::LeadingZeros.suggest(with_prefix(&plain, prefix)),
-                None => NetworkFault::NotANetwork.suggest(None),
+            return Err(match (range(text), without_leading_zeros(address)) {
+                (Some((first, last)), _) => NetworkError {
+                    fault: NetworkFault::Range,
+                    suggestion: covering(first, last),
+                },
+                (None, Some(plain)) => NetworkFault::LeadingZeros.suggest(with_prefix(&plain, prefix)),
+                (None, None) => NetworkFault::NotANetwork.suggest(None),
             });
         };
         let prefix = match prefix {
@@ -91,7 +145,10 @@ impl Network {
             prefix,
         };
         if network.first != parsed {
-            return Err(NetworkFault::HostBits.suggest(network.to_string()));
+            return Err(NetworkError {
+                fault: NetworkFault::HostBits,
+                suggestion: Suggestion::AddressOrNetwork(alone(parsed).to_string(), network.to_string()),
+            });
         }
         Ok(network)
     }
@@ -136,6 +193,63 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(a) => Ipv4Addr::from(u32::from(a) & mask_v4(prefix)).into(),
         IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & mask_v6(prefix)).into(),
+    }
+}
+
+/// The network of one address.
+fn alone(address: IpAddr) -> Network {
+    Network {
+        first: address,
+        prefix: width(address),
+    }
+}
+
+/// First and last address of `10.0.0.1-10.0.0.9`, `10.0.0.1 - 10.0.0.9` or `10.0.0.1-9`.
+fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
+    let (first, last) = text.split_once('-')?;
+    let first: IpAddr = first.trim().parse().ok()?;
+    let last: IpAddr = match (first, last.trim().parse::<u8>()) {
+        (IpAddr::V4(first), Ok(last)) => {
+            let [a, b, c, _] = first.octets();
+            Ipv4Addr::new(a, b, c, last).into()
+        }
+        _ => last.trim().parse().ok()?,
+    };
+    Some((first.to_canonical(), last.to_canonical()))
+}
+
+/// The fewest networks that together have the addresses from `first` to `last`; none where these are not in order or not of one family.
+fn covering(first: IpAddr, last: IpAddr) -> Suggestion {
+    let (mut next, last, bits) = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => (u128::from(u32::from(first)), u128::from(u32::from(last)), 32),
+        (IpAddr::V6(first), IpAddr::V6(last)) => (u128::from(first), u128::from(last), 128),
+        _ => return Suggestion::None,
+    };
+    let mut networks = Vec::new();
+    while next <= last {
+        // The largest network that begins here and does not go over the end: as many host bits as the address has zeros there.
+        let left = last - next;
+        let fits = left.checked_add(1).map_or(128, |addresses| addresses.ilog2());
+        let host_bits = next.trailing_zeros().min(fits).min(bits);
+        let address = match bits {
+            32 => u32::try_from(next)
+                .map(Ipv4Addr::from)
+                .unwrap_or(Ipv4Addr::UNSPECIFIED)
+                .into(),
+            _ => IpAddr::V6(Ipv6Addr::from(next)),
+        };
+        let prefix = u8::try_from(bits - host_bits).unwrap_or(u8::MAX);
+        networks.push(Network { first: address, prefix }.to_string());
+        let end = next | 1u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1);
+        match end.checked_add(1) {
+            Some(after) => next = after,
+            None => break,
+        }
+    }
+    if networks.is_empty() || networks.iter().any(|network| Network::parse(network).is_err()) {
+        Suggestion::None
+    } else {
+        Suggestion::All(networks)
     }
 }
 
@@ -211,9 +325,6 @@ mod tests {
             ("10.0.0.0/08", LeadingZeros, Some("10.0.0.0/8")),
             ("010.0.0.1", LeadingZeros, Some("10.0.0.1")),
             ("192.168.001.0/24", LeadingZeros, Some("192.168.1.0/24")),
-            ("192.168.1.7/24", HostBits, Some("192.168.1.0/24")),
-            ("10.1.0.0/0", HostBits, Some("0.0.0.0/0")),
-            ("2001:db8::1/32", HostBits, Some("2001:db8::/32")),
             ("fe80::1%eth0", Zone, Some("fe80::1")),
             ("fe80::%1/64", Zone, Some("fe80::/64")),
             ("::ffff:10.0.0.0/104", Mapped, Some("10.0.0.0/8")),
@@ -221,11 +332,71 @@ mod tests {
             ("::ffff:0:0/64", Mapped, None),
         ] {
             let error = Network::parse(text).expect_err(text);
+            let suggestion: Option<&str> = suggestion;
+            let suggestion = suggestion.map_or(Suggestion::None, |network| Suggestion::One(network.into()));
+            assert_eq!((error.fault, error.suggestion), (fault, suggestion), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_prefix_is_first_of_all_that_address() {
+        for (text, address, network) in [
+            ("192.168.1.7/24", "192.168.1.7/32", "192.168.1.0/24"),
+            ("10.1.0.0/0", "10.1.0.0/32", "0.0.0.0/0"),
+            ("2001:db8::1/32", "2001:db8::1/128", "2001:db8::/32"),
+            ("::1/32", "::1/128", "::/32"),
+        ] {
+            let error = Network::parse(text).expect_err(text);
+            assert_eq!(error.fault, NetworkFault::HostBits, "{text}");
             assert_eq!(
-                (error.fault, error.suggestion.as_deref()),
-                (fault, suggestion),
+                error.suggestion,
+                Suggestion::AddressOrNetwork(address.into(), network.into()),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_range_is_answered_with_its_networks() {
+        for (text, networks) in [
+            (
+                "10.0.0.1-10.0.0.9",
+                &["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/30", "10.0.0.8/31"][..],
+            ),
+            ("10.0.0.1 - 10.0.0.2", &["10.0.0.1/32", "10.0.0.2/32"]),
+            ("10.0.0.1-3", &["10.0.0.1/32", "10.0.0.2/31"]),
+            ("10.0.0.0-10.0.0.255", &["10.0.0.0/24"]),
+            ("10.0.0.7-10.0.0.7", &["10.0.0.7/32"]),
+            ("0.0.0.0-255.255.255.255", &["0.0.0.0/0"]),
+            ("255.255.255.254-255.255.255.255", &["255.255.255.254/31"]),
+            (
+                "2001:db8::1-2001:db8::4",
+                &["2001:db8::1/128", "2001:db8::2/127", "2001:db8::4/128"],
+            ),
+            ("::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", &["::/0"]),
+            ("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", &[]),
+            ("::ffff:10.0.0.1-::ffff:10.0.0.2", &["10.0.0.1/32", "10.0.0.2/32"]),
+            ("::fffe:ffff:ffff-::ffff:0:1", &[]),
+            ("10.0.0.9-10.0.0.1", &[]),
+            ("10.0.0.1-::1", &[]),
+        ] {
+            let error = Network::parse(text).expect_err(text);
+            assert_eq!(error.fault, NetworkFault::Range, "{text}");
+            match (&error.suggestion, text) {
+                (Suggestion::All(found), "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff") => assert_eq!(found.len(), 128),
+                (Suggestion::All(found), _) => assert_eq!(found, networks, "{text}"),
+                (suggestion, _) => assert_eq!((suggestion, networks), (&Suggestion::None, &[][..]), "{text}"),
+            }
+        }
+        for text in [
+            "10.0.0.1-",
+            "-10.0.0.1",
+            "10.0.0.1-256",
+            "office-a",
+            "10.0.0.0/8-10.0.0.9",
+        ] {
+            let error = Network::parse(text).expect_err(text);
+            assert_ne!(error.fault, NetworkFault::Range, "{text}");
         }
     }
 }

@@ -161,7 +161,7 @@ impl OriginFault {
             }
             Self::ShortWildcard => "behind a label with * are two labels or more, or localhost",
             Self::AnyHost => "* as the whole host is not for http, https, ws, wss and file",
-            Self::RegularExpression => "an origin pattern is not a regular expression",
+            Self::RegularExpression => "origins are compared byte for byte; there are no regular expressions",
             Self::BadHost => "a host is lower-case letters, digits, -, _ and dots",
             Self::NotSendable => "an origin is printable ASCII without commas",
             Self::TooLong => "a label has at most 63 characters, a host 253, a scheme 200 and a whole origin 512",

@@ -1,7 +1,9 @@
 //! Regular expressions where an origin pattern is expected: they are told from slips, and rewritten where a wildcard says the same.
 
 /// What regular expressions of origins have, and what nobody writes in an origin by mistake.
-const MARKS: [&str; 10] = [r"\.", r"\/", r"\d", r"\w", ".+", "[^", "[a-z", "[0-9", "(?", "s?://"];
+const MARKS: [&str; 11] = [
+    "|", r"\.", r"\/", r"\d", r"\w", ".+", "[^", "[a-z", "[0-9", "(?", "s?://",
+];
 
 /// Whether `text`, which is no origin pattern, was written as a regular expression.
 pub fn is_likely(text: &str) -> bool {

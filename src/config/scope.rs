@@ -34,6 +34,17 @@ pub struct Rule {
     pub path: PathPattern,
 }
 
+/// As people write it: `GET, POST /v1/search`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, method) in self.methods.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", method.0)?;
+        }
+        write!(f, " {}", self.path)
+    }
+}
+
 /// A path as a rule writes it: at most one `{index}`, and `**` only as the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
@@ -71,6 +82,11 @@ impl PathPattern {
             return Err("a path names one {index}");
         }
         Ok(PathPattern { segments, open_ended })
+    }
+
+    /// Whether a path that it matches names an index.
+    pub fn names_index(&self) -> bool {
+        self.segments.contains(&Segment::Index)
     }
 }
 

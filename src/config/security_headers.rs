@@ -1,5 +1,6 @@
 //! `security_headers`: what every response carries, and what it must not.
 
+use super::browser_header;
 use super::csp::ContentSecurityPolicy;
 use super::finding::{Findings, Problem};
 use super::node::Node;
@@ -185,6 +186,9 @@ fn read_set(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<(
         } else if set.iter().any(|(earlier, _)| earlier.is(&name)) {
             Problem::SetTwice
         } else {
+            if let Some(Some((value, _))) = &setting {
+                browser_header::check(&header, value, &at, findings);
+            }
             set.extend(setting.map(|setting| (header, setting)));
             continue;
         };
@@ -211,6 +215,12 @@ fn apply(headers: &mut Vec<SecurityHeader>, name: HeaderName, setting: Setting) 
 }
 
 impl SecurityHeaders {
+    /// The value of the header of this name, where it is set.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let header = self.set.iter().find(|header| header.name.is(name));
+        header.map(|header| header.value.as_str())
+    }
+
     /// What a policy has that says nothing of security headers.
     pub fn by_default() -> Self {
         SecurityHeaders {
@@ -272,6 +282,15 @@ impl<'a> Read<'a> for SecurityHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn browsers_know_what_is_in_a_preset() {
+        let mut findings = Findings::default();
+        for (name, value) in [DEFAULT, OWASP, API].concat() {
+            browser_header::check(&HeaderName(name.into()), value, &Place::ROOT, &mut findings);
+        }
+        assert_eq!(findings, Findings::default());
+    }
 
     #[test]
     fn headers_that_another_part_writes() {

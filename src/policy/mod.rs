@@ -16,7 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::config::finding::nearest;
-use crate::config::key::{self, Enforcement, Kind, OriginCheck};
+use crate::config::key::{self, Enforcement, KeyContext, Kind, OriginCheck};
 use crate::config::place::Place;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
@@ -149,11 +149,23 @@ impl Policy {
         };
         let mut compiler = Compiler::new(&config, measure);
         let anonymous = compiler.anonymous(&mut findings);
-        config::read_keys(text, now, &mut findings, &mut |index, key, place, findings| {
+        let context = KeyContext {
+            now,
+            sources: &config.key_sources,
+        };
+        config::read_keys(text, context, &mut findings, &mut |index, key, place, findings| {
             compiler.add(index, &key, place, findings);
         });
         if findings.error_count() > 0 {
             return Err(findings);
+        }
+        let resource_policy = config.security_headers.value(RESOURCE_POLICY);
+        if let Some(value @ "same-origin") = resource_policy
+            && (compiler.union.names_origins() || compiler.union.is_any_alone())
+        {
+            let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
+            let place = Place::ROOT.field("security_headers");
+            findings.add(&place, &value, Problem::ResourcePolicyBesideOrigins);
         }
         if compiler.keys.is_empty() && anonymous.is_none() {
             findings.add_bare(&Place::ROOT, Problem::NothingAllowed);
@@ -187,6 +199,8 @@ impl Policy {
         &self.keys
     }
 }
+
+const RESOURCE_POLICY: &str = "Cross-Origin-Resource-Policy";
 
 /// Puts a policy together, key by key.
 struct Compiler<'c> {
@@ -276,6 +290,7 @@ impl<'c> Compiler<'c> {
         if access.enabled {
             self.union.include(&origins);
         }
+        self.find_rules_without_index(access, place, findings);
         Access {
             origins,
             origin_check: access.origin_check,
@@ -287,6 +302,27 @@ impl<'c> Compiler<'c> {
             indexes: access.indexes.as_deref().map(IndexList::new),
             limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
             enforcement: access.enforcement.unwrap_or(self.config.enforcement),
+        }
+    }
+
+    /// Rules that no request can fit, for the key has `indexes` and they name none.
+    fn find_rules_without_index(&self, access: &key::Access<'_>, place: &Place<'_>, findings: &mut Findings) {
+        let (Some(names), Some(_)) = (&access.scopes, &access.indexes) else {
+            return;
+        };
+        let scopes = self
+            .config
+            .scopes
+            .iter()
+            .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
+        for scope in scopes {
+            for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
+                let problem = Problem::RuleWithoutIndex {
+                    rule: rule.to_string(),
+                    scope: scope.name.clone(),
+                };
+                findings.add_bare(&place.field("indexes"), problem);
+            }
         }
     }
 

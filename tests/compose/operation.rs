@@ -28,7 +28,7 @@ fn prometheus_scrapes_the_gateway() {
     let prometheus = compose.address("prometheus", 9090);
     for query in [
         r#"up{job="keyfence"} == 1"#,
-        "keyfence_keys == 3",
+        "keyfence_keys == 4",
         r#"keyfence_requests_total{decision="deny", code="invalid_api_key"} == 1"#,
     ] {
         within(Duration::from_secs(40), query, || {

@@ -26,9 +26,10 @@ fn with_key(more: Value) -> Value {
 #[rustfmt::skip]
 fn a_wrong_policy_is_refused_with_place_value_and_mend() {
     // Policy, then what one line of the log says.
-    let cases: [(&str, Value, &[&str]); 10] = [
+    let cases: [(&str, Value, &[&str]); 11] = [
         ("unknown field", with_key(json!({"allowed_origin": ["https://yourapp.com"]})), &["keys[0].allowed_origin", "allowed_origins"]),
         ("wrong type", with_key(json!({"enabled": "yes"})), &["keys[0].enabled"]),
+        ("a placeholder for a key", json!({"keys": [{"id": "one", "api_key": "Bearer ${KEYFENCE_BACKEND_API_KEY}"}]}), &["keys[0].api_key", "placeholder", "fill it in"]),
         ("missing id", json!({"keys": [{"api_key": "key-number-one-00"}]}), &["keys[0]", "id is missing"]),
         ("trailing slash", with_key(json!({"allowed_origins": ["https://a.com", "https://yourapp.com/"]})), &["keys[0].allowed_origins[1]", "\"https://yourapp.com/\"", "https://yourapp.com"]),
         ("no scheme", with_key(json!({"allowed_origins": ["yourapp.com"]})), &["keys[0].allowed_origins[0]", "\"yourapp.com\"", "https://yourapp.com"]),
@@ -119,8 +120,9 @@ fn the_sample_policy_loads() {
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::with_text("string", &text))
         .listener(Listener::with_text("struct", &text).struct_form())
+        .listener(Listener::with_text("marked", &format!("\u{FEFF}{text}")))
         .start();
-    for listener in ["string", "struct"] {
+    for listener in ["string", "struct", "marked"] {
         assert_eq!(gateway.send(listener, &Request::get("/")).code(), "missing_api_key");
     }
 }

@@ -36,6 +36,7 @@ mod observability;
 mod open_streams;
 mod per_host;
 mod preflight;
+mod query_key;
 mod rate_limit;
 mod render;
 mod report_mode;

@@ -69,8 +69,8 @@ fn strict(text: &str) {
     match Network::parse(text) {
         Ok(network) => assert_eq!(Network::parse(&network.to_string()), Ok(network)),
         Err(error) => {
-            if let Some(mend) = error.suggestion {
-                assert!(Network::parse(&mend).is_ok(), "{mend}");
+            for mend in error.suggestion.networks() {
+                assert!(Network::parse(mend).is_ok(), "{mend}");
             }
         }
     }

@@ -1,0 +1,279 @@
+//! Structured fields (RFC 9651), as far as the headers of a policy have them: dictionaries and items, of which only tokens and strings
+//! are told apart.
+
+/// A bare item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bare<'t> {
+    /// A word without quotes.
+    Token(&'t str),
+    /// A text in double quotes.
+    Text,
+    /// A number, a boolean, a date, bytes or a display string.
+    Other,
+}
+
+/// A member of a dictionary: its key, and its items, which are one where it is no inner list.
+pub type Member<'t> = (&'t str, Vec<Bare<'t>>);
+
+/// Reads a dictionary (section 4.2.2); `None` where a browser would ignore the whole field.
+pub fn dictionary(text: &str) -> Option<Vec<Member<'_>>> {
+    let mut cursor = Cursor(text.trim_matches(' '));
+    let mut members = Vec::new();
+    while !cursor.0.is_empty() {
+        let key = cursor.key()?;
+        let items = if cursor.take('=') {
+            cursor.item_or_inner_list()?
+        } else {
+            cursor.parameters()?;
+            vec![Bare::Other]
+        };
+        members.push((key, items));
+        cursor.skip([' ', '\t']);
+        if cursor.0.is_empty() {
+            break;
+        }
+        cursor.expect(',')?;
+        cursor.skip([' ', '\t']);
+        if cursor.0.is_empty() {
+            return None;
+        }
+    }
+    Some(members)
+}
+
+/// Reads an item (section 4.2.3) without its parameters; `None` where a browser would ignore the whole field.
+pub fn item(text: &str) -> Option<Bare<'_>> {
+    let mut cursor = Cursor(text.trim_matches(' '));
+    let item = cursor.item()?;
+    cursor.0.is_empty().then_some(item)
+}
+
+/// What is left to read.
+struct Cursor<'t>(&'t str);
+
+impl<'t> Cursor<'t> {
+    fn take(&mut self, expected: char) -> bool {
+        let rest = self.0.strip_prefix(expected);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+
+    fn expect(&mut self, expected: char) -> Option<()> {
+        self.take(expected).then_some(())
+    }
+
+    fn skip<const N: usize>(&mut self, skipped: [char; N]) {
+        self.0 = self.0.trim_start_matches(skipped);
+    }
+
+    /// As long as the characters fit; `None` where the first is not one to begin with.
+    fn word(&mut self, begins: fn(char) -> bool, goes_on: fn(char) -> bool) -> Option<&'t str> {
+        let text = self.0;
+        text.chars().next().filter(|first| begins(*first))?;
+        let end = text
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| !goes_on(*c))
+            .map_or(text.len(), |(at, _)| at);
+        let (word, rest) = text.split_at_checked(end)?;
+        self.0 = rest;
+        Some(word)
+    }
+
+    fn key(&mut self) -> Option<&'t str> {
+        self.word(
+            |c| c.is_ascii_lowercase() || c == '*',
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.' | '*'),
+        )
+    }
+
+    fn parameters(&mut self) -> Option<()> {
+        while self.take(';') {
+            self.skip([' ']);
+            self.key()?;
+            if self.take('=') {
+                self.bare()?;
+            }
+        }
+        Some(())
+    }
+
+    fn item(&mut self) -> Option<Bare<'t>> {
+        let bare = self.bare()?;
+        self.parameters()?;
+        Some(bare)
+    }
+
+    fn item_or_inner_list(&mut self) -> Option<Vec<Bare<'t>>> {
+        if !self.take('(') {
+            return Some(vec![self.item()?]);
+        }
+        let mut items = Vec::new();
+        loop {
+            self.skip([' ']);
+            if self.take(')') {
+                self.parameters()?;
+                return Some(items);
+            }
+            items.push(self.item()?);
+            if !self.0.starts_with([' ', ')']) {
+                return None;
+            }
+        }
+    }
+
+    fn bare(&mut self) -> Option<Bare<'t>> {
+        match self.0.chars().next()? {
+            '"' => self.text().map(|()| Bare::Text),
+            '*' | 'a'..='z' | 'A'..='Z' => self.token().map(Bare::Token),
+            '-' | '0'..='9' => self.number().map(|()| Bare::Other),
+            '?' => {
+                self.expect('?')?;
+                (self.take('0') || self.take('1')).then_some(Bare::Other)
+            }
+            '@' => {
+                self.expect('@')?;
+                let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+                self.number()?;
+                let read = digits.len().saturating_sub(self.0.len());
+                digits
+                    .get(..read)
+                    .is_some_and(|number| !number.contains('.'))
+                    .then_some(Bare::Other)
+            }
+            ':' => {
+                self.expect(':')?;
+                let (bytes, rest) = self.0.split_once(':')?;
+                self.0 = rest;
+                let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+                bytes.chars().all(is_base64).then_some(Bare::Other)
+            }
+            '%' => {
+                self.expect('%')?;
+                self.text().map(|()| Bare::Other)
+            }
+            _ => None,
+        }
+    }
+
+    fn token(&mut self) -> Option<&'t str> {
+        self.word(
+            |c| c.is_ascii_alphabetic() || c == '*',
+            |c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c),
+        )
+    }
+
+    fn text(&mut self) -> Option<()> {
+        self.expect('"')?;
+        let mut is_escaped = false;
+        for (at, c) in self.0.char_indices() {
+            match (c, is_escaped) {
+                ('"', false) => {
+                    self.0 = self.0.get(at + 1..)?;
+                    return Some(());
+                }
+                ('\\', false) => is_escaped = true,
+                ('"' | '\\', true) => is_escaped = false,
+                (_, true) => return None,
+                (' '..='~', false) => {}
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// At most 15 digits, or 12 and one to three behind a point.
+    fn number(&mut self) -> Option<()> {
+        self.take('-');
+        let number = self.word(|c| c.is_ascii_digit(), |c| c.is_ascii_digit() || c == '.')?;
+        match number.split_once('.') {
+            None => number.len() <= 15,
+            Some((whole, fraction)) => {
+                whole.len() <= 12 && (1..=3).contains(&fraction.len()) && !fraction.contains('.')
+            }
+        }
+        .then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dictionaries() {
+        use Bare::*;
+        for (text, expected) in [
+            ("", Some(vec![])),
+            ("camera=()", Some(vec![("camera", vec![])])),
+            (
+                "camera=(self \"https://a.example\"), sync-xhr=*",
+                Some(vec![
+                    ("camera", vec![Token("self"), Text]),
+                    ("sync-xhr", vec![Token("*")]),
+                ]),
+            ),
+            (
+                "a=( self  src );report-to=main ,\tb",
+                Some(vec![("a", vec![Token("self"), Token("src")]), ("b", vec![Other])]),
+            ),
+            (
+                "a=self;b;c=1.5, d=?1",
+                Some(vec![("a", vec![Token("self")]), ("d", vec![Other])]),
+            ),
+            (
+                "a=:aGk=:, b=@17, c=%\"x\", d=-1",
+                Some(vec![
+                    ("a", vec![Other]),
+                    ("b", vec![Other]),
+                    ("c", vec![Other]),
+                    ("d", vec![Other]),
+                ]),
+            ),
+            (
+                "a=(https://a.example)",
+                Some(vec![("a", vec![Token("https://a.example")])]),
+            ),
+            ("a=\"b\\\"c\"", Some(vec![("a", vec![Text])])),
+            ("camera 'none'; microphone 'none'", None),
+            ("camera=('self')", None),
+            ("Camera=()", None),
+            ("camera=(self", None),
+            ("camera=(self)(src)", None),
+            ("camera=(self\"https://a.example\")", None),
+            ("camera=(),", None),
+            ("camera=();", None),
+            ("camera=(),,microphone=()", None),
+            ("camera: ()", None),
+            ("camera=", None),
+            ("a=\"b", None),
+            ("a=\"\\c\"", None),
+            ("a=\"é\"", None),
+            ("a=?2", None),
+            ("a=1.", None),
+            ("a=1.2345", None),
+            ("a=1234567890123456", None),
+            ("a=@1.5", None),
+            ("a=:é:", None),
+            ("a=é", None),
+            ("é", None),
+        ] {
+            assert_eq!(dictionary(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn items() {
+        for (text, expected) in [
+            ("same-origin", Some(Bare::Token("same-origin"))),
+            (" same-origin; report-to=\"main\" ", Some(Bare::Token("same-origin"))),
+            ("\"same-origin\"", Some(Bare::Text)),
+            ("?1", Some(Bare::Other)),
+            ("same-origin, unsafe-none", None),
+            ("'same-origin'", None),
+            ("", None),
+        ] {
+            assert_eq!(item(text), expected, "{text}");
+        }
+    }
+}
