@@ -209,6 +209,12 @@ impl Host for Fake {
         Ok(())
     }
 
+    fn metric(&self, MetricId(id): MetricId) -> Result<u64> {
+        self.call("metric")?;
+        let name = self.0.metrics.borrow()[id as usize].clone();
+        Ok(self.value(&name))
+    }
+
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()> {
         self.call("send_local_response")?;
         self.0
@@ -488,7 +494,7 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
     let accepted = host.value("keyfence_policy_hash.plugin.keyfence");
     // The text fits, and the policy does not.
     let second = policy_with("second", 1_000);
-    host.0.memory.set(second.len() + 1_000);
+    host.0.memory.set((16 << 20) + second.len() + 1_000);
     assert!(reconfigure(&mut plugin, &host, 3, "keyfence", &second));
     for key in ["first", "second"] {
         assert_eq!(send(&mut plugin, &host, 4, 3, key), Action::Pause);
@@ -504,6 +510,21 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
             .iter()
             .any(|line| line.contains("policy not loaded"))
     );
+    // Not even the text of this one fits, so that its hash is not known here. The canary has said it already.
+    host.0
+        .values
+        .borrow_mut()
+        .insert("keyfence_policy_hash.plugin.keyfence".into(), 4711);
+    host.0.memory.set(0);
+    assert!(reconfigure(
+        &mut plugin,
+        &host,
+        7,
+        "keyfence",
+        &policy_with("unread", 0)
+    ));
+    assert_eq!(send(&mut plugin, &host, 8, 7, "unread"), Action::Pause);
+    assert_eq!(host.value("keyfence_policy_missing_hash.plugin.keyfence"), 4711);
     // The next one fits.
     host.0.memory.set(usize::MAX);
     assert!(reconfigure(&mut plugin, &host, 5, "keyfence", &policy_with("third", 0)));

@@ -551,9 +551,12 @@ fn shortened(mut value: String) -> String {
 
 /// The name most like `name`, where one is near enough to have been meant.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    // Longer than any name that could be meant. The distance takes the product of both lengths.
+    const LONGEST: usize = 128;
     let folded = name.to_ascii_lowercase();
     known
         .into_iter()
+        .filter(|_| name.len() <= LONGEST)
         .map(|candidate| {
             (
                 strsim::osa_distance(&folded, &candidate.to_ascii_lowercase()),

@@ -3,6 +3,7 @@
 use std::str;
 
 use crate::config::api_key::{KeyDigest, MAX_LENGTH};
+use crate::config::token::is_token_byte;
 use crate::policy::Source;
 
 use super::headers::Headers;
@@ -98,11 +99,13 @@ fn in_lines<'r>(
     }
 }
 
-/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key.
+/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key. Where what
+/// follows is no white space, the value is none of any scheme (RFC 9110, section 11.4), but a careless upstream may still take the rest
+/// for a key: so it is one, and unknown.
 fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let value = value.trim_ascii();
     let (start, rest) = value.split_at_checked(scheme.len())?;
-    let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+    let ends = rest.first().is_none_or(|byte| !is_token_byte(*byte));
     (ends && start.eq_ignore_ascii_case(scheme.as_bytes())).then(|| rest.trim_ascii_start())
 }
 
@@ -305,6 +308,20 @@ mod tests {
                 Missing,
             ),
             ("no scheme", vec![BEARER()], &[("authorization", "k")], "/", Missing),
+            (
+                "something else than a space behind the scheme",
+                vec![BEARER()],
+                &[("authorization", "Bearer\u{a0}k")],
+                "/",
+                Key(0, "\u{a0}k"),
+            ),
+            (
+                "a colon behind the scheme",
+                vec![BEARER()],
+                &[("authorization", "Bearer:k")],
+                "/",
+                Key(0, ":k"),
+            ),
             (
                 "a scheme alone",
                 vec![BEARER()],

@@ -33,7 +33,7 @@ impl<'h, H: Iterator<Item = (&'h [u8], &'h [u8])> + Clone> Headers<H> {
     pub fn alike(&self, name: &[u8]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone {
         let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
         let lines = lines.into_iter().flatten();
-        lines.filter(move |(header, _)| equals_ignoring_separators(header, name))
+        lines.filter(move |(header, _)| *header == name || equals_ignoring_separators(header, name))
     }
 
     /// Whether there is such a line.

@@ -42,6 +42,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: MetricType, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -206,6 +207,13 @@ impl Host for Envoy {
     fn record_metric(&self, MetricId(id): MetricId, value: u64) -> Result<()> {
         // SAFETY: no pointers.
         checked("proxy_record_metric", unsafe { proxy_record_metric(id, value) })
+    }
+
+    fn metric(&self, MetricId(id): MetricId) -> Result<u64> {
+        let mut value = 0;
+        // SAFETY: the pointer is to a variable that lives through the call.
+        checked("proxy_get_metric", unsafe { proxy_get_metric(id, &raw mut value) })?;
+        Ok(value)
     }
 
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()> {

@@ -143,6 +143,9 @@ pub trait Host {
     /// Sets a gauge.
     fn record_metric(&self, metric: MetricId, value: u64) -> Result<()>;
 
+    /// What a metric shows, whichever thread set it.
+    fn metric(&self, metric: MetricId) -> Result<u64>;
+
     /// Answers the request.
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()>;
 }

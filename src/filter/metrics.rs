@@ -110,10 +110,13 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         PolicyMetrics { host, label }
     }
 
+    fn gauge(&self, name: &str) -> Result<MetricId> {
+        let name = format!("{name}{}", self.label);
+        self.host.define_metric(MetricType::Gauge, &name)
+    }
+
     fn record(&self, name: &str, value: u64) -> Result<()> {
-        let gauge = format!("{name}{}", self.label);
-        let metric = self.host.define_metric(MetricType::Gauge, &gauge)?;
-        self.host.record_metric(metric, value)
+        self.host.record_metric(self.gauge(name)?, value)
     }
 
     /// A policy has been accepted: its keys, its hash, and when that was.
@@ -123,8 +126,13 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         self.record("keyfence_policy_loaded_timestamp_seconds", unix_seconds)
     }
 
-    /// A worker cannot have the policy of this hash, which is in force elsewhere. The gauge names it until a newer one is accepted.
-    pub fn record_missing(&self, hash: u64) -> Result<()> {
+    /// A worker cannot have the policy of this hash, which is in force elsewhere. The gauge names it until a newer one is accepted. Where
+    /// the worker could not even read it, it is the one that the canary on the main thread has accepted last.
+    pub fn record_missing(&self, hash: Option<u64>) -> Result<()> {
+        let hash = match hash {
+            Some(hash) => hash,
+            None => self.host.metric(self.gauge("keyfence_policy_hash")?)?,
+        };
         self.record("keyfence_policy_missing_hash", hash)
     }
 

@@ -35,6 +35,9 @@ struct Root {
     response: Option<Arc<ResponsePolicy>>,
 }
 
+/// What policies leave to the streams: some 100,000 open ones.
+const RESERVE: usize = 16 << 20;
+
 /// Why a configuration has no policy.
 enum LoadError {
     /// It is wrong, wherever it is loaded. The canary on Envoy's main thread is the first to say so, and no worker gets it.
@@ -117,9 +120,7 @@ impl<H: Host> Plugin<H> {
                     LoadError::Unavailable { why, hash } => {
                         let line = format!("policy not loaded, requests get 503 policy_unavailable: {why}");
                         self.host.log(LogLevel::Error, &line);
-                        if let Some(hash) = hash {
-                            recorded = recorded.and(metrics.record_missing(hash));
-                        }
+                        recorded = recorded.and(metrics.record_missing(hash));
                         true
                     }
                 };
@@ -186,7 +187,7 @@ impl<H: Host> Plugin<H> {
 
     /// Makes sure that there are so many bytes of memory, `large` ones among them in one piece each, at the expense of superseded policies.
     fn make_space(&mut self, bytes: usize, large: &[usize], hash: Option<u64>) -> Result<(), LoadError> {
-        while !self.host.has_memory(bytes, large) {
+        while !self.host.has_memory(bytes.saturating_add(RESERVE), large) {
             if !self.policies.evict() {
                 let why = format!(
                     "it takes {} kB more of memory than the VM has left",
@@ -208,8 +209,11 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// A stream begins under the root context `root`.
+    /// A stream begins under the root context `root`. One that there is no memory for stays unknown, and its request is denied.
     pub fn begin_stream(&mut self, context: u32, root: u32) {
+        if self.streams.try_reserve(1, |(context, _)| hash(*context)).is_err() {
+            return;
+        }
         self.streams
             .insert_unique(hash(context), (context, Stream::new(root)), |(context, _)| {
                 hash(*context)

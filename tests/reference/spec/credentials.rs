@@ -104,7 +104,9 @@ pub fn protocols(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
 /// RFC 9110, section 11.4: a scheme in any case, spaces, the credentials.
 fn after_scheme(scheme: &str, value: &[u8]) -> Option<Vec<u8>> {
     let value = value.trim_ascii();
-    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    // Taken: a scheme ends at the first character that it cannot have. What follows is a key, and not a known one unless behind a space.
+    let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = value.iter().position(|byte| !is_of_scheme(byte)).unwrap_or(value.len());
     let (sent, rest) = value.split_at(end);
     sent.eq_ignore_ascii_case(scheme.as_bytes())
         .then(|| rest.trim_ascii().to_vec())
