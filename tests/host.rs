@@ -17,6 +17,7 @@ use std::rc::Rc;
 use keyfence::filter::host::{Action, Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
 use keyfence::filter::pairs::{Pairs, encode};
 use keyfence::filter::plugin::Plugin;
+use keyfence::filter::stream::Stream;
 
 type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -92,6 +93,37 @@ impl Fake {
 
     fn last_answer(&self) -> Option<(u16, String)> {
         self.0.answers.borrow().last().cloned()
+    }
+}
+
+/// A VM: the plugin, and what the SDK has beside it.
+struct Vm {
+    plugin: Plugin<Fake>,
+    streams: BTreeMap<u32, Stream>,
+}
+
+impl Vm {
+    fn new(host: Fake) -> Vm {
+        Vm {
+            plugin: Plugin::new(host),
+            streams: BTreeMap::new(),
+        }
+    }
+
+    fn configure(&mut self, context: u32, size: usize) -> bool {
+        self.plugin.configure(context, size)
+    }
+
+    fn on_request_headers(&mut self, stream: u32) -> Action {
+        self.plugin.on_request_headers(self.streams.get_mut(&stream).unwrap())
+    }
+
+    fn on_request_trailers(&mut self, stream: u32) -> Action {
+        self.plugin.on_request_trailers(self.streams.get_mut(&stream).unwrap())
+    }
+
+    fn on_response_headers(&mut self, stream: u32) -> Action {
+        self.plugin.on_response_headers(self.streams.get_mut(&stream).unwrap())
     }
 }
 
@@ -235,13 +267,13 @@ const POLICY: &str = r#"{
     "forward_api_key": false
 }"#;
 
-fn plugin(host: &Fake) -> Plugin<Fake> {
-    let mut plugin = Plugin::new(host.clone());
+fn plugin(host: &Fake) -> Vm {
+    let mut plugin = Vm::new(host.clone());
     configure(&mut plugin, host, 1);
     plugin
 }
 
-fn configure(plugin: &mut Plugin<Fake>, host: &Fake, context: u32) -> bool {
+fn configure(plugin: &mut Vm, host: &Fake, context: u32) -> bool {
     let size = host.0.configuration.borrow().len();
     plugin.configure(context, size)
 }
@@ -260,13 +292,13 @@ fn request(key: &str) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-fn send(plugin: &mut Plugin<Fake>, host: &Fake, stream: u32, root: u32, key: &str) -> Action {
+fn send(plugin: &mut Vm, host: &Fake, stream: u32, root: u32, key: &str) -> Action {
     let lines = request(key);
     host.set(
         MapType::RequestHeaders,
         &lines.iter().map(|(n, v)| (*n, &v[..])).collect::<Vec<_>>(),
     );
-    plugin.begin_stream(stream, root);
+    plugin.streams.insert(stream, Stream::new(root));
     plugin.on_request_headers(stream)
 }
 
@@ -444,7 +476,7 @@ fn whatever_call_fails_while_a_policy_is_loaded_nothing_passes() {
     for number in 1.. {
         let host = Fake::new(POLICY);
         host.0.fails.set(number);
-        let mut plugin = Plugin::new(host.clone());
+        let mut plugin = Vm::new(host.clone());
         assert!(configure(&mut plugin, &host, 1), "call {number}");
         let failed = host.0.failed.borrow_mut().take();
         host.0.fails.set(0);
@@ -480,7 +512,7 @@ fn policy_with(key: &str, more: usize) -> String {
     )
 }
 
-fn reconfigure(plugin: &mut Plugin<Fake>, host: &Fake, context: u32, name: &str, policy: &str) -> bool {
+fn reconfigure(plugin: &mut Vm, host: &Fake, context: u32, name: &str, policy: &str) -> bool {
     *host.0.plugin_name.borrow_mut() = name.into();
     *host.0.configuration.borrow_mut() = policy.into();
     configure(plugin, host, context)
@@ -535,11 +567,11 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
 #[test]
 fn a_wrong_policy_is_refused() {
     let host = Fake::new(r#"{"keys": [{"id": "full"}]}"#);
-    let mut plugin = Plugin::new(host.clone());
+    let mut plugin = Vm::new(host.clone());
     assert!(!configure(&mut plugin, &host, 1));
     assert_eq!(send(&mut plugin, &host, 2, 1, "full"), Action::Pause);
     let host = Fake::new("{}");
-    let mut plugin = Plugin::new(host.clone());
+    let mut plugin = Vm::new(host.clone());
     assert!(!plugin.configure(1, 1 << 30), "a text of a gigabyte is not even read");
 }
 
@@ -598,7 +630,7 @@ fn streams_that_stay_open_hold_what_their_response_needs() {
 #[test]
 fn another_plugin_s_policy_stays_through_a_thousand_updates() {
     let host = Fake::new("{}");
-    let mut plugin = Plugin::new(host.clone());
+    let mut plugin = Vm::new(host.clone());
     assert!(reconfigure(&mut plugin, &host, 1, "idle", &policy_with("idle", 0)));
     for update in 0..1_000 {
         assert!(reconfigure(

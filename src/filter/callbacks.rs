@@ -1,69 +1,75 @@
-//! What Envoy calls (proxy-wasm ABI 0.2.1). Only what the filter has a use for is here: a callback that is not exported costs nothing, and
-//! bodies pass without a detour through the VM.
+//! The contexts that the SDK dispatches Envoy's callbacks to: a root context for each configuration, an HTTP context for each stream.
 
 use std::cell::RefCell;
 
-use super::buffer;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+
 use super::envoy::Envoy;
-use super::host::Action;
+use super::host;
 use super::plugin::Plugin;
+use super::stream::Stream;
 
 thread_local! {
-    /// A VM has one thread. Calls do not nest, but for [`proxy_on_memory_allocate`], which does not come here.
+    /// A VM has one thread, and calls do not nest.
     static PLUGIN: RefCell<Plugin<Envoy>> = RefCell::new(Plugin::new(Envoy));
 }
 
-unsafe extern "C" {
-    fn __wasm_call_ctors();
-}
+// Envoy shows the lines of its own log level.
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Trace);
+    proxy_wasm::set_root_context(|context| Box::new(Root(context)));
+}}
 
-/// Without this the linker would run the constructors before each callback.
-#[unsafe(no_mangle)]
-extern "C" fn _initialize() {
-    // SAFETY: the host calls this once, before anything else.
-    unsafe { __wasm_call_ctors() };
-}
+/// A configuration, by its number.
+struct Root(u32);
 
-#[unsafe(no_mangle)]
-extern "C" fn proxy_abi_version_0_2_1() {}
+impl Context for Root {}
 
-/// A buffer for what the host is about to hand over.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    buffer::lend(size)
-}
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        PLUGIN.with_borrow_mut(|plugin| plugin.configure(self.0, size))
+    }
 
-/// A stream begins, under the configuration with the number `parent`; or, with 0, a configuration.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-    if parent != 0 {
-        PLUGIN.with_borrow_mut(|plugin| plugin.begin_stream(context, parent));
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Exchange(Stream::new(self.0))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
     }
 }
 
-/// Whether the configuration, of `size` bytes, is accepted.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_configure(context: u32, size: usize) -> bool {
-    PLUGIN.with_borrow_mut(|plugin| plugin.configure(context, size))
+impl Drop for Root {
+    fn drop(&mut self) {
+        PLUGIN.with_borrow_mut(|plugin| plugin.end(self.0));
+    }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _count: u32, _end: u32) -> Action {
-    PLUGIN.with_borrow_mut(|plugin| plugin.on_request_headers(context))
+/// A request and its response.
+struct Exchange(Stream);
+
+impl Context for Exchange {}
+
+impl HttpContext for Exchange {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        PLUGIN.with_borrow_mut(|plugin| plugin.on_request_headers(&mut self.0).into())
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        PLUGIN.with_borrow(|plugin| plugin.on_request_trailers(&mut self.0).into())
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        PLUGIN.with_borrow(|plugin| plugin.on_response_headers(&mut self.0).into())
+    }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> Action {
-    PLUGIN.with_borrow_mut(|plugin| plugin.on_request_trailers(context))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_headers(context: u32, _count: u32, _end: u32) -> Action {
-    PLUGIN.with_borrow_mut(|plugin| plugin.on_response_headers(context))
-}
-
-/// A stream or a configuration is gone.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(context: u32) {
-    PLUGIN.with_borrow_mut(|plugin| plugin.end(context));
+impl From<host::Action> for Action {
+    fn from(action: host::Action) -> Action {
+        match action {
+            host::Action::Continue => Action::Continue,
+            host::Action::Pause => Action::Pause,
+        }
+    }
 }

@@ -8,13 +8,13 @@ pub mod pairs;
 pub mod plugin;
 pub mod plugin_configuration;
 mod policy_cache;
-mod stream;
+pub mod stream;
 
-#[cfg(target_family = "wasm")]
-mod buffer;
 #[cfg(target_family = "wasm")]
 mod callbacks;
 #[cfg(target_family = "wasm")]
 mod envoy;
+#[cfg(target_family = "wasm")]
+mod hostcalls;
 #[cfg(all(target_family = "wasm", feature = "trap"))]
 mod trap;

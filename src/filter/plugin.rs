@@ -1,8 +1,6 @@
-//! The plugin in one VM, over a [`Host`]: its configurations, and the streams under each.
+//! The plugin in one VM, over a [`Host`]: its configurations, and what becomes of the streams under each.
 
 use std::sync::{Arc, Weak};
-
-use hashbrown::HashTable;
 
 use crate::config::timestamp::Timestamp;
 use crate::config::{Findings, Measure, Severity};
@@ -25,7 +23,6 @@ pub struct Plugin<H> {
     /// Of the streams that are open and of the roots: a new policy that says the same of responses shares what is here.
     responses: Vec<Weak<ResponsePolicy>>,
     metrics: Option<Metrics>,
-    streams: HashTable<(u32, Stream)>,
 }
 
 /// A root context. An update brings a new one; the old one stays until its last stream has ended.
@@ -60,11 +57,6 @@ impl From<host::HostError> for LoadError {
     }
 }
 
-/// The host counts contexts up, so that neighbours go to places far from each other.
-fn hash(context: u32) -> u64 {
-    u64::from(context).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 impl<H: Host> Plugin<H> {
     /// Without a configuration yet.
     pub fn new(host: H) -> Plugin<H> {
@@ -74,7 +66,6 @@ impl<H: Host> Plugin<H> {
             policies: PolicyCache::default(),
             responses: Vec::new(),
             metrics: None,
-            streams: HashTable::new(),
         }
     }
 
@@ -209,56 +200,29 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// A stream begins under the root context `root`. One that there is no memory for stays unknown, and its request is denied.
-    pub fn begin_stream(&mut self, context: u32, root: u32) {
-        if self.streams.try_reserve(1, |(context, _)| hash(*context)).is_err() {
-            return;
-        }
-        self.streams
-            .insert_unique(hash(context), (context, Stream::new(root)), |(context, _)| {
-                hash(*context)
-            });
-    }
-
     /// What becomes of the request whose headers the host has.
-    pub fn on_request_headers(&mut self, context: u32) -> Action {
-        let mut unknown = Stream::new(0);
-        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+    pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
         let policy = self.policies.get(stream.root);
         stream.on_request_headers(&self.host, policy, self.metrics.as_ref())
     }
 
     /// Removes from the trailers that the host has what the upstream must not get.
-    pub fn on_request_trailers(&mut self, context: u32) -> Action {
-        let mut unknown = Stream::new(0);
-        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+    pub fn on_request_trailers(&self, stream: &mut Stream) -> Action {
         let response = response_of(&self.roots, stream.root);
         stream.on_request_trailers(&self.host, response, self.metrics.as_ref())
     }
 
     /// Sets the headers of the response that the host has.
-    pub fn on_response_headers(&mut self, context: u32) -> Action {
-        let mut unknown = Stream::new(0);
-        let stream = find(&mut self.streams, context).unwrap_or(&mut unknown);
+    pub fn on_response_headers(&self, stream: &mut Stream) -> Action {
         let response = response_of(&self.roots, stream.root);
         stream.on_response_headers(&self.host, response, self.metrics.as_ref())
     }
 
-    /// A stream or a configuration is gone.
+    /// A configuration is gone.
     pub fn end(&mut self, context: u32) {
-        match self.streams.find_entry(hash(context), |(known, _)| *known == context) {
-            Ok(entry) => drop(entry.remove()),
-            Err(_) => {
-                self.policies.remove(context);
-                self.roots.retain(|root| root.context != context);
-            }
-        }
+        self.policies.remove(context);
+        self.roots.retain(|root| root.context != context);
     }
-}
-
-fn find(streams: &mut HashTable<(u32, Stream)>, context: u32) -> Option<&mut Stream> {
-    let entry = streams.find_mut(hash(context), |(known, _)| *known == context);
-    entry.map(|(_, stream)| stream)
 }
 
 fn response_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {

@@ -1,0 +1,108 @@
+//! Calls of the proxy-wasm ABI 0.2.1 that the SDK has no function for, or none that serves:
+//!
+//! - `proxy_send_local_response`: the SDK's has no details for the access log, and no `grpc-status`.
+//! - `proxy_get_header_map_pairs`, `proxy_set_header_map_pairs`: the SDK makes a name and a value of its own of each line, two allocations
+//!   each. Here a map stays the one buffer that the host wrote.
+//! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM where the host cannot write it, and Envoy serves without the filter
+//!   on a worker whose configuration call ends so.
+
+use std::ptr::null_mut;
+
+use proxy_wasm::types::{BufferType, Bytes, MapType};
+
+use super::host::{HostError, LocalResponse, Result};
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_buffer_bytes(
+        buffer: BufferType,
+        start: usize,
+        limit: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_header_map_pairs(map: MapType, data: *const u8, size: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// `proxy_status_t`
+const OK: u32 = 0;
+
+fn checked(call: &'static str, status: u32) -> Result<()> {
+    match status {
+        OK => Ok(()),
+        status => Err(HostError { call, status }),
+    }
+}
+
+/// Calls the host for bytes.
+fn read(call: &'static str, function: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes> {
+    let (mut data, mut size) = (null_mut(), 0);
+    checked(call, function(&mut data, &mut size))?;
+    // The host allocates nothing for an empty value.
+    if data.is_null() {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the host has had `size` bytes allocated by the SDK, as a boxed slice, has written them, and gives them away.
+    Ok(unsafe { Bytes::from_raw_parts(data, size, size) })
+}
+
+/// The configuration of the plugin that is being configured.
+pub fn plugin_configuration() -> Result<Bytes> {
+    // SAFETY: both pointers are to variables of the caller that live through the call.
+    read("proxy_get_buffer_bytes", |data, size| unsafe {
+        proxy_get_buffer_bytes(BufferType::PluginConfiguration, 0, usize::MAX, data, size)
+    })
+}
+
+/// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
+pub fn headers(map: MapType) -> Result<Bytes> {
+    // SAFETY: as above.
+    read("proxy_get_header_map_pairs", |data, size| unsafe {
+        proxy_get_header_map_pairs(map, data, size)
+    })
+}
+
+/// Puts other headers in the place of all; `headers` is in the ABI's encoding.
+pub fn set_headers(map: MapType, headers: &[u8]) -> Result<()> {
+    // SAFETY: the host reads the given bytes and keeps no pointer.
+    let status = unsafe { proxy_set_header_map_pairs(map, headers.as_ptr(), headers.len()) };
+    checked("proxy_set_header_map_pairs", status)
+}
+
+/// Answers the request.
+pub fn send_local_response(response: LocalResponse<'_>) -> Result<()> {
+    /// Envoy maps the HTTP status.
+    const GRPC_STATUS_FROM_HTTP: i32 = -1;
+    let LocalResponse {
+        status,
+        grpc_status,
+        details,
+        headers,
+        body,
+    } = response;
+    // SAFETY: as above.
+    let status = unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status.map_or(GRPC_STATUS_FROM_HTTP, i32::from),
+        )
+    };
+    checked("proxy_send_local_response", status)
+}
