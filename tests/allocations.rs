@@ -183,7 +183,7 @@ fn policy(more: usize) -> Policy {
     );
     match Policy::load(text.as_bytes(), NOW) {
         Ok(loaded) => loaded.policy,
-        Err(findings) => panic!("{:?}", findings.errors()),
+        Err(diagnostics) => panic!("{:?}", diagnostics.errors()),
     }
 }
 

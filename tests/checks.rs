@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use keyfence::config::timestamp::Timestamp;
-use keyfence::config::{Finding, Findings, Severity};
+use keyfence::config::{Diagnostic, Diagnostics, Severity};
 use keyfence::policy::Policy;
 use serde_json::{Value, json};
 
@@ -21,10 +21,10 @@ const NOW: Timestamp = Timestamp(1_782_864_000);
 const ONE: &str = r#""sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed""#;
 const TWO: &str = r#""sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3""#;
 
-fn load(text: &str) -> Findings {
+fn load(text: &str) -> Diagnostics {
     match Policy::load(text.as_bytes(), NOW) {
-        Ok(loaded) => loaded.findings,
-        Err(findings) => findings,
+        Ok(loaded) => loaded.diagnostics,
+        Err(diagnostics) => diagnostics,
     }
 }
 
@@ -82,7 +82,7 @@ fn exploding_rules() -> String {
     rules.join(",")
 }
 
-/// What the configuration is wrong in, the configuration, and the place, reason and mend of the one finding.
+/// What the configuration is wrong in, the configuration, and the place, reason and help of the one diagnostic.
 type Row = (&'static str, String, &'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
@@ -374,22 +374,22 @@ fn warnings() -> Vec<Row> {
     ]
 }
 
-fn assert_row(row: &Row, found: &[Finding], severity: Severity) {
-    let (name, json, place, reason, mend) = row;
-    let [finding] = found else {
+fn assert_row(row: &Row, found: &[Diagnostic], severity: Severity) {
+    let (name, json, place, reason, help) = row;
+    let [diagnostic] = found else {
         panic!("{name}: {found:#?} in {json}");
     };
-    assert_eq!(finding.problem.severity(), severity, "{name}: {finding}");
-    assert_eq!(finding.place, *place, "{name}: {finding}");
-    assert!(finding.problem.reason().contains(reason), "{name}: {finding}");
-    assert!(finding.problem.mend().contains(mend), "{name}: {finding}");
+    assert_eq!(diagnostic.kind.severity(), severity, "{name}: {diagnostic}");
+    assert_eq!(diagnostic.path, *place, "{name}: {diagnostic}");
+    assert!(diagnostic.kind.reason().contains(reason), "{name}: {diagnostic}");
+    assert!(diagnostic.kind.help().contains(help), "{name}: {diagnostic}");
 }
 
 #[test]
-fn each_error_is_found_with_place_reason_and_mend() {
+fn each_error_is_found_with_place_reason_and_help() {
     for row in errors() {
-        let findings = load(&row.1);
-        assert_row(&row, findings.errors(), Severity::Error);
+        let diagnostics = load(&row.1);
+        assert_row(&row, diagnostics.errors(), Severity::Error);
     }
 }
 
@@ -457,16 +457,16 @@ fn no_value_ends_the_line_of_a_finding() {
 fn each_warning_is_found_and_the_policy_is_used() {
     for row in warnings() {
         let loaded = Policy::load(row.1.as_bytes(), NOW).unwrap_or_else(|found| panic!("{}: {found:#?}", row.0));
-        assert_row(&row, loaded.findings.warnings(), Severity::Warning);
+        assert_row(&row, loaded.diagnostics.warnings(), Severity::Warning);
     }
 }
 
 #[test]
 fn a_short_raw_key_is_two_warnings() {
-    let findings = load(r#"{"keys": [{"id": "one", "api_key": "fifteen-bytes-k", "kind": "secret"}]}"#);
-    let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+    let diagnostics = load(r#"{"keys": [{"id": "one", "api_key": "fifteen-bytes-k", "kind": "secret"}]}"#);
+    let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert_eq!((findings.warning_count(), findings.error_count()), (2, 0));
+    assert_eq!((diagnostics.warning_count(), diagnostics.error_count()), (2, 0));
     assert!(lines[1].contains("15 bytes can be guessed"), "{lines:#?}");
 }
 
@@ -481,12 +481,12 @@ fn what_is_doubtful_about_a_raw_key_is_a_warning_beside_the_first() {
         (in_query("dGhlIGtleSB-aGVyZQ=="), None),
         (raw("dGhlIGtleSB+aGVyZQ=="), None),
     ] {
-        let findings = load(&json);
-        let found = findings
+        let diagnostics = load(&json);
+        let found = diagnostics
             .warnings()
             .iter()
-            .filter(|finding| finding.place == "keys[0].api_key");
-        let reasons: Vec<String> = found.map(|finding| finding.problem.reason().into_owned()).collect();
+            .filter(|diagnostic| diagnostic.path == "keys[0].api_key");
+        let reasons: Vec<String> = found.map(|diagnostic| diagnostic.kind.reason().into_owned()).collect();
         assert!(reasons[0].contains("config_dump"), "{json}: {reasons:#?}");
         assert_eq!(
             reasons.len(),
@@ -497,18 +497,18 @@ fn what_is_doubtful_about_a_raw_key_is_a_warning_beside_the_first() {
             expected.is_none_or(|expected| reasons[1].contains(expected)),
             "{json}: {reasons:#?}"
         );
-        assert_eq!(findings.error_count(), 0, "{json}");
+        assert_eq!(diagnostics.error_count(), 0, "{json}");
     }
 }
 
 /// Its list is not empty, but wrong.
 #[test]
 fn a_key_with_a_wrong_origin_is_not_told_to_list_origins() {
-    let findings = load(&key(r#""allowed_origins": ["https://yourapp.com/"]"#));
+    let diagnostics = load(&key(r#""allowed_origins": ["https://yourapp.com/"]"#));
     assert_eq!(
-        (findings.errors().len(), findings.warnings()),
+        (diagnostics.errors().len(), diagnostics.warnings()),
         (1, &[][..]),
-        "{findings:#?}"
+        "{diagnostics:#?}"
     );
 }
 
@@ -551,7 +551,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 
 #[test]
 fn all_that_is_wrong_is_found_in_one_pass() {
-    let findings = load(&format!(
+    let diagnostics = load(&format!(
         r#"{{
             "keys": [
                 {{"id": "one", "api_key": {ONE}, "allowed_origins": ["https://a.com:443", "https://A.com", "*"], "colour": "red"}},
@@ -564,7 +564,11 @@ fn all_that_is_wrong_is_found_in_one_pass() {
             "security_headers": {{"preset": "strict", "set": {{"X-A": 1}}}}
         }}"#
     ));
-    let places: Vec<&str> = findings.errors().iter().map(|finding| finding.place.as_str()).collect();
+    let places: Vec<&str> = diagnostics
+        .errors()
+        .iter()
+        .map(|diagnostic| diagnostic.path.as_str())
+        .collect();
     let expected = [
         "cors.max_age",
         "cors.allow_methods[0]",
@@ -585,7 +589,7 @@ fn all_that_is_wrong_is_found_in_one_pass() {
     let missing: Vec<&&str> = expected.iter().filter(|place| !places.contains(place)).collect();
     assert_eq!(missing, [&""; 0], "{places:#?}");
     assert_eq!(places.len(), expected.len(), "{places:#?}");
-    assert_eq!(findings.warnings().len(), 1);
+    assert_eq!(diagnostics.warnings().len(), 1);
 }
 
 #[test]
@@ -603,11 +607,11 @@ fn an_unknown_name_comes_with_the_nearest_known_one() {
         ("colour", None),
         ("", None),
     ] {
-        let findings = load(&server_key(&format!(r#""{written}": []"#)));
-        let mend = findings.errors()[0].problem.mend();
+        let diagnostics = load(&server_key(&format!(r#""{written}": []"#)));
+        let help = diagnostics.errors()[0].kind.help();
         match meant {
-            Some(name) => assert_eq!(mend, format!("did you mean {name}?"), "{written}"),
-            None => assert_eq!(mend, "take it out", "{written}"),
+            Some(name) => assert_eq!(help, format!("did you mean {name}?"), "{written}"),
+            None => assert_eq!(help, "take it out", "{written}"),
         }
     }
 }
@@ -626,12 +630,12 @@ fn a_syntax_error_has_line_and_column() {
         ("a comment", "{\n  // keys\n}", "line 2, column 3"),
         ("within keys", "{\"keys\": [{\"id\": tru}]}", "line 1, column 21"),
     ] {
-        let findings = load(json);
-        let [finding] = findings.errors() else {
-            panic!("{name}: {findings:#?}");
+        let diagnostics = load(json);
+        let [diagnostic] = diagnostics.errors() else {
+            panic!("{name}: {diagnostics:#?}");
         };
-        assert!(finding.problem.reason().contains("not JSON"), "{name}: {finding}");
-        assert!(finding.problem.mend().contains(at), "{name}: {finding}");
+        assert!(diagnostic.kind.reason().contains("not JSON"), "{name}: {diagnostic}");
+        assert!(diagnostic.kind.help().contains(at), "{name}: {diagnostic}");
     }
 }
 
@@ -647,19 +651,19 @@ fn a_byte_order_mark_is_not_part_of_the_policy() {
     );
 
     let twice = load(&format!("\u{FEFF}\u{FEFF}{json}"));
-    assert!(twice.errors()[0].problem.reason().contains("not JSON"), "{twice:#?}");
+    assert!(twice.errors()[0].kind.reason().contains("not JSON"), "{twice:#?}");
     let utf16: Vec<u8> = [0xFEFF]
         .into_iter()
         .chain(json.encode_utf16())
         .flat_map(u16::to_le_bytes)
         .collect();
-    let findings = Policy::load(&utf16, NOW).unwrap_err();
+    let diagnostics = Policy::load(&utf16, NOW).unwrap_err();
     assert!(
-        findings.errors()[0]
-            .problem
+        diagnostics.errors()[0]
+            .kind
             .reason()
             .contains("it is UTF-16; save it as UTF-8"),
-        "{findings:#?}"
+        "{diagnostics:#?}"
     );
 }
 
@@ -673,10 +677,10 @@ fn a_thousand_errors_in_ten_megabytes_are_a_hundred_and_a_count() {
     let text = format!(r#"{{"keys": [{}]}}"#, keys.join(","));
     assert!(text.len() > 10_000_000);
     let begin = Instant::now();
-    let findings = load(&text);
+    let diagnostics = load(&text);
     let took = begin.elapsed();
-    assert_eq!(findings.error_count(), 1_000);
-    let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+    assert_eq!(diagnostics.error_count(), 1_000);
+    let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
     assert_eq!(lines.len(), 101);
     assert_eq!(lines[100], "and 900 more errors");
     assert!(lines.iter().all(|line| line.len() < 300), "{lines:#?}");
@@ -686,13 +690,13 @@ fn a_thousand_errors_in_ten_megabytes_are_a_hundred_and_a_count() {
 
 #[test]
 fn a_long_value_is_cut() {
-    let findings = load(&origin(&format!("https://{}é", "a".repeat(60_000))));
-    let line = findings.errors()[0].to_string();
+    let diagnostics = load(&origin(&format!("https://{}é", "a".repeat(60_000))));
+    let line = diagnostics.errors()[0].to_string();
     assert!(line.len() < 300 && line.contains('…'), "{line}");
     // 80 bytes are shown, the quotes among them.
     for (bytes, cut) in [(79, false), (80, false), (81, true), (82, true)] {
-        let findings = load(&origin(&"a".repeat(bytes - 2)));
-        let value = &findings.errors()[0].value;
+        let diagnostics = load(&origin(&"a".repeat(bytes - 2)));
+        let value = &diagnostics.errors()[0].value;
         assert_eq!(
             (value.len(), value.contains('…')),
             if cut { (83, true) } else { (bytes, false) }
@@ -728,11 +732,11 @@ fn no_finding_shows_a_key() {
         assert_ne!(lines, [""; 0], "{name}: {json}");
         assert!(!lines.concat().contains("do_not_show_me"), "{name}: {lines:#?}");
     }
-    let findings = load(&keys(
+    let diagnostics = load(&keys(
         (r#""one""#, "[3141592653589793]"),
         (r#""two""#, "2718281828459045"),
     ));
-    let lines: String = findings.lines().map(|(_, line)| line).collect();
+    let lines: String = diagnostics.lines().map(|(_, line)| line).collect();
     assert!(!lines.contains("314159") && !lines.contains("271828"), "{lines}");
 }
 
@@ -766,8 +770,8 @@ fn a_finding_shows_the_value() {
         ("[1, 2]", "[2 items]"),
         (r#"{"a": 1}"#, "{1 fields}"),
     ] {
-        let findings = load(&server_key(&format!(r#""expires_at": {json}"#)));
-        assert_eq!(findings.errors()[0].value, shown, "{json}");
+        let diagnostics = load(&server_key(&format!(r#""expires_at": {json}"#)));
+        assert_eq!(diagnostics.errors()[0].value, shown, "{json}");
     }
 }
 
@@ -782,12 +786,12 @@ fn a_hundred_findings_are_kept_and_the_rest_is_counted() {
         let key =
             |number: usize| format!(r#"{{"id": "key {number}", "api_key": "sha256:{number:064x}", "kind": "secret"}}"#);
         let keys: Vec<String> = (0..count).map(key).collect();
-        let findings = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        let diagnostics = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
         assert_eq!(
-            (findings.error_count(), findings.errors().len()),
+            (diagnostics.error_count(), diagnostics.errors().len()),
             (count, count.min(100))
         );
-        let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+        let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
         assert_eq!(lines.len(), count.min(101));
         assert!(lines[lines.len() - 1].starts_with(last), "{lines:#?}");
     }
@@ -801,11 +805,11 @@ fn a_second_key_of_one_id_is_found_among_many() {
     let mut keys: Vec<String> = (0..1_000).map(|number| key(number, number)).collect();
     for first in [0, 1, 500, 999] {
         keys.push(key(first, 1_000));
-        let findings = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
-        let [finding] = findings.errors() else {
-            panic!("{first}: {findings:#?}");
+        let diagnostics = load(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
+        let [diagnostic] = diagnostics.errors() else {
+            panic!("{first}: {diagnostics:#?}");
         };
-        assert_eq!(finding.problem.reason(), format!("keys[{first}] has this id already"));
+        assert_eq!(diagnostic.kind.reason(), format!("keys[{first}] has this id already"));
         keys.pop();
     }
 }

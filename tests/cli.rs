@@ -260,15 +260,15 @@ fn check_writes_json_for_programs() {
         "file": "standard input",
         "errors": 1,
         "warnings": 1,
-        "findings": [
+        "diagnostics": [
             {
-                "severity": "error", "line": 2, "column": 31, "place": "anonymous.allowed_ips[0]", "value": "\"10.0.0.1/8\"",
+                "severity": "error", "line": 2, "column": 31, "path": "anonymous.allowed_ips[0]", "value": "\"10.0.0.1/8\"",
                 "reason": "bits after the prefix are set",
-                "mend": "write \"10.0.0.1/32\" for that address, or \"10.0.0.0/8\" for the whole network",
+                "help": "write \"10.0.0.1/32\" for that address, or \"10.0.0.0/8\" for the whole network",
             },
             {
-                "severity": "warning", "line": 2, "column": 45, "place": "anonymous.allowed_ips[1]", "value": "0.0.0.0/0",
-                "reason": "every address is in this network", "mend": "list the networks, or take allowed_ips out",
+                "severity": "warning", "line": 2, "column": 45, "path": "anonymous.allowed_ips[1]", "value": "0.0.0.0/0",
+                "reason": "every address is in this network", "help": "list the networks, or take allowed_ips out",
             },
         ],
         "policies": [],

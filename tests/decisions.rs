@@ -57,7 +57,7 @@ impl Surroundings for World {
 fn policy(text: &str) -> Policy {
     match Policy::load(text.as_bytes(), Timestamp::parse(NOW).unwrap()) {
         Ok(loaded) => loaded.policy,
-        Err(findings) => panic!("{:?}", findings.errors()),
+        Err(diagnostics) => panic!("{:?}", diagnostics.errors()),
     }
 }
 

@@ -29,7 +29,7 @@ fn every_policy_loads_without_a_warning() {
     assert!(!policies.is_empty());
     for text in policies {
         let loaded = Policy::load(text.as_bytes(), Timestamp(0)).unwrap_or_else(|e| panic!("{:?}\n{text}", e.errors()));
-        assert_eq!(loaded.findings.warnings(), [], "{text}");
+        assert_eq!(loaded.diagnostics.warnings(), [], "{text}");
     }
 }
 

@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   keyfence check envoy/policy.json
   keyfence check wasmplugin.yaml
   kubectl get wasmplugin keyfence -o yaml | keyfence check -
-  keyfence check --format json policy.yaml | jq '.findings[].place'";
+  keyfence check --format json policy.yaml | jq '.diagnostics[].path'";
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;

@@ -8,7 +8,7 @@ use clap::Args;
 use keyfence::config::key::KeyContext;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::token::is_token;
-use keyfence::config::{self, Findings};
+use keyfence::config::{self, Diagnostics};
 use keyfence::policy::Policy;
 
 use super::report::Report;
@@ -117,11 +117,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             Vec::new()
         }
     };
-    let mut findings = Findings::default();
+    let mut diagnostics = Diagnostics::default();
     let (false, Ok(loaded), Some(config)) = (
         report.has_errors(),
         Policy::load(&json, now()),
-        config::read(&json, &mut findings),
+        config::read(&json, &mut diagnostics),
     ) else {
         print(&match arguments.format {
             Format::Text => report.to_text(Style::of_stdout()),
@@ -134,7 +134,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         now: now(),
         sources: &config.key_sources,
     };
-    config::read_keys(&json, context, &mut findings, &mut |_, key, _, _| keys.push(key));
+    config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
     let trial = Trial {
         arguments,
         policy: &loaded.policy,

@@ -5,9 +5,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::str;
 
 use clap::Args;
-use keyfence::config::api_key::{ApiKey, ApiKeyFault};
+use keyfence::config::api_key::{ApiKey, ApiKeyError};
 use keyfence::config::key_source::KeySource;
-use keyfence::config::{Problem, raw_key};
+use keyfence::config::{DiagnosticKind, raw_key};
 
 use super::{DENIED, Failure, print};
 
@@ -49,19 +49,19 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     sources.push(KeySource::Query(String::new()));
     match ApiKey::parse(text, &sources) {
         Ok(key) if key.raw_length.is_some() => {
-            let bare_digest = raw_key::is_bare_digest(text).then_some(Problem::BareDigest);
+            let bare_digest = raw_key::is_bare_digest(text).then_some(DiagnosticKind::BareDigest);
             for problem in bare_digest.into_iter().chain(raw_key::doubts(text, &sources)) {
-                eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.mend());
+                eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.help());
             }
             print(&format!("{}\n", key.digest))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(_) => refuse("this is the sha256: form already"),
         Err(fault) => {
-            let problem = Problem::ApiKey(fault);
+            let problem = DiagnosticKind::ApiKey(fault);
             match fault {
-                ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme => {
-                    refuse(&format!("{}; {}", problem.reason(), problem.mend()))
+                ApiKeyError::Mistake(_) | ApiKeyError::Scheme => {
+                    refuse(&format!("{}; {}", problem.reason(), problem.help()))
                 }
                 _ => refuse(&problem.reason()),
             }

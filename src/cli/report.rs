@@ -1,8 +1,8 @@
-//! The findings of a source, each where it stands.
+//! The diagnostics of a source, each where it stands.
 
 use std::fmt::Write;
 
-use keyfence::config::{Finding, Findings, Problem, Severity};
+use keyfence::config::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
 use keyfence::policy;
 use serde_json::{Value, json};
 
@@ -35,10 +35,10 @@ struct Accepted {
 struct Entry {
     severity: Severity,
     mark: Option<Mark>,
-    place: String,
+    path: String,
     value: String,
     reason: String,
-    mend: String,
+    help: String,
     /// As the filter's log has it.
     line: String,
 }
@@ -57,22 +57,22 @@ impl Report {
     /// Adds that the source could not be read.
     pub fn add_syntax_error(&mut self, error: &SyntaxError) {
         let reason = format!("this is not YAML: {}", error.message);
-        let mend = format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        let help = format!("look at line {}, column {}", error.mark.line, error.mark.column);
         self.errors += 1;
         self.entries.push(Entry {
             severity: Severity::Error,
             mark: Some(error.mark),
-            place: String::new(),
+            path: String::new(),
             value: String::new(),
-            line: format!("{reason}; {mend}"),
+            line: format!("{reason}; {help}"),
             reason,
-            mend,
+            help,
         });
     }
 
     /// Checks a policy, and adds what is found.
     pub fn check(&mut self, found: &Found) {
-        let mut findings = match policy::Policy::load(&found.json, now()) {
+        let mut diagnostics = match policy::Policy::load(&found.json, now()) {
             Ok(loaded) => {
                 self.accepted.push(Accepted {
                     mark: found.start(),
@@ -80,42 +80,42 @@ impl Report {
                     hash: loaded.hash,
                     summary: loaded.summary(),
                 });
-                loaded.findings
+                loaded.diagnostics
             }
-            Err(findings) => findings,
+            Err(diagnostics) => diagnostics,
         };
         if let Some(tree) = &found.tree {
-            suffix::find(tree, &mut findings);
+            suffix::find(tree, &mut diagnostics);
         }
-        self.add(&findings, found);
+        self.add(&diagnostics, found);
     }
 
-    fn add(&mut self, findings: &Findings, found: &Found) {
-        let kept = || findings.errors().iter().chain(findings.warnings());
-        let places: Vec<&str> = kept().map(|finding| finding.place.as_str()).collect();
+    fn add(&mut self, diagnostics: &Diagnostics, found: &Found) {
+        let kept = || diagnostics.errors().iter().chain(diagnostics.warnings());
+        let places: Vec<&str> = kept().map(|diagnostic| diagnostic.path.as_str()).collect();
         let located = found.locate(&places);
-        let entries = kept().map(|finding| {
-            let mark = match (&finding.problem, located.get(&finding.place)) {
-                (Problem::Syntax { line, column, .. }, _) => {
+        let entries = kept().map(|diagnostic| {
+            let mark = match (&diagnostic.kind, located.get(&diagnostic.path)) {
+                (DiagnosticKind::Syntax { line, column, .. }, _) => {
                     let (line, column) = (*line, (*column).max(1));
                     Some(found.in_source(Mark { line, column }))
                 }
                 (problem, Some(located)) => Some(mark_of(problem, *located)),
                 (_, None) => found.tree.is_some().then(|| found.start()),
             };
-            Entry::new(finding, mark)
+            Entry::new(diagnostic, mark)
         });
         self.entries.extend(entries);
         self.entries.sort_by_key(|entry| (entry.severity, entry.mark));
-        self.errors += findings.error_count();
-        self.warnings += findings.warning_count();
+        self.errors += diagnostics.error_count();
+        self.warnings += diagnostics.warning_count();
     }
 
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// A line for each finding, errors first, one that counts those left out, and one for each policy that the filter would take.
+    /// A line for each diagnostic, errors first, one that counts those left out, and one for each policy that the filter would take.
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
         let file = escape::line(&self.name);
@@ -142,7 +142,7 @@ impl Report {
     }
 
     pub fn to_json(&self) -> Value {
-        let findings = self.entries.iter().map(|entry| {
+        let diagnostics = self.entries.iter().map(|entry| {
             json!({
                 "severity": match entry.severity {
                     Severity::Error => "error",
@@ -150,10 +150,10 @@ impl Report {
                 },
                 "line": entry.mark.map(|mark| mark.line),
                 "column": entry.mark.map(|mark| mark.column),
-                "place": entry.place,
+                "path": entry.path,
                 "value": entry.value,
                 "reason": entry.reason,
-                "mend": entry.mend,
+                "help": entry.help,
             })
         });
         let policies = self.accepted.iter().map(|accepted| {
@@ -168,7 +168,7 @@ impl Report {
             "file": self.name,
             "errors": self.errors,
             "warnings": self.warnings,
-            "findings": findings.collect::<Vec<_>>(),
+            "diagnostics": diagnostics.collect::<Vec<_>>(),
             "policies": policies.collect::<Vec<_>>(),
         })
     }
@@ -179,27 +179,27 @@ fn position(Mark { line, column }: Mark) -> String {
 }
 
 /// What is wrong with a name stands at the name.
-fn mark_of(problem: &Problem, located: Located) -> Mark {
+fn mark_of(problem: &DiagnosticKind, located: Located) -> Mark {
     match problem {
-        Problem::UnknownField { .. }
-        | Problem::DuplicateField
-        | Problem::DuplicateDirective
-        | Problem::UnknownDirective { .. }
-        | Problem::MisspeltHeader { .. } => located.name,
+        DiagnosticKind::UnknownField { .. }
+        | DiagnosticKind::DuplicateField
+        | DiagnosticKind::DuplicateDirective
+        | DiagnosticKind::UnknownDirective { .. }
+        | DiagnosticKind::MisspeltHeader { .. } => located.name,
         _ => located.value,
     }
 }
 
 impl Entry {
-    fn new(finding: &Finding, mark: Option<Mark>) -> Entry {
+    fn new(diagnostic: &Diagnostic, mark: Option<Mark>) -> Entry {
         Entry {
-            severity: finding.problem.severity(),
+            severity: diagnostic.kind.severity(),
             mark,
-            place: finding.place.clone(),
-            value: finding.value.clone(),
-            reason: finding.problem.reason().into_owned(),
-            mend: finding.problem.mend().into_owned(),
-            line: finding.to_string(),
+            path: diagnostic.path.clone(),
+            value: diagnostic.value.clone(),
+            reason: diagnostic.kind.reason().into_owned(),
+            help: diagnostic.kind.help().into_owned(),
+            line: diagnostic.to_string(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, str};
 
-use keyfence::config::place::Place;
+use keyfence::config::config_path::ConfigPath;
 use keyfence::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
@@ -224,7 +224,7 @@ impl Found {
             found: HashMap::new(),
         };
         if let Some(tree) = &self.tree {
-            search.visit(tree, &Place::ROOT);
+            search.visit(tree, &ConfigPath::ROOT);
         }
         for located in search.found.values_mut() {
             located.value = self.in_source(located.value);
@@ -248,7 +248,7 @@ struct Search<'w> {
 }
 
 impl Search<'_> {
-    fn visit(&mut self, node: &Node, place: &Place<'_>) {
+    fn visit(&mut self, node: &Node, place: &ConfigPath<'_>) {
         for (index, item) in node.items().iter().enumerate() {
             self.consider(item, item.mark, &place.item(index));
         }
@@ -257,7 +257,7 @@ impl Search<'_> {
         }
     }
 
-    fn consider(&mut self, node: &Node, name: Mark, place: &Place<'_>) {
+    fn consider(&mut self, node: &Node, name: Mark, place: &ConfigPath<'_>) {
         let text = place.to_string();
         if self.wanted.contains(text.as_str()) {
             let value = node.mark;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use keyfence::config::Config;
 use keyfence::config::key::{Access, Key, Kind, OriginCheck};
-use keyfence::config::origin::{HostPattern, LabelPattern, OriginFault, OriginPattern, PortPattern, TuplePattern};
+use keyfence::config::origin::{HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern};
 use keyfence::config::scope::{Rule, Segment};
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::credential::Credential;
@@ -311,14 +311,14 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
         return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
     }
     let origin = text(origin);
-    let no_browser_sends = |fault: OriginFault| Some(format!("no browser sends it: {}", fault.reason()));
+    let no_browser_sends = |fault: OriginErrorKind| Some(format!("no browser sends it: {}", fault.reason()));
     let sent = match OriginPattern::parse(&origin) {
         Ok(OriginPattern::Tuple(sent)) => sent,
         Ok(_) => return None,
         Err(error) => return no_browser_sends(error.fault),
     };
     let HostPattern::One(host) = &sent.hosts else {
-        return no_browser_sends(OriginFault::BadHost);
+        return no_browser_sends(OriginErrorKind::BadHost);
     };
     let tuples = || {
         patterns.iter().filter_map(|pattern| match pattern {

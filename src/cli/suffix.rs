@@ -3,47 +3,47 @@
 
 use std::str;
 
-use keyfence::config::Findings;
-use keyfence::config::Problem;
+use keyfence::config::DiagnosticKind;
+use keyfence::config::Diagnostics;
+use keyfence::config::config_path::ConfigPath;
 use keyfence::config::origin::{HostPattern, OriginPattern};
-use keyfence::config::place::Place;
 
 use super::scalar::quoted;
 use super::tree::Node;
 
-/// Adds a finding for each such wildcard of a policy.
-pub fn find(policy: &Node, findings: &mut Findings) {
-    let root = Place::ROOT;
+/// Adds a diagnostic for each such wildcard of a policy.
+pub fn find(policy: &Node, diagnostics: &mut Diagnostics) {
+    let root = ConfigPath::ROOT;
     if let Some(anonymous) = policy.get("anonymous") {
-        find_in(anonymous, &root.field("anonymous"), findings);
+        find_in(anonymous, &root.field("anonymous"), diagnostics);
     }
     let keys = policy.get("keys").map_or(&[][..], Node::items);
     for (index, key) in keys.iter().enumerate() {
-        find_in(key, &root.field("keys").item(index), findings);
+        find_in(key, &root.field("keys").item(index), diagnostics);
     }
 }
 
-fn find_in(key: &Node, place: &Place<'_>, findings: &mut Findings) {
+fn find_in(key: &Node, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     let origins = key.get("allowed_origins").map_or(&[][..], Node::items);
     let list = place.field("allowed_origins");
     for (index, origin) in origins.iter().enumerate() {
         let text = origin.text().unwrap_or_default();
         if let Some(problem) = doubt(text) {
-            findings.add(&list.item(index), &quoted(text), problem);
+            diagnostics.add(&list.item(index), &quoted(text), problem);
         }
     }
 }
 
 /// That the pattern is a wildcard over a public suffix.
-fn doubt(pattern: &str) -> Option<Problem> {
+fn doubt(pattern: &str) -> Option<DiagnosticKind> {
     let Ok(OriginPattern::Tuple(pattern)) = OriginPattern::parse(pattern) else {
         return None;
     };
     match pattern.hosts {
-        HostPattern::Below(suffix) => is_public(&suffix).then_some(Problem::PublicSuffixWildcard { suffix }),
+        HostPattern::Below(suffix) => is_public(&suffix).then_some(DiagnosticKind::PublicSuffixWildcard { suffix }),
         HostPattern::Label(label) => {
             let [.., suffix] = label.parts();
-            is_public(suffix).then(|| Problem::PublicSuffixLabel { suffix: suffix.into() })
+            is_public(suffix).then(|| DiagnosticKind::PublicSuffixLabel { suffix: suffix.into() })
         }
         HostPattern::One(_) | HostPattern::Any => None,
     }

@@ -79,7 +79,7 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
 
 /// The document of JSON, which is YAML but for the length of names.
 pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
-    /// With a longer name, findings have no line, and wildcards over public suffixes are not found.
+    /// With a longer name, diagnostics have no line, and wildcards over public suffixes are not found.
     const LONGEST_NAME: usize = 1 << 16;
     let mut options = Options::default();
     options.simple_key_max_lookahead = LONGEST_NAME;

@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use keyfence::config::api_key::{ApiKey, ApiKeyFault};
-use keyfence::config::finding::nearest;
+use keyfence::config::api_key::{ApiKey, ApiKeyError};
+use keyfence::config::diagnostic::nearest;
 use keyfence::config::key::{Enforcement, Key};
 use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
-use keyfence::config::{ClientIp, Config, Problem};
+use keyfence::config::{ClientIp, Config, DiagnosticKind};
 use keyfence::decision::address::SourceAddress;
 use keyfence::decision::credential::{Carried, Credential, WEBSOCKET_PROTOCOL, without_parameter};
 use keyfence::decision::rate::{self, RateStatus};
@@ -184,11 +184,11 @@ impl Trial<'_> {
             return Err(Failure::new("a path begins with /"));
         }
         if let Some(key) = &arguments.key
-            && let Err(fault @ (ApiKeyFault::Mistake(_) | ApiKeyFault::Scheme)) =
+            && let Err(fault @ (ApiKeyError::Mistake(_) | ApiKeyError::Scheme)) =
                 ApiKey::parse(key, &self.config.key_sources)
         {
-            let problem = Problem::ApiKey(fault);
-            return Err(Failure(format!("--key: {}; {}", problem.reason(), problem.mend())));
+            let problem = DiagnosticKind::ApiKey(fault);
+            return Err(Failure(format!("--key: {}; {}", problem.reason(), problem.help())));
         }
         let headers = self.page_headers();
         if arguments.preflight {

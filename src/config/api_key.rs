@@ -23,7 +23,7 @@ pub struct ApiKey {
 
 /// Why an entry of `api_key` is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ApiKeyFault {
+pub enum ApiKeyError {
     /// Nothing is written.
     Empty,
     /// `sha256:` is not followed by 64 hex digits.
@@ -46,27 +46,27 @@ impl KeyDigest {
 
 impl ApiKey {
     /// Reads `sha256:<64 hex digits>`, or a raw key, which begins with the scheme of none of `sources`.
-    pub fn parse(text: &str, sources: &[KeySource]) -> Result<ApiKey, ApiKeyFault> {
+    pub fn parse(text: &str, sources: &[KeySource]) -> Result<ApiKey, ApiKeyError> {
         if text.is_empty() {
-            return Err(ApiKeyFault::Empty);
+            return Err(ApiKeyError::Empty);
         }
         if let Some((prefix, hex)) = text.split_at_checked("sha256:".len())
             && prefix.eq_ignore_ascii_case("sha256:")
         {
             return Ok(ApiKey {
-                digest: KeyDigest(from_hex(hex).ok_or(ApiKeyFault::BadSha256)?),
+                digest: KeyDigest(from_hex(hex).ok_or(ApiKeyError::BadSha256)?),
                 raw_length: None,
             });
         }
         if let Some(mistake) = raw_key::mistake(text) {
-            return Err(ApiKeyFault::Mistake(mistake));
+            return Err(ApiKeyError::Mistake(mistake));
         }
         let mut schemes = sources.iter().filter_map(KeySource::scheme);
         if schemes.any(|scheme| raw_key::begins_with_scheme(text, scheme)) {
-            return Err(ApiKeyFault::Scheme);
+            return Err(ApiKeyError::Scheme);
         }
         if text.len() > MAX_LENGTH || text.trim() != text || text.chars().any(|c| c.is_control() || c == ',') {
-            return Err(ApiKeyFault::NotSendable);
+            return Err(ApiKeyError::NotSendable);
         }
         Ok(ApiKey {
             digest: KeyDigest::of(text.as_bytes()),
@@ -121,25 +121,25 @@ mod tests {
     fn keys_that_could_never_match_are_refused() {
         let long = "k".repeat(513);
         for (text, fault) in [
-            ("", ApiKeyFault::Empty),
-            ("${API_KEY}", ApiKeyFault::Mistake(Mistake::Placeholder)),
-            ("Bearer abc", ApiKeyFault::Scheme),
-            ("bearer\tabc", ApiKeyFault::Scheme),
-            ("\"a key\"", ApiKeyFault::Mistake(Mistake::Quoted)),
+            ("", ApiKeyError::Empty),
+            ("${API_KEY}", ApiKeyError::Mistake(Mistake::Placeholder)),
+            ("Bearer abc", ApiKeyError::Scheme),
+            ("bearer\tabc", ApiKeyError::Scheme),
+            ("\"a key\"", ApiKeyError::Mistake(Mistake::Quoted)),
             (
                 "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
-                ApiKeyFault::Mistake(Mistake::OtherHash),
+                ApiKeyError::Mistake(Mistake::OtherHash),
             ),
-            ("sha256:", ApiKeyFault::BadSha256),
-            (&ABC[..70], ApiKeyFault::BadSha256),
-            (&format!("{ABC}0"), ApiKeyFault::BadSha256),
-            (&format!("{}zz", &ABC[..69]), ApiKeyFault::BadSha256),
-            (&format!("{}+1", &ABC[..69]), ApiKeyFault::BadSha256),
-            (" key", ApiKeyFault::NotSendable),
-            ("key\n", ApiKeyFault::NotSendable),
-            ("k,ey", ApiKeyFault::NotSendable),
-            ("k\0ey", ApiKeyFault::NotSendable),
-            (&long, ApiKeyFault::NotSendable),
+            ("sha256:", ApiKeyError::BadSha256),
+            (&ABC[..70], ApiKeyError::BadSha256),
+            (&format!("{ABC}0"), ApiKeyError::BadSha256),
+            (&format!("{}zz", &ABC[..69]), ApiKeyError::BadSha256),
+            (&format!("{}+1", &ABC[..69]), ApiKeyError::BadSha256),
+            (" key", ApiKeyError::NotSendable),
+            ("key\n", ApiKeyError::NotSendable),
+            ("k,ey", ApiKeyError::NotSendable),
+            ("k\0ey", ApiKeyError::NotSendable),
+            (&long, ApiKeyError::NotSendable),
         ] {
             assert_eq!(ApiKey::parse(text, &KeySource::by_default()), Err(fault), "{text:?}");
         }

@@ -1,15 +1,15 @@
 //! Response headers that browsers act on, and the values that they know. What a browser does not know it ignores without a word.
 
+use super::config_path::ConfigPath;
 use super::csp;
-use super::finding::{Findings, Problem, nearest};
+use super::diagnostic::{DiagnosticKind, Diagnostics, nearest};
 use super::node::Node;
-use super::place::Place;
 use super::structured_field::{self, Bare};
 use super::token::{HeaderName, is_token};
 
 /// Why browsers ignore a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueFault {
+pub enum ValueError {
     /// `X-Frame-Options` (HTML, "the X-Frame-Options header").
     FrameOptions,
     /// `X-Content-Type-Options` (Fetch, "determine nosniff").
@@ -35,7 +35,7 @@ pub enum ValueFault {
     EmbedderPolicy,
 }
 
-impl ValueFault {
+impl ValueError {
     /// The reason in a plain clause.
     pub fn reason(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl ValueFault {
     }
 
     /// What to write instead, as a clause.
-    pub fn mend(self) -> String {
+    pub fn help(self) -> String {
         match self {
             Self::FrameOptions => {
                 "write DENY or SAMEORIGIN; other sites can be named in the CSP directive frame-ancestors alone".into()
@@ -87,7 +87,7 @@ impl ValueFault {
 #[derive(Clone, Copy)]
 enum Reading {
     /// As one value.
-    Value(fn(&str) -> Result<(), ValueFault>),
+    Value(fn(&str) -> Result<(), ValueError>),
     /// As a Content Security Policy.
     Csp,
     /// Not at all; the name is known.
@@ -118,22 +118,22 @@ const HEADERS: [(&str, Reading); 17] = [
 ];
 
 /// Notes what browsers would ignore of a header that every response carries.
-pub fn check(header: &HeaderName, value: &str, place: &Place<'_>, findings: &mut Findings) {
+pub fn check(header: &HeaderName, value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     let known = HEADERS.iter().find(|(known, _)| header.is(known));
     match known.map(|(_, reading)| *reading) {
-        Some(Reading::Csp) => csp::check(value, place, findings),
+        Some(Reading::Csp) => csp::check(value, place, diagnostics),
         Some(Reading::Value(read)) => {
             if let Err(fault) = read(value) {
-                findings.add(place, &Node::Text(value.into()), Problem::IgnoredValue(fault));
+                diagnostics.add(place, &Node::Text(value.into()), DiagnosticKind::IgnoredValue(fault));
             }
         }
         Some(Reading::Any) => {}
         None => {
             if let Some(meant) = meant(&header.0) {
-                findings.add(
+                diagnostics.add(
                     place,
                     &format_args!("{:?}", header.0),
-                    Problem::MisspeltHeader { meant },
+                    DiagnosticKind::MisspeltHeader { meant },
                 );
             }
         }
@@ -157,7 +157,7 @@ fn meant(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-fn known(is_known: bool, fault: ValueFault) -> Result<(), ValueFault> {
+fn known(is_known: bool, fault: ValueError) -> Result<(), ValueError> {
     if is_known { Ok(()) } else { Err(fault) }
 }
 
@@ -165,12 +165,12 @@ fn is_one_of(value: &str, known: &[&str]) -> bool {
     known.iter().any(|known| value.eq_ignore_ascii_case(known))
 }
 
-fn frame_options(value: &str) -> Result<(), ValueFault> {
-    known(is_one_of(value, &["DENY", "SAMEORIGIN"]), ValueFault::FrameOptions)
+fn frame_options(value: &str) -> Result<(), ValueError> {
+    known(is_one_of(value, &["DENY", "SAMEORIGIN"]), ValueError::FrameOptions)
 }
 
-fn content_type_options(value: &str) -> Result<(), ValueFault> {
-    known(is_one_of(value, &["nosniff"]), ValueFault::ContentTypeOptions)
+fn content_type_options(value: &str) -> Result<(), ValueError> {
+    known(is_one_of(value, &["nosniff"]), ValueError::ContentTypeOptions)
 }
 
 const REFERRER_POLICIES: [&str; 8] = [
@@ -186,21 +186,21 @@ const REFERRER_POLICIES: [&str; 8] = [
 
 /// A list, of which browsers take the last that they know: so a newer policy stands behind one for older browsers. Today's browsers know
 /// all, so any other is a mistake.
-fn referrer_policy(value: &str) -> Result<(), ValueFault> {
+fn referrer_policy(value: &str) -> Result<(), ValueError> {
     let unknown = value
         .split(',')
         .map(str::trim)
         .find(|policy| !is_one_of(policy, &REFERRER_POLICIES));
     match unknown {
         None => Ok(()),
-        Some(policy) => Err(ValueFault::ReferrerPolicy {
+        Some(policy) => Err(ValueError::ReferrerPolicy {
             nearest: nearest(policy, REFERRER_POLICIES),
         }),
     }
 }
 
 /// RFC 6797, section 6.1, where a directive's value is a token or a quoted string.
-fn transport_security(value: &str) -> Result<(), ValueFault> {
+fn transport_security(value: &str) -> Result<(), ValueError> {
     let mut seen: Vec<String> = Vec::new();
     let directives = value
         .split(';')
@@ -226,8 +226,8 @@ fn transport_security(value: &str) -> Result<(), ValueFault> {
         seen.push(name);
     }
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    known(max_age.is_some_and(is_number), ValueFault::NoMaxAge)?;
-    known(is_known, ValueFault::TransportSecurity)
+    known(max_age.is_some_and(is_number), ValueError::NoMaxAge)?;
+    known(is_known, ValueError::TransportSecurity)
 }
 
 fn unquoted(text: &str) -> &str {
@@ -236,18 +236,18 @@ fn unquoted(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-fn permissions_policy(value: &str) -> Result<(), ValueFault> {
-    let features = structured_field::dictionary(value).ok_or(ValueFault::PermissionsPolicy)?;
+fn permissions_policy(value: &str) -> Result<(), ValueError> {
+    let features = structured_field::dictionary(value).ok_or(ValueError::PermissionsPolicy)?;
     let is_known = |item: &Bare<'_>| matches!(item, Bare::Text | Bare::Token("*" | "self"));
     let mut items = features.iter().flat_map(|(_, allowlist)| allowlist);
-    known(items.all(is_known), ValueFault::Allowlist)
+    known(items.all(is_known), ValueError::Allowlist)
 }
 
 /// Compared as it is: Fetch takes no other case, and no parameters.
-fn resource_policy(value: &str) -> Result<(), ValueFault> {
+fn resource_policy(value: &str) -> Result<(), ValueError> {
     known(
         matches!(value, "same-origin" | "same-site" | "cross-origin"),
-        ValueFault::ResourcePolicy,
+        ValueError::ResourcePolicy,
     )
 }
 
@@ -258,34 +258,34 @@ const OPENER_POLICIES: [&str; 4] = [
     "noopener-allow-popups",
 ];
 
-fn opener_policy(value: &str) -> Result<(), ValueFault> {
+fn opener_policy(value: &str) -> Result<(), ValueError> {
     let is_known =
         matches!(structured_field::item(value), Some(Bare::Token(policy)) if OPENER_POLICIES.contains(&policy));
-    known(is_known, ValueFault::OpenerPolicy)
+    known(is_known, ValueError::OpenerPolicy)
 }
 
 const EMBEDDER_POLICIES: [&str; 3] = ["unsafe-none", "require-corp", "credentialless"];
 
-fn embedder_policy(value: &str) -> Result<(), ValueFault> {
+fn embedder_policy(value: &str) -> Result<(), ValueError> {
     let is_known =
         matches!(structured_field::item(value), Some(Bare::Token(policy)) if EMBEDDER_POLICIES.contains(&policy));
-    known(is_known, ValueFault::EmbedderPolicy)
+    known(is_known, ValueError::EmbedderPolicy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(name: &str, value: &str) -> Vec<Problem> {
-        let mut findings = Findings::default();
-        check(&HeaderName(name.into()), value, &Place::ROOT, &mut findings);
-        let all = findings.errors().iter().chain(findings.warnings());
-        all.map(|finding| finding.problem.clone()).collect()
+    fn found(name: &str, value: &str) -> Vec<DiagnosticKind> {
+        let mut diagnostics = Diagnostics::default();
+        check(&HeaderName(name.into()), value, &ConfigPath::ROOT, &mut diagnostics);
+        let all = diagnostics.errors().iter().chain(diagnostics.warnings());
+        all.map(|diagnostic| diagnostic.kind.clone()).collect()
     }
 
     #[test]
     fn values_that_browsers_ignore() {
-        use ValueFault::*;
+        use ValueError::*;
         let referrer = |nearest| Some(ReferrerPolicy { nearest });
         for (name, value, fault) in [
             ("X-Frame-Options", "DENY", None),
@@ -396,7 +396,7 @@ mod tests {
                 Some(EmbedderPolicy),
             ),
         ] {
-            let expected: Vec<Problem> = fault.map(Problem::IgnoredValue).into_iter().collect();
+            let expected: Vec<DiagnosticKind> = fault.map(DiagnosticKind::IgnoredValue).into_iter().collect();
             assert_eq!(found(name, value), expected, "{name}: {value}");
         }
     }
@@ -427,8 +427,8 @@ mod tests {
             ("Reporting-Endpoints", None),
             ("X-XSS-Protection", None),
         ] {
-            let expected: Vec<Problem> = expected
-                .map(|meant| Problem::MisspeltHeader { meant })
+            let expected: Vec<DiagnosticKind> = expected
+                .map(|meant| DiagnosticKind::MisspeltHeader { meant })
                 .into_iter()
                 .collect();
             assert_eq!(found(name, "a"), expected, "{name}");

@@ -1,8 +1,8 @@
 //! `cors`: what preflights and responses say of methods, headers, credentials and caching.
 
-use super::finding::{Findings, Problem};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::node::Node;
-use super::place::Place;
 use super::read::{Fields, Read, whole_number};
 use super::token::{HeaderName, Method};
 
@@ -43,38 +43,42 @@ impl Default for Cors {
 /// Firefox keeps a preflight for a day at most, and no browser longer.
 const LONGEST_MAX_AGE: u32 = 86_400;
 
-fn read_max_age(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Option<u32> {
-    let node = fields.node("max_age", findings)?;
+fn read_max_age(fields: &mut Fields<'_, '_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let node = fields.node("max_age", diagnostics)?;
     let seconds = whole_number(&node).filter(|&seconds| seconds <= LONGEST_MAX_AGE);
     if seconds.is_none() {
-        findings.add(&place.field("max_age"), &node, Problem::BadMaxAge);
+        diagnostics.add(&place.field("max_age"), &node, DiagnosticKind::BadMaxAge);
     }
     seconds
 }
 
 /// With credentials `*` is a method or header of that name (Fetch, "CORS protocol and credentials").
-fn refuse_wildcards<'n>(names: impl Iterator<Item = &'n str>, place: &Place<'_>, findings: &mut Findings) {
+fn refuse_wildcards<'n>(names: impl Iterator<Item = &'n str>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     for (index, _) in names.enumerate().filter(|(_, name)| *name == "*") {
-        findings.add(&place.item(index), &"\"*\"", Problem::WildcardWithCredentials);
+        diagnostics.add(&place.item(index), &"\"*\"", DiagnosticKind::WildcardWithCredentials);
     }
 }
 
 impl<'a> Read<'a> for Cors {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let default = Cors::default();
-        let mut fields = Fields::of(node, place, findings)?;
+        let mut fields = Fields::of(node, place, diagnostics)?;
         let cors = Cors {
-            allow_methods: fields.take("allow_methods", findings).unwrap_or(default.allow_methods),
-            allow_headers: fields.take("allow_headers", findings).unwrap_or(default.allow_headers),
+            allow_methods: fields
+                .take("allow_methods", diagnostics)
+                .unwrap_or(default.allow_methods),
+            allow_headers: fields
+                .take("allow_headers", diagnostics)
+                .unwrap_or(default.allow_headers),
             expose_headers: fields
-                .take("expose_headers", findings)
+                .take("expose_headers", diagnostics)
                 .unwrap_or(default.expose_headers),
             allow_credentials: fields
-                .take("allow_credentials", findings)
+                .take("allow_credentials", diagnostics)
                 .unwrap_or(default.allow_credentials),
-            max_age: read_max_age(&mut fields, place, findings).unwrap_or(default.max_age),
+            max_age: read_max_age(&mut fields, place, diagnostics).unwrap_or(default.max_age),
         };
-        fields.finish(findings);
+        fields.finish(diagnostics);
         if cors.allow_credentials {
             let headers = |names: &'_ [HeaderName]| names.iter().map(|name| name.0.clone()).collect::<Vec<_>>();
             for (name, values) in [
@@ -85,7 +89,7 @@ impl<'a> Read<'a> for Cors {
                 ("allow_headers", headers(&cors.allow_headers)),
                 ("expose_headers", headers(&cors.expose_headers)),
             ] {
-                refuse_wildcards(values.iter().map(String::as_str), &place.field(name), findings);
+                refuse_wildcards(values.iter().map(String::as_str), &place.field(name), diagnostics);
             }
         }
         Some(cors)

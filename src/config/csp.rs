@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::finding::{Findings, Problem, nearest};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics, nearest};
 use super::node::Node;
-use super::place::Place;
 use super::read::{Read, wrong_type};
 
 /// The header's value, put together from its directives in the order in which they are written.
@@ -79,45 +79,45 @@ fn takes_names(directive: &str) -> bool {
 }
 
 /// What is wrong with one of the `count` sources of a directive.
-fn source_problem(directive: &str, source: &str, count: usize) -> Option<Problem> {
+fn source_problem(directive: &str, source: &str, count: usize) -> Option<DiagnosticKind> {
     if !is_source(source) {
-        Some(Problem::BadDirectiveSource)
+        Some(DiagnosticKind::BadDirectiveSource)
     } else if is_unquoted_keyword(source) && !takes_names(directive) {
-        Some(Problem::UnquotedKeyword)
+        Some(DiagnosticKind::UnquotedKeyword)
     } else if source.eq_ignore_ascii_case("'none'") && count > 1 {
-        Some(Problem::NoneBesideOthers)
+        Some(DiagnosticKind::NoneBesideOthers)
     } else {
         None
     }
 }
 
 /// What is wrong with a directive of this name, in lower case, behind the directives `seen`.
-fn directive_problem(directive: &str, seen: &[String]) -> Option<Problem> {
+fn directive_problem(directive: &str, seen: &[String]) -> Option<DiagnosticKind> {
     let is_name = !directive.is_empty() && directive.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
     if !is_name {
-        Some(Problem::BadDirective)
+        Some(DiagnosticKind::BadDirective)
     } else if seen.iter().any(|seen| seen == directive) {
-        Some(Problem::DuplicateDirective)
+        Some(DiagnosticKind::DuplicateDirective)
     } else if !DIRECTIVES.contains(&directive) {
         let nearest = nearest(directive, DIRECTIVES);
-        Some(Problem::UnknownDirective { nearest })
+        Some(DiagnosticKind::UnknownDirective { nearest })
     } else {
         None
     }
 }
 
-fn read_sources(directive: &str, node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<String> {
-    let sources: Vec<Cow<'_, str>> = Vec::read(node, place, findings).unwrap_or_default();
+fn read_sources(directive: &str, node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<String> {
+    let sources: Vec<Cow<'_, str>> = Vec::read(node, place, diagnostics).unwrap_or_default();
     for (index, source) in sources.iter().enumerate() {
         if let Some(problem) = source_problem(directive, source, sources.len()) {
-            findings.add(&place.item(index), &format_args!("{source:?}"), problem);
+            diagnostics.add(&place.item(index), &format_args!("{source:?}"), problem);
         }
     }
     sources.into_iter().map(Cow::into_owned).collect()
 }
 
 /// Notes what is wrong with the whole value of a header: policies with commas between them, each of directives with `;` between them.
-pub fn check(value: &str, place: &Place<'_>, findings: &mut Findings) {
+pub fn check(value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     for policy in value.split(',') {
         let mut seen: Vec<String> = Vec::new();
         for directive in policy.split(';') {
@@ -127,12 +127,12 @@ pub fn check(value: &str, place: &Place<'_>, findings: &mut Findings) {
             };
             let directive = name.to_ascii_lowercase();
             if let Some(problem) = directive_problem(&directive, &seen) {
-                findings.add(place, &format_args!("{name:?}"), problem);
+                diagnostics.add(place, &format_args!("{name:?}"), problem);
             }
             let sources: Vec<&str> = words.collect();
             for source in &sources {
                 if let Some(problem) = source_problem(&directive, source, sources.len()) {
-                    findings.add(place, &format_args!("{source:?}"), problem);
+                    diagnostics.add(place, &format_args!("{source:?}"), problem);
                 }
             }
             seen.push(directive);
@@ -141,18 +141,18 @@ pub fn check(value: &str, place: &Place<'_>, findings: &mut Findings) {
 }
 
 impl<'a> Read<'a> for ContentSecurityPolicy {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Node::Object(members) = node else {
-            return wrong_type(&node, "an object", place, findings);
+            return wrong_type(&node, "an object", place, diagnostics);
         };
         let mut seen: Vec<String> = Vec::new();
         let mut parts = Vec::new();
         for (name, sources) in members {
             let at = place.field(&name);
             let directive = name.to_ascii_lowercase();
-            let sources = read_sources(&directive, sources, &at, findings);
+            let sources = read_sources(&directive, sources, &at, diagnostics);
             if let Some(problem) = directive_problem(&directive, &seen) {
-                findings.add(&at, &format_args!("{name:?}"), problem);
+                diagnostics.add(&at, &format_args!("{name:?}"), problem);
             }
             parts.push([std::slice::from_ref(&directive), &sources].concat().join(" "));
             seen.push(directive);

@@ -6,12 +6,12 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::config_path::ConfigPath;
 use super::cors::Cors;
-use super::finding::{Findings, Problem};
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::key::{Access, Enforcement, Key, KeyContext, read_access, read_key};
 use super::key_source::{KeySource, read_key_sources};
 use super::node::{Name, Node};
-use super::place::Place;
 use super::read::{Fields, Read, choice, wrong_type_unshown};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
@@ -73,10 +73,10 @@ pub enum ClientIp {
 pub struct IdentityHeader(pub String);
 
 impl<'a> Read<'a> for ClientIp {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const NAMES: [&str; 3] = ["peer", "forwarded", "forwarded_or_peer"];
         const VALUES: [ClientIp; 3] = [ClientIp::Peer, ClientIp::Forwarded, ClientIp::ForwardedOrPeer];
-        choice(node, &NAMES, &VALUES, place, findings)
+        choice(node, &NAMES, &VALUES, place, diagnostics)
     }
 }
 
@@ -85,19 +85,19 @@ pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `findings`.
-pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
+/// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `diagnostics`.
+pub fn read<'a>(text: &'a [u8], diagnostics: &mut Diagnostics) -> Option<Config<'a>> {
     let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
-    let read = WithoutKeys(findings).deserialize(&mut deserializer);
+    let read = WithoutKeys(diagnostics).deserialize(&mut deserializer);
     match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
-            let fields = Fields::of(node?, &Place::ROOT, findings)?;
-            Some(config(fields, findings))
+            let fields = Fields::of(node?, &ConfigPath::ROOT, diagnostics)?;
+            Some(config(fields, diagnostics))
         }
         Err(_) if is_utf16(text) => {
-            findings.add_bare(
-                &Place::ROOT,
-                Problem::Syntax {
+            diagnostics.add_bare(
+                &ConfigPath::ROOT,
+                DiagnosticKind::Syntax {
                     line: 1,
                     column: 1,
                     message: "it is UTF-16; save it as UTF-8".into(),
@@ -106,7 +106,7 @@ pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
             None
         }
         Err(error) => {
-            findings.add_bare(&Place::ROOT, syntax_problem(&error));
+            diagnostics.add_bare(&ConfigPath::ROOT, syntax_problem(&error));
             None
         }
     }
@@ -116,17 +116,17 @@ pub fn read<'a>(text: &'a [u8], findings: &mut Findings) -> Option<Config<'a>> {
 pub fn read_keys<'a>(
     text: &'a [u8],
     context: KeyContext<'_>,
-    findings: &mut Findings,
-    on_key: &mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
+    diagnostics: &mut Diagnostics,
+    on_key: &mut dyn FnMut(usize, Key<'a>, &ConfigPath<'_>, &mut Diagnostics),
 ) {
     let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let keys = OnlyKeys(KeysSeed {
         context,
-        findings,
+        diagnostics,
         on_key,
     });
     if let Err(error) = keys.deserialize(&mut deserializer) {
-        findings.add_bare(&Place::ROOT, syntax_problem(&error));
+        diagnostics.add_bare(&ConfigPath::ROOT, syntax_problem(&error));
     }
 }
 
@@ -135,55 +135,55 @@ fn is_utf16(text: &[u8]) -> bool {
     text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF")
 }
 
-fn syntax_problem(error: &serde_json::Error) -> Problem {
+fn syntax_problem(error: &serde_json::Error) -> DiagnosticKind {
     let (line, column) = (error.line(), error.column());
     let whole = error.to_string();
     let at = format!(" at line {line} column {column}");
-    Problem::Syntax {
+    DiagnosticKind::Syntax {
         line,
         column,
         message: whole.strip_suffix(&at).unwrap_or(&whole).to_owned(),
     }
 }
 
-fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a> {
-    let place = Place::ROOT;
+fn config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics) -> Config<'a> {
+    let place = ConfigPath::ROOT;
     // Editors look there for the JSON Schema.
-    let _: Option<Cow<'a, str>> = fields.take("$schema", findings);
+    let _: Option<Cow<'a, str>> = fields.take("$schema", diagnostics);
     // Read already; named here so that a near miss finds it.
-    let _ = fields.node("keys", findings);
-    let forward_api_key = fields.take("forward_api_key", findings).unwrap_or(true);
+    let _ = fields.node("keys", diagnostics);
+    let forward_api_key = fields.take("forward_api_key", diagnostics).unwrap_or(true);
     let key_sources = fields
-        .node("key_sources", findings)
-        .map(|node| read_key_sources(node, forward_api_key, &place.field("key_sources"), findings));
+        .node("key_sources", diagnostics)
+        .map(|node| read_key_sources(node, forward_api_key, &place.field("key_sources"), diagnostics));
     let anonymous = fields
-        .node("anonymous", findings)
-        .and_then(|node| read_anonymous(node, &place.field("anonymous"), findings));
+        .node("anonymous", diagnostics)
+        .and_then(|node| read_anonymous(node, &place.field("anonymous"), diagnostics));
     let scopes = fields
-        .node("scopes", findings)
-        .map(|node| read_scopes(node, &place.field("scopes"), findings));
-    let identity_header = match fields.node("identity_header", findings) {
+        .node("scopes", diagnostics)
+        .map(|node| read_scopes(node, &place.field("scopes"), diagnostics));
+    let identity_header = match fields.node("identity_header", diagnostics) {
         None => Some(IdentityHeader("X-Key-Id".into())),
         Some(Node::Null) => None,
-        Some(node) => read_identity_header(node, &place.field("identity_header"), findings),
+        Some(node) => read_identity_header(node, &place.field("identity_header"), diagnostics),
     };
     let config = Config {
         key_sources: key_sources.unwrap_or_else(KeySource::by_default),
         anonymous,
         scopes: scopes.unwrap_or_default(),
-        cors: fields.take("cors", findings).unwrap_or_default(),
+        cors: fields.take("cors", diagnostics).unwrap_or_default(),
         security_headers: fields
-            .take("security_headers", findings)
+            .take("security_headers", diagnostics)
             .unwrap_or_else(SecurityHeaders::by_default),
-        client_ip: fields.take("client_ip", findings).unwrap_or(ClientIp::Peer),
+        client_ip: fields.take("client_ip", diagnostics).unwrap_or(ClientIp::Peer),
         identity_header,
         forward_api_key,
-        enforcement: fields.take("enforcement", findings).unwrap_or(Enforcement::Enforce),
+        enforcement: fields.take("enforcement", diagnostics).unwrap_or(Enforcement::Enforce),
         docs_url: fields
-            .node("docs_url", findings)
-            .and_then(|node| read_docs_url(node, &place.field("docs_url"), findings)),
+            .node("docs_url", diagnostics)
+            .and_then(|node| read_docs_url(node, &place.field("docs_url"), diagnostics)),
     };
-    fields.finish(findings);
+    fields.finish(diagnostics);
     if let Some(IdentityHeader(name)) = &config.identity_header
         && config
             .key_sources
@@ -192,19 +192,23 @@ fn config<'a>(mut fields: Fields<'a, '_>, findings: &mut Findings) -> Config<'a>
             .any(|header| header.equals_ignoring_separators(name))
     {
         let at = place.field("identity_header");
-        findings.add(&at, &format_args!("{name:?}"), Problem::OwnedHeader);
+        diagnostics.add(&at, &format_args!("{name:?}"), DiagnosticKind::OwnedHeader);
     }
     config
 }
 
-fn read_anonymous<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Access<'a>> {
-    let mut fields = Fields::of(node, place, findings)?;
-    let access = read_access(&mut fields, place, findings);
-    fields.finish(findings);
+fn read_anonymous<'a>(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Access<'a>> {
+    let mut fields = Fields::of(node, place, diagnostics)?;
+    let access = read_access(&mut fields, place, diagnostics);
+    fields.finish(diagnostics);
     Some(access)
 }
 
-fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<IdentityHeader> {
+fn read_identity_header(
+    node: Node<'_>,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<IdentityHeader> {
     /// Envoy, the protocol or the filter gives these a meaning of their own.
     const RESERVED: [&str; 15] = [
         ":authority",
@@ -223,32 +227,32 @@ fn read_identity_header(node: Node<'_>, place: &Place<'_>, findings: &mut Findin
         "te",
         "upgrade",
     ];
-    let name = HeaderName::read(node, place, findings)?;
+    let name = HeaderName::read(node, place, diagnostics)?;
     if RESERVED
         .iter()
         .any(|reserved| name.equals_ignoring_separators(reserved))
     {
-        findings.add(place, &Node::Text(name.0.into()), Problem::OwnedHeader);
+        diagnostics.add(place, &Node::Text(name.0.into()), DiagnosticKind::OwnedHeader);
         return None;
     }
     Some(IdentityHeader(name.0))
 }
 
-fn read_docs_url(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<String> {
-    let url = String::read(node, place, findings)?;
+fn read_docs_url(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let url = String::read(node, place, diagnostics)?;
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let plain = url
         .bytes()
         .all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>'));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) || !plain {
-        findings.add(place, &Node::Text(url.into()), Problem::BadDocsUrl);
+        diagnostics.add(place, &Node::Text(url.into()), DiagnosticKind::BadDocsUrl);
         return None;
     }
     Some(url)
 }
 
 /// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is not an object.
-struct WithoutKeys<'f>(&'f mut Findings);
+struct WithoutKeys<'f>(&'f mut Diagnostics);
 
 impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {
     type Value = Option<Node<'a>>;
@@ -276,7 +280,7 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
     }
 
     fn other(self, node: Node<'a>) -> Self::Value {
-        wrong_type_unshown(&node, "an object", &Place::ROOT, self.0)
+        wrong_type_unshown(&node, "an object", &ConfigPath::ROOT, self.0)
     }
 }
 
@@ -310,8 +314,8 @@ impl<'a> TypedVisitor<'a> for OnlyKeys<'_, 'a> {
 
 struct KeysSeed<'f, 'a> {
     context: KeyContext<'f>,
-    findings: &'f mut Findings,
-    on_key: &'f mut dyn FnMut(usize, Key<'a>, &Place<'_>, &mut Findings),
+    diagnostics: &'f mut Diagnostics,
+    on_key: &'f mut dyn FnMut(usize, Key<'a>, &ConfigPath<'_>, &mut Diagnostics),
 }
 
 impl<'a> DeserializeSeed<'a> for KeysSeed<'_, 'a> {
@@ -326,12 +330,12 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
     type Value = ();
 
     fn seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        let list = Place::ROOT.field("keys");
+        let list = ConfigPath::ROOT.field("keys");
         let mut index = 0;
         while let Some(node) = seq.next_element()? {
             let place = list.item(index);
-            if let Some(key) = read_key(node, self.context, &place, self.findings) {
-                (self.on_key)(index, key, &place, self.findings);
+            if let Some(key) = read_key(node, self.context, &place, self.diagnostics) {
+                (self.on_key)(index, key, &place, self.diagnostics);
             }
             index += 1;
         }
@@ -339,11 +343,11 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
     }
 
     fn other(self, node: Node<'a>) {
-        let _: Option<()> = wrong_type_unshown(&node, "a list", &Place::ROOT.field("keys"), self.findings);
+        let _: Option<()> = wrong_type_unshown(&node, "a list", &ConfigPath::ROOT.field("keys"), self.diagnostics);
     }
 }
 
-/// Reads one type as a stream and takes any other as a finding.
+/// Reads one type as a stream and takes any other as a diagnostic.
 trait TypedVisitor<'a>: Sized {
     type Value;
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::finding::{Findings, Problem};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::node::Node;
-use super::place::Place;
 use super::read::Read;
 
 /// What one entry of `indexes` matches.
@@ -40,11 +40,11 @@ impl fmt::Display for IndexPattern<'_> {
 }
 
 impl<'a> Read<'a> for IndexPattern<'a> {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let entry = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let entry = Cow::read(node, place, diagnostics)?;
         let parsed = IndexPattern::parse(entry.clone());
         if parsed.is_none() {
-            findings.add(place, &Node::Text(entry), Problem::BadIndexEntry);
+            diagnostics.add(place, &Node::Text(entry), DiagnosticKind::BadIndexEntry);
         }
         parsed
     }

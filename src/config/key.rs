@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::api_key::ApiKey;
-use super::finding::{Findings, Problem};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::index::IndexPattern;
 use super::key_source::KeySource;
 use super::network::Network;
 use super::node::Node;
 use super::origin::{HostPattern, OriginPattern};
-use super::place::Place;
 use super::raw_key;
 use super::read::{Fields, Read, choice, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
@@ -124,14 +124,14 @@ pub enum Enforcement {
 }
 
 impl<'a> Read<'a> for Kind {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const VALUES: [Kind; 2] = [Kind::Publishable, Kind::Secret];
-        choice(node, &["publishable", "secret"], &VALUES, place, findings)
+        choice(node, &["publishable", "secret"], &VALUES, place, diagnostics)
     }
 }
 
 impl<'a> Read<'a> for OriginCheck {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const NAMES: [&str; 4] = ["required", "required_or_same_origin", "if_present", "cors_only"];
         const VALUES: [OriginCheck; 4] = [
             OriginCheck::Required,
@@ -139,56 +139,58 @@ impl<'a> Read<'a> for OriginCheck {
             OriginCheck::IfPresent,
             OriginCheck::CorsOnly,
         ];
-        choice(node, &NAMES, &VALUES, place, findings)
+        choice(node, &NAMES, &VALUES, place, diagnostics)
     }
 }
 
 impl<'a> Read<'a> for Enforcement {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const VALUES: [Enforcement; 2] = [Enforcement::Enforce, Enforcement::Report];
-        choice(node, &["enforce", "report"], &VALUES, place, findings)
+        choice(node, &["enforce", "report"], &VALUES, place, diagnostics)
     }
 }
 
 impl<'a> Read<'a> for OriginPattern {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let text = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, place, diagnostics)?;
         let pattern = match OriginPattern::parse(&text) {
             Ok(pattern) => pattern,
             Err(error) => {
-                findings.add(place, &Node::Text(text), Problem::Origin(error));
+                diagnostics.add(place, &Node::Text(text), DiagnosticKind::Origin(error));
                 return None;
             }
         };
         let doubt = match &pattern {
-            OriginPattern::Any => Some(Problem::AnyOrigin),
-            OriginPattern::Null => Some(Problem::NullOrigin),
-            OriginPattern::Tuple(tuple) if tuple.hosts == HostPattern::Any => Some(Problem::AnyHostOrigin),
-            OriginPattern::Tuple(tuple) if tuple.scheme.eq_ignore_ascii_case("file") => Some(Problem::FileOrigin),
-            OriginPattern::Tuple(tuple) if tuple.has_tail() => Some(Problem::OriginWithTail),
+            OriginPattern::Any => Some(DiagnosticKind::AnyOrigin),
+            OriginPattern::Null => Some(DiagnosticKind::NullOrigin),
+            OriginPattern::Tuple(tuple) if tuple.hosts == HostPattern::Any => Some(DiagnosticKind::AnyHostOrigin),
+            OriginPattern::Tuple(tuple) if tuple.scheme.eq_ignore_ascii_case("file") => {
+                Some(DiagnosticKind::FileOrigin)
+            }
+            OriginPattern::Tuple(tuple) if tuple.has_tail() => Some(DiagnosticKind::OriginWithTail),
             OriginPattern::Tuple(tuple) => {
-                (tuple.scheme == "http" && !tuple.is_loopback()).then_some(Problem::PlainHttpOrigin)
+                (tuple.scheme == "http" && !tuple.is_loopback()).then_some(DiagnosticKind::PlainHttpOrigin)
             }
         };
         if let Some(problem) = doubt {
-            findings.add(place, &Node::Text(text), problem);
+            diagnostics.add(place, &Node::Text(text), problem);
         }
         Some(pattern)
     }
 }
 
 impl<'a> Read<'a> for Network {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let text = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, place, diagnostics)?;
         match Network::parse(&text) {
             Ok(network) => {
                 if network.is_everything() {
-                    findings.add(place, &network, Problem::EveryAddress);
+                    diagnostics.add(place, &network, DiagnosticKind::EveryAddress);
                 }
                 Some(network)
             }
             Err(error) => {
-                findings.add(place, &Node::Text(text), Problem::Network(error));
+                diagnostics.add(place, &Node::Text(text), DiagnosticKind::Network(error));
                 None
             }
         }
@@ -196,91 +198,105 @@ impl<'a> Read<'a> for Network {
 }
 
 impl<'a> Read<'a> for Timestamp {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let text = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, place, diagnostics)?;
         let parsed = Timestamp::parse(&text);
         if parsed.is_none() {
-            findings.add(place, &Node::Text(text), Problem::BadTimestamp);
+            diagnostics.add(place, &Node::Text(text), DiagnosticKind::BadTimestamp);
         }
         parsed
     }
 }
 
 /// A raw key's length is shown in place of the key. One of digits only, without quotes, is a number and is not shown either.
-fn read_api_key(node: Node<'_>, sources: &[KeySource], place: &Place<'_>, findings: &mut Findings) -> Option<ApiKey> {
+fn read_api_key(
+    node: Node<'_>,
+    sources: &[KeySource],
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<ApiKey> {
     let Node::Text(text) = node else {
-        return wrong_type_unshown(&node, "a string", place, findings);
+        return wrong_type_unshown(&node, "a string", place, diagnostics);
     };
     let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
     let key = match ApiKey::parse(&text, sources) {
         Ok(key) => key,
         Err(fault) => {
-            findings.add(place, &shown, Problem::ApiKey(fault));
+            diagnostics.add(place, &shown, DiagnosticKind::ApiKey(fault));
             return None;
         }
     };
     if key.raw_length.is_some() {
         // To hash what is a digest already would help nobody.
         let problem = if raw_key::is_bare_digest(&text) {
-            Problem::BareDigest
+            DiagnosticKind::BareDigest
         } else {
-            Problem::RawApiKey
+            DiagnosticKind::RawApiKey
         };
-        findings.add(place, &shown, problem);
+        diagnostics.add(place, &shown, problem);
         for problem in raw_key::doubts(&text, sources) {
-            findings.add(place, &shown, problem);
+            diagnostics.add(place, &shown, problem);
         }
     }
     Some(key)
 }
 
 /// One key or a list of them.
-fn read_api_keys(node: Node<'_>, sources: &[KeySource], place: &Place<'_>, findings: &mut Findings) -> Vec<ApiKey> {
+fn read_api_keys(
+    node: Node<'_>,
+    sources: &[KeySource],
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ApiKey> {
     match node {
         Node::List(items) if items.is_empty() => {
-            findings.add(place, &"[]", Problem::ApiKey(super::api_key::ApiKeyFault::Empty));
+            diagnostics.add(place, &"[]", DiagnosticKind::ApiKey(super::api_key::ApiKeyError::Empty));
             Vec::new()
         }
         Node::List(items) => {
             let items = items.into_iter().enumerate();
             items
-                .filter_map(|(index, item)| read_api_key(item, sources, &place.item(index), findings))
+                .filter_map(|(index, item)| read_api_key(item, sources, &place.item(index), diagnostics))
                 .collect()
         }
-        Node::Text(_) => read_api_key(node, sources, place, findings).into_iter().collect(),
-        other => wrong_type_unshown(&other, "a string or a list of strings", place, findings).unwrap_or_default(),
+        Node::Text(_) => read_api_key(node, sources, place, diagnostics).into_iter().collect(),
+        other => wrong_type_unshown(&other, "a string or a list of strings", place, diagnostics).unwrap_or_default(),
     }
 }
 
-fn read_id<'a>(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Cow<'a, str>> {
-    let id: Cow<'a, str> = Cow::read(node, place, findings)?;
+fn read_id<'a>(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Cow<'a, str>> {
+    let id: Cow<'a, str> = Cow::read(node, place, diagnostics)?;
     let well_formed = (1..=64).contains(&id.len())
         && id
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if !well_formed {
-        findings.add(place, &Node::Text(id), Problem::IllFormedId);
+        diagnostics.add(place, &Node::Text(id), DiagnosticKind::IllFormedId);
         return None;
     }
     Some(id)
 }
 
 /// `name` is for people only. On one line and without control characters, it cannot forge a line wherever it is shown.
-fn check_name(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) {
-    let name: Option<Cow<'_, str>> = fields.take("name", findings);
+fn check_name(fields: &mut Fields<'_, '_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+    let name: Option<Cow<'_, str>> = fields.take("name", diagnostics);
     if let Some(name) = name
         && name.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
     {
-        findings.add(&place.field("name"), &Node::Text(name), Problem::ControlCharacter);
+        diagnostics.add(
+            &place.field("name"),
+            &Node::Text(name),
+            DiagnosticKind::ControlCharacter,
+        );
     }
 }
 
-fn read_limit(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Option<u32> {
+fn read_limit(fields: &mut Fields<'_, '_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
     let name = "rate_limit_per_minute";
-    let node = fields.node(name, findings)?;
+    let node = fields.node(name, diagnostics)?;
     let limit = whole_number(&node).filter(|&limit| limit > 0);
     if limit.is_none() {
-        findings.add(&place.field(name), &node, Problem::BadLimit);
+        diagnostics.add(&place.field(name), &node, DiagnosticKind::BadLimit);
     }
     limit
 }
@@ -304,21 +320,25 @@ fn is_of_the_web(scheme: &str) -> bool {
     matches!(scheme, "http" | "https")
 }
 
-fn read_origins(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut Findings) -> Vec<OriginPattern> {
-    let errors_before = findings.error_count();
-    let patterns: Vec<OriginPattern> = fields.take("allowed_origins", findings).unwrap_or_default();
+fn read_origins(
+    fields: &mut Fields<'_, '_>,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<OriginPattern> {
+    let errors_before = diagnostics.error_count();
+    let patterns: Vec<OriginPattern> = fields.take("allowed_origins", diagnostics).unwrap_or_default();
     let list = place.field("allowed_origins");
     // Where one could not be read, the others are not the items that they seem.
-    if findings.error_count() == errors_before && patterns.iter().any(is_public) {
+    if diagnostics.error_count() == errors_before && patterns.iter().any(is_public) {
         let loopback = patterns
             .iter()
             .enumerate()
             .filter(|(_, pattern)| is_for_development(pattern));
         for (index, pattern) in loopback {
-            findings.add(
+            diagnostics.add(
                 &list.item(index),
                 &format_args!("\"{pattern}\""),
-                Problem::LoopbackBesidePublic,
+                DiagnosticKind::LoopbackBesidePublic,
             );
         }
     }
@@ -326,20 +346,26 @@ fn read_origins(fields: &mut Fields<'_, '_>, place: &Place<'_>, findings: &mut F
 }
 
 /// The fields that a key shares with `anonymous`, where each may be left out.
-pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings: &mut Findings) -> Access<'a> {
-    check_name(fields, place, findings);
+pub fn read_access<'a>(
+    fields: &mut Fields<'a, '_>,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Access<'a> {
+    check_name(fields, place, diagnostics);
     let access = Access {
-        enabled: fields.take("enabled", findings).unwrap_or(true),
-        allowed_origins: read_origins(fields, place, findings),
-        origin_check: fields.take("origin_check", findings).unwrap_or(OriginCheck::Required),
-        allowed_ips: fields.take("allowed_ips", findings).unwrap_or_default(),
-        scopes: fields.take("scopes", findings),
-        indexes: fields.take("indexes", findings),
-        rate_limit_per_minute: read_limit(fields, place, findings),
-        enforcement: fields.take("enforcement", findings),
+        enabled: fields.take("enabled", diagnostics).unwrap_or(true),
+        allowed_origins: read_origins(fields, place, diagnostics),
+        origin_check: fields
+            .take("origin_check", diagnostics)
+            .unwrap_or(OriginCheck::Required),
+        allowed_ips: fields.take("allowed_ips", diagnostics).unwrap_or_default(),
+        scopes: fields.take("scopes", diagnostics),
+        indexes: fields.take("indexes", diagnostics),
+        rate_limit_per_minute: read_limit(fields, place, diagnostics),
+        enforcement: fields.take("enforcement", diagnostics),
     };
     if access.indexes.is_some() && access.scopes.is_none() {
-        findings.add_bare(&place.field("indexes"), Problem::IndexesWithoutScopes);
+        diagnostics.add_bare(&place.field("indexes"), DiagnosticKind::IndexesWithoutScopes);
     }
     access
 }
@@ -348,46 +374,48 @@ pub fn read_access<'a>(fields: &mut Fields<'a, '_>, place: &Place<'_>, findings:
 pub fn read_key<'a>(
     node: Node<'a>,
     context: KeyContext<'_>,
-    place: &Place<'_>,
-    findings: &mut Findings,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Key<'a>> {
     /// Two weeks: enough to make the next key and to bring it to its clients.
     const SOON_SECONDS: i64 = 14 * 86_400;
-    let errors_before = findings.error_count();
-    let mut fields = Fields::of(node, place, findings)?;
+    let errors_before = diagnostics.error_count();
+    let mut fields = Fields::of(node, place, diagnostics)?;
     let id = fields
-        .require("id", findings)
-        .and_then(|node| read_id(node, &place.field("id"), findings));
+        .require("id", diagnostics)
+        .and_then(|node| read_id(node, &place.field("id"), diagnostics));
     let api_keys = fields
-        .require("api_key", findings)
-        .map(|node| read_api_keys(node, context.sources, &place.field("api_key"), findings));
-    let kind = fields.take("kind", findings).unwrap_or(Kind::Publishable);
-    let not_before: Option<Timestamp> = fields.take("not_before", findings);
-    let expires_at: Option<Timestamp> = fields.take("expires_at", findings);
-    let access = read_access(&mut fields, place, findings);
-    fields.finish(findings);
+        .require("api_key", diagnostics)
+        .map(|node| read_api_keys(node, context.sources, &place.field("api_key"), diagnostics));
+    let kind = fields.take("kind", diagnostics).unwrap_or(Kind::Publishable);
+    let not_before: Option<Timestamp> = fields.take("not_before", diagnostics);
+    let expires_at: Option<Timestamp> = fields.take("expires_at", diagnostics);
+    let access = read_access(&mut fields, place, diagnostics);
+    fields.finish(diagnostics);
 
     if let (Some(begin), Some(end)) = (not_before, expires_at)
         && end <= begin
     {
-        findings.add_bare(&place.field("expires_at"), Problem::ExpiresBeforeItBegins);
+        diagnostics.add_bare(&place.field("expires_at"), DiagnosticKind::ExpiresBeforeItBegins);
     }
     if let Some(end) = expires_at {
         let problem = if end <= context.now {
-            Some(Problem::ExpiredKey)
+            Some(DiagnosticKind::ExpiredKey)
         } else {
             let is_soon = end.0.saturating_sub(context.now.0) <= SOON_SECONDS;
-            is_soon.then_some(Problem::ExpiresSoon)
+            is_soon.then_some(DiagnosticKind::ExpiresSoon)
         };
         if let Some(problem) = problem {
-            findings.add(&place.field("expires_at"), &format_args!("\"{end}\""), problem);
+            diagnostics.add(&place.field("expires_at"), &format_args!("\"{end}\""), problem);
         }
     }
     match (kind, access.allowed_origins.is_empty()) {
-        (Kind::Secret, false) => findings.add_bare(&place.field("allowed_origins"), Problem::SecretWithOrigins),
+        (Kind::Secret, false) => {
+            diagnostics.add_bare(&place.field("allowed_origins"), DiagnosticKind::SecretWithOrigins)
+        }
         // A list that could not be read looks empty here.
-        (Kind::Publishable, true) if findings.error_count() == errors_before => {
-            findings.add_bare(place, Problem::NoOrigins)
+        (Kind::Publishable, true) if diagnostics.error_count() == errors_before => {
+            diagnostics.add_bare(place, DiagnosticKind::NoOrigins)
         }
         _ => {}
     }

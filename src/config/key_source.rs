@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::finding::{Findings, Problem};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::node::Node;
-use super::place::Place;
 use super::read::{Fields, Read, wrong_type};
 use super::token::{HeaderName, is_token};
 
@@ -67,22 +67,22 @@ impl fmt::Display for KeySource {
 }
 
 impl<'a> Read<'a> for KeySource {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let errors_before = findings.error_count();
-        let mut fields = Fields::of(node, place, findings)?;
-        let header: Option<HeaderName> = fields.take("header", findings);
-        let scheme: Option<Cow<'a, str>> = fields.take("scheme", findings);
-        let query: Option<Cow<'a, str>> = fields.take("query", findings);
-        let protocol: Option<Cow<'a, str>> = fields.take("websocket_protocol", findings);
-        fields.finish(findings);
-        if findings.error_count() > errors_before {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let errors_before = diagnostics.error_count();
+        let mut fields = Fields::of(node, place, diagnostics)?;
+        let header: Option<HeaderName> = fields.take("header", diagnostics);
+        let scheme: Option<Cow<'a, str>> = fields.take("scheme", diagnostics);
+        let query: Option<Cow<'a, str>> = fields.take("query", diagnostics);
+        let protocol: Option<Cow<'a, str>> = fields.take("websocket_protocol", diagnostics);
+        fields.finish(diagnostics);
+        if diagnostics.error_count() > errors_before {
             return None;
         }
         match (header, scheme, query, protocol) {
             (Some(header), None, None, None) => Some(KeySource::Header(header)),
             (Some(header), Some(scheme), None, None) => {
                 if !is_token(&scheme) {
-                    findings.add(&place.field("scheme"), &Node::Text(scheme), Problem::NotAToken);
+                    diagnostics.add(&place.field("scheme"), &Node::Text(scheme), DiagnosticKind::NotAToken);
                     return None;
                 }
                 let scheme = scheme.into_owned();
@@ -90,10 +90,10 @@ impl<'a> Read<'a> for KeySource {
             }
             (None, None, None, Some(prefix)) => {
                 if !is_token(&prefix) {
-                    findings.add(
+                    diagnostics.add(
                         &place.field("websocket_protocol"),
                         &Node::Text(prefix),
-                        Problem::NotAToken,
+                        DiagnosticKind::NotAToken,
                     );
                     return None;
                 }
@@ -101,13 +101,17 @@ impl<'a> Read<'a> for KeySource {
             }
             (None, None, Some(name), None) => {
                 if name.is_empty() {
-                    findings.add(&place.field("query"), &Node::Text(name), Problem::BadParameterName);
+                    diagnostics.add(
+                        &place.field("query"),
+                        &Node::Text(name),
+                        DiagnosticKind::BadParameterName,
+                    );
                     return None;
                 }
                 Some(KeySource::Query(name.into_owned()))
             }
             _ => {
-                findings.add_bare(place, Problem::KeySourceForm);
+                diagnostics.add_bare(place, DiagnosticKind::KeySourceForm);
                 None
             }
         }
@@ -115,48 +119,53 @@ impl<'a> Read<'a> for KeySource {
 }
 
 /// Reads the list, which is not empty, and where no two sources find the same key. `forwarded`: the upstream sees the key.
-pub fn read_key_sources(node: Node<'_>, forwarded: bool, place: &Place<'_>, findings: &mut Findings) -> Vec<KeySource> {
+pub fn read_key_sources(
+    node: Node<'_>,
+    forwarded: bool,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<KeySource> {
     let items = match node {
         Node::List(items) if items.is_empty() => {
-            findings.add(place, &"[]", Problem::NoKeySources);
+            diagnostics.add(place, &"[]", DiagnosticKind::NoKeySources);
             items
         }
         Node::List(items) => items,
-        other => wrong_type(&other, "a list", place, findings).unwrap_or_default(),
+        other => wrong_type(&other, "a list", place, diagnostics).unwrap_or_default(),
     };
     let mut sources: Vec<KeySource> = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let at = place.item(index);
-        let Some(source) = KeySource::read(item, &at, findings) else {
+        let Some(source) = KeySource::read(item, &at, diagnostics) else {
             continue;
         };
         if sources.iter().any(|earlier| is_same(earlier, &source)) {
-            findings.add_bare(&at, Problem::DuplicateKeySource);
+            diagnostics.add_bare(&at, DiagnosticKind::DuplicateKeySource);
         }
-        warn(&source, forwarded, &at, findings);
+        warn(&source, forwarded, &at, diagnostics);
         sources.push(source);
     }
     sources
 }
 
 /// Notes what is doubtful about a source that can be used.
-fn warn(source: &KeySource, forwarded: bool, place: &Place<'_>, findings: &mut Findings) {
+fn warn(source: &KeySource, forwarded: bool, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     if let KeySource::Query(name) = source {
-        let problem = Problem::QueryKeySource { forwarded };
-        findings.add(&place.field("query"), &format_args!("{name:?}"), problem);
+        let problem = DiagnosticKind::QueryKeySource { forwarded };
+        diagnostics.add(&place.field("query"), &format_args!("{name:?}"), problem);
     }
     if let Some(header) = source.header().filter(|header| header.is("Cookie")) {
-        findings.add(
+        diagnostics.add(
             &place.field("header"),
             &format_args!("{:?}", header.0),
-            Problem::CookieKeySource,
+            DiagnosticKind::CookieKeySource,
         );
     }
     if let Some(scheme) = source.scheme().filter(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
-        findings.add(
+        diagnostics.add(
             &place.field("scheme"),
             &format_args!("{scheme:?}"),
-            Problem::BasicKeySource,
+            DiagnosticKind::BasicKeySource,
         );
     }
 }

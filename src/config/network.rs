@@ -12,7 +12,7 @@ pub struct Network {
 
 /// Why a network is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NetworkFault {
+pub enum NetworkErrorKind {
     /// Neither an address nor `address/prefix`.
     NotANetwork,
     /// Two addresses with `-` between them.
@@ -29,7 +29,7 @@ pub enum NetworkFault {
     BadPrefix,
 }
 
-impl NetworkFault {
+impl NetworkErrorKind {
     /// The reason in a plain clause.
     pub fn reason(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl NetworkFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError {
     /// What is wrong.
-    pub fault: NetworkFault,
+    pub fault: NetworkErrorKind,
     /// What was probably meant.
     pub suggestion: Suggestion,
 }
@@ -98,7 +98,7 @@ impl std::fmt::Display for Suggestion {
     }
 }
 
-impl NetworkFault {
+impl NetworkErrorKind {
     fn suggest(self, network: impl Into<Option<String>>) -> NetworkError {
         let network: Option<String> = network.into();
         NetworkError {
@@ -118,16 +118,16 @@ impl Network {
             None => (text, None),
         };
         if let Some((bare, _)) = address.split_once('%') {
-            return Err(NetworkFault::Zone.suggest(with_prefix(bare, prefix)));
+            return Err(NetworkErrorKind::Zone.suggest(with_prefix(bare, prefix)));
         }
         let Ok(parsed) = address.parse::<IpAddr>() else {
             return Err(match (range(text), without_leading_zeros(address)) {
                 (Some((first, last)), _) => NetworkError {
-                    fault: NetworkFault::Range,
+                    fault: NetworkErrorKind::Range,
                     suggestion: covering(first, last),
                 },
-                (None, Some(plain)) => NetworkFault::LeadingZeros.suggest(with_prefix(&plain, prefix)),
-                (None, None) => NetworkFault::NotANetwork.suggest(None),
+                (None, Some(plain)) => NetworkErrorKind::LeadingZeros.suggest(with_prefix(&plain, prefix)),
+                (None, None) => NetworkErrorKind::NotANetwork.suggest(None),
             });
         };
         let prefix = match prefix {
@@ -138,7 +138,7 @@ impl Network {
             && let Some(v4) = address.to_ipv4_mapped()
         {
             let suggestion = prefix.checked_sub(96).map(|bits| format!("{v4}/{bits}"));
-            return Err(NetworkFault::Mapped.suggest(suggestion));
+            return Err(NetworkErrorKind::Mapped.suggest(suggestion));
         }
         let network = Network {
             first: masked(parsed, prefix),
@@ -146,7 +146,7 @@ impl Network {
         };
         if network.first != parsed {
             return Err(NetworkError {
-                fault: NetworkFault::HostBits,
+                fault: NetworkErrorKind::HostBits,
                 suggestion: Suggestion::AddressOrNetwork(alone(parsed).to_string(), network.to_string()),
             });
         }
@@ -258,11 +258,11 @@ fn prefix_bits(digits: &str, address: IpAddr) -> Result<u8, NetworkError> {
     match digits.parse::<u8>() {
         Ok(bits) if plain && bits <= width(address) => {
             if digits.len() > 1 && digits.starts_with('0') {
-                return Err(NetworkFault::LeadingZeros.suggest(format!("{address}/{bits}")));
+                return Err(NetworkErrorKind::LeadingZeros.suggest(format!("{address}/{bits}")));
             }
             Ok(bits)
         }
-        _ => Err(NetworkFault::BadPrefix.suggest(None)),
+        _ => Err(NetworkErrorKind::BadPrefix.suggest(None)),
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn doubtful_spellings_are_refused_with_what_was_meant() {
-        use NetworkFault::*;
+        use NetworkErrorKind::*;
         for (text, fault, suggestion) in [
             ("", NotANetwork, None),
             ("localhost", NotANetwork, None),
@@ -347,7 +347,7 @@ mod tests {
             ("::1/32", "::1/128", "::/32"),
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_eq!(error.fault, NetworkFault::HostBits, "{text}");
+            assert_eq!(error.fault, NetworkErrorKind::HostBits, "{text}");
             assert_eq!(
                 error.suggestion,
                 Suggestion::AddressOrNetwork(address.into(), network.into()),
@@ -381,7 +381,7 @@ mod tests {
             ("10.0.0.1-::1", &[]),
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_eq!(error.fault, NetworkFault::Range, "{text}");
+            assert_eq!(error.fault, NetworkErrorKind::Range, "{text}");
             match (&error.suggestion, text) {
                 (Suggestion::All(found), "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff") => assert_eq!(found.len(), 128),
                 (Suggestion::All(found), _) => assert_eq!(found, networks, "{text}"),
@@ -396,7 +396,7 @@ mod tests {
             "10.0.0.0/8-10.0.0.9",
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_ne!(error.fault, NetworkFault::Range, "{text}");
+            assert_ne!(error.fault, NetworkErrorKind::Range, "{text}");
         }
     }
 }

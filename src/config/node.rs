@@ -39,7 +39,7 @@ impl Node<'_> {
     }
 }
 
-/// As JSON, so that a finding shows the value as the operator wrote it.
+/// As JSON, so that a diagnostic shows the value as the operator wrote it.
 impl fmt::Display for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

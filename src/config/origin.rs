@@ -73,7 +73,7 @@ pub enum PortPattern {
 
 /// Why a pattern could never match, or would match too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OriginFault {
+pub enum OriginErrorKind {
     /// Nothing is written.
     Empty,
     /// White space or a control character.
@@ -130,7 +130,7 @@ pub enum OriginFault {
     TooLong,
 }
 
-impl OriginFault {
+impl OriginErrorKind {
     /// The reason in a plain clause.
     pub fn reason(self) -> &'static str {
         match self {
@@ -173,13 +173,13 @@ impl OriginFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginError {
     /// What is wrong.
-    pub fault: OriginFault,
+    pub fault: OriginErrorKind,
     /// The pattern to write instead.
     pub suggestion: Option<String>,
 }
 
-impl From<OriginFault> for OriginError {
-    fn from(fault: OriginFault) -> Self {
+impl From<OriginErrorKind> for OriginError {
+    fn from(fault: OriginErrorKind) -> Self {
         OriginError {
             fault,
             suggestion: None,
@@ -188,7 +188,7 @@ impl From<OriginFault> for OriginError {
 }
 
 impl OriginError {
-    /// A mend of the host keeps the port that was written.
+    /// A help of the host keeps the port that was written.
     fn with_port(mut self, port: PortPattern) -> Self {
         if let Some(suggestion) = &mut self.suggestion {
             suggestion.push_str(&port.to_string());
@@ -197,7 +197,7 @@ impl OriginError {
     }
 }
 
-impl OriginFault {
+impl OriginErrorKind {
     /// With a pattern that may be meant: whether it is one itself is for [`OriginPattern::parse`] to see.
     fn suggest(self, pattern: impl Into<String>) -> OriginError {
         OriginError {
@@ -216,20 +216,20 @@ pub fn has_label_wildcard(text: &str) -> bool {
 }
 
 impl OriginPattern {
-    /// Reads one pattern. A mend that is itself refused would send people in circles, and is left out.
+    /// Reads one pattern. A help that is itself refused would send people in circles, and is left out.
     pub fn parse(text: &str) -> Result<OriginPattern, OriginError> {
         Self::read_text(text).map_err(|mut error| {
             if regex::is_likely(text) {
-                error = OriginFault::RegularExpression.suggest(regex::as_wildcards(text));
+                error = OriginErrorKind::RegularExpression.suggest(regex::as_wildcards(text));
             }
-            error.suggestion = error.suggestion.filter(|mend| Self::read_text(mend).is_ok());
+            error.suggestion = error.suggestion.filter(|help| Self::read_text(help).is_ok());
             error
         })
     }
 
     fn read_text(text: &str) -> Result<OriginPattern, OriginError> {
         match text {
-            "" => return Err(OriginFault::Empty.into()),
+            "" => return Err(OriginErrorKind::Empty.into()),
             "*" => return Ok(OriginPattern::Any),
             "null" => return Ok(OriginPattern::Null),
             _ => {}
@@ -237,10 +237,10 @@ impl OriginPattern {
         let is_plain = text.bytes().all(|b| b.is_ascii_graphic());
         if !is_plain && text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             let joined: String = text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-            return Err(OriginFault::WhiteSpace.suggest(joined));
+            return Err(OriginErrorKind::WhiteSpace.suggest(joined));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(OriginFault::NoScheme.suggest(match text.strip_suffix(':') {
+            return Err(OriginErrorKind::NoScheme.suggest(match text.strip_suffix(':') {
                 Some(scheme) => format!("{scheme}://"),
                 None => format!("https://{text}"),
             }));
@@ -264,21 +264,21 @@ fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern
     if !text.is_ascii() {
         let lower = scheme.to_ascii_lowercase();
         return Err(match punycode::host_to_ascii(authority) {
-            Some(host) => OriginFault::NonAscii.suggest(format!("{lower}://{host}")),
-            None => OriginFault::NonAscii.into(),
+            Some(host) => OriginErrorKind::NonAscii.suggest(format!("{lower}://{host}")),
+            None => OriginErrorKind::NonAscii.into(),
         });
     }
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(OriginFault::UpperCase.suggest(text.to_ascii_lowercase()));
+        return Err(OriginErrorKind::UpperCase.suggest(text.to_ascii_lowercase()));
     }
     let (host, port) = split_port(scheme, authority)?;
     let port = port_pattern(scheme, host, port)?;
     if host == "*" {
-        return Err(OriginFault::AnyHost.into());
+        return Err(OriginErrorKind::AnyHost.into());
     }
     let hosts = host_pattern(scheme, host).map_err(|error| match error.fault {
-        OriginFault::ShortWildcard if host.starts_with("*.") => OriginFault::BroadWildcard.into(),
-        OriginFault::ShortWildcard if host.contains('.') => OriginFault::RegistrableWildcard.into(),
+        OriginErrorKind::ShortWildcard if host.starts_with("*.") => OriginErrorKind::BroadWildcard.into(),
+        OriginErrorKind::ShortWildcard if host.contains('.') => OriginErrorKind::RegistrableWildcard.into(),
         _ => error.with_port(port),
     })?;
     Ok((hosts, port))
@@ -288,10 +288,10 @@ fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern
 fn other(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern), OriginError> {
     check_scheme(scheme)?;
     if !text.is_ascii() || text.contains(',') {
-        return Err(OriginFault::NotSendable.into());
+        return Err(OriginErrorKind::NotSendable.into());
     }
     if text.len() > MAX_ORIGIN {
-        return Err(OriginFault::TooLong.into());
+        return Err(OriginErrorKind::TooLong.into());
     }
     if !rest.contains('*') {
         let (host, port) = split_written_port(rest.as_bytes());
@@ -310,7 +310,7 @@ fn other(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPatte
         .iter()
         .any(|name| scheme.eq_ignore_ascii_case(name))
     {
-        true => Err(OriginFault::AnyHost.into()),
+        true => Err(OriginErrorKind::AnyHost.into()),
         false => Ok((HostPattern::Any, port)),
     }
 }
@@ -320,14 +320,14 @@ fn without_tail<'t>(scheme: &str, rest: &'t str) -> Result<&'t str, OriginError>
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
-        return Err(OriginFault::UserInfo.suggest(format!("{scheme}://{host}")));
+        return Err(OriginErrorKind::UserInfo.suggest(format!("{scheme}://{host}")));
     }
     let fault = match tail.bytes().next() {
         None => return Ok(authority),
-        Some(b'?') => OriginFault::Query,
-        Some(b'#') => OriginFault::Fragment,
-        Some(_) if tail == "/" => OriginFault::TrailingSlash,
-        Some(_) => OriginFault::Path,
+        Some(b'?') => OriginErrorKind::Query,
+        Some(b'#') => OriginErrorKind::Fragment,
+        Some(_) if tail == "/" => OriginErrorKind::TrailingSlash,
+        Some(_) => OriginErrorKind::Path,
     };
     Err(fault.suggest(format!("{scheme}://{authority}")))
 }
@@ -340,10 +340,10 @@ fn check_scheme(scheme: &str) -> Result<(), OriginError> {
     let leads = bytes.next().is_some_and(|b| b.is_ascii_alphabetic());
     let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     if !leads || !rest {
-        return Err(OriginFault::BadScheme.into());
+        return Err(OriginErrorKind::BadScheme.into());
     }
     if scheme.len() > LONGEST_SCHEME {
-        return Err(OriginFault::TooLong.into());
+        return Err(OriginErrorKind::TooLong.into());
     }
     Ok(())
 }
@@ -352,17 +352,17 @@ fn check_scheme(scheme: &str) -> Result<(), OriginError> {
 fn split_port<'t>(scheme: &str, authority: &'t str) -> Result<(&'t str, Option<&'t str>), OriginError> {
     if authority.starts_with('[') {
         let Some((inner, after)) = authority.split_once(']') else {
-            return Err(OriginFault::Ipv6Form.into());
+            return Err(OriginErrorKind::Ipv6Form.into());
         };
         let host = authority.get(..inner.len() + 1).unwrap_or(authority);
         return match (after, after.strip_prefix(':')) {
             ("", _) => Ok((host, None)),
             (_, Some(port)) => Ok((host, Some(port))),
-            (_, None) => Err(OriginFault::Ipv6Form.into()),
+            (_, None) => Err(OriginErrorKind::Ipv6Form.into()),
         };
     }
     if authority.parse::<Ipv6Addr>().is_ok() {
-        return Err(OriginFault::Ipv6Form.suggest(format!("{scheme}://[{authority}]")));
+        return Err(OriginErrorKind::Ipv6Form.suggest(format!("{scheme}://[{authority}]")));
     }
     Ok(match authority.split_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -383,13 +383,13 @@ fn port_pattern(scheme: &str, host: &str, port: Option<&str>) -> Result<PortPatt
         .then(|| digits.parse::<u16>().ok())
         .flatten();
     match number {
-        None | Some(0) if digits.is_empty() => Err(OriginFault::BadPort.suggest(format!("{scheme}://{host}"))),
-        None | Some(0) => Err(OriginFault::BadPort.into()),
+        None | Some(0) if digits.is_empty() => Err(OriginErrorKind::BadPort.suggest(format!("{scheme}://{host}"))),
+        None | Some(0) => Err(OriginErrorKind::BadPort.into()),
         Some(number) if digits.starts_with('0') => {
-            Err(OriginFault::BadPort.suggest(format!("{scheme}://{host}:{number}")))
+            Err(OriginErrorKind::BadPort.suggest(format!("{scheme}://{host}:{number}")))
         }
         Some(number) if default_port(scheme) == Some(number) => {
-            Err(OriginFault::DefaultPort.suggest(format!("{scheme}://{host}")))
+            Err(OriginErrorKind::DefaultPort.suggest(format!("{scheme}://{host}")))
         }
         Some(number) => Ok(PortPattern::Exact(number)),
     }
@@ -419,38 +419,38 @@ pub fn split_written_port(authority: &[u8]) -> (&[u8], PortPattern) {
 
 fn host_pattern(scheme: &str, host: &str) -> Result<HostPattern, OriginError> {
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        let address: Ipv6Addr = inner.parse().map_err(|_| OriginFault::Ipv6Form)?;
+        let address: Ipv6Addr = inner.parse().map_err(|_| OriginErrorKind::Ipv6Form)?;
         let canonical = browser_ipv6(address);
         return if canonical == inner {
             Ok(HostPattern::One(host.to_owned()))
         } else {
-            Err(OriginFault::Ipv6Form.suggest(format!("{scheme}://[{canonical}]")))
+            Err(OriginErrorKind::Ipv6Form.suggest(format!("{scheme}://[{canonical}]")))
         };
     }
     if host.is_empty() {
-        return Err(OriginFault::NoHost.into());
+        return Err(OriginErrorKind::NoHost.into());
     }
     if host.ends_with('.') {
         let bare = host.trim_end_matches('.');
-        return Err(OriginFault::TrailingDot.suggest(format!("{scheme}://{bare}")));
+        return Err(OriginErrorKind::TrailingDot.suggest(format!("{scheme}://{bare}")));
     }
     let Some((before, behind)) = host.split_once('*') else {
         check_labels(host)?;
         if is_number(last_label(host)) && !is_browser_ipv4(host) {
-            return Err(OriginFault::Ipv4Form.into());
+            return Err(OriginErrorKind::Ipv4Form.into());
         }
         return Ok(HostPattern::One(host.to_owned()));
     };
     if before.contains('.') || behind.contains('*') {
-        return Err(OriginFault::MisplacedWildcard.into());
+        return Err(OriginErrorKind::MisplacedWildcard.into());
     }
-    let (suffix, parent) = behind.split_once('.').ok_or(OriginFault::ShortWildcard)?;
+    let (suffix, parent) = behind.split_once('.').ok_or(OriginErrorKind::ShortWildcard)?;
     check_labels(parent)?;
     if parent != "localhost" && !parent.contains('.') {
-        return Err(OriginFault::ShortWildcard.into());
+        return Err(OriginErrorKind::ShortWildcard.into());
     }
     if is_number(last_label(parent)) {
-        return Err(OriginFault::Ipv4Form.into());
+        return Err(OriginErrorKind::Ipv4Form.into());
     }
     if before.is_empty() && suffix.is_empty() {
         return Ok(HostPattern::Below(parent.to_owned()));
@@ -464,17 +464,17 @@ fn last_label(host: &str) -> &str {
     host.rsplit('.').next().unwrap_or(host)
 }
 
-fn check_labels(host: &str) -> Result<(), OriginFault> {
+fn check_labels(host: &str) -> Result<(), OriginErrorKind> {
     // By bytes: in a text this short, a search for a character costs more than looking at each.
     let mut labels = host.as_bytes().split(|b| *b == b'.');
     if labels.clone().any(<[u8]>::is_empty) {
-        return Err(OriginFault::EmptyLabel);
+        return Err(OriginErrorKind::EmptyLabel);
     }
     if !host.bytes().all(|b| b == b'.' || is_label_byte(b)) {
-        return Err(OriginFault::BadHost);
+        return Err(OriginErrorKind::BadHost);
     }
     if host.len() > 253 || labels.any(|label| label.len() > 63) {
-        return Err(OriginFault::TooLong);
+        return Err(OriginErrorKind::TooLong);
     }
     Ok(())
 }
@@ -624,7 +624,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_what_was_meant() {
-        use OriginFault::*;
+        use OriginErrorKind::*;
         let https = Some("https://yourapp.com");
         for (text, fault, suggestion) in [
             ("", Empty, None),
@@ -760,12 +760,20 @@ mod tests {
     fn schemes_have_an_end() {
         for (length, fits) in [(200, true), (201, false), (500, false), (70_000, false)] {
             let parsed = OriginPattern::parse(&format!("{}://yourapp.com", "a".repeat(length)));
-            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            let expected = if fits {
+                Ok(())
+            } else {
+                Err(OriginErrorKind::TooLong.into())
+            };
             assert_eq!(parsed.map(drop), expected, "{length}");
         }
         for (length, fits) in [(505, true), (506, true), (507, false)] {
             let parsed = OriginPattern::parse(&format!("app://{}", "a".repeat(length)));
-            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            let expected = if fits {
+                Ok(())
+            } else {
+                Err(OriginErrorKind::TooLong.into())
+            };
             assert_eq!(parsed.map(drop), expected, "{length}");
         }
     }
@@ -828,12 +836,20 @@ mod tests {
         ] {
             let labels: Vec<String> = lengths.iter().map(|&length| "a".repeat(length)).collect();
             let parsed = OriginPattern::parse(&format!("https://{}", labels.join(".")));
-            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            let expected = if fits {
+                Ok(())
+            } else {
+                Err(OriginErrorKind::TooLong.into())
+            };
             assert_eq!(parsed.map(drop), expected, "{lengths:?}");
             // `*` is at least one of the bytes.
             let starred = labels.join(".").replacen("a", "*", 1);
             let parsed = OriginPattern::parse(&format!("https://{starred}"));
-            let expected = if fits { Ok(()) } else { Err(OriginFault::TooLong.into()) };
+            let expected = if fits {
+                Ok(())
+            } else {
+                Err(OriginErrorKind::TooLong.into())
+            };
             assert_eq!(parsed.map(drop), expected, "{starred}");
         }
     }

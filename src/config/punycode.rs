@@ -1,4 +1,4 @@
-//! The ASCII form of a host name with other letters, to put into a mend (RFC 3492, and `xn--` of RFC 5890).
+//! The ASCII form of a host name with other letters, to put into a help (RFC 3492, and `xn--` of RFC 5890).
 //!
 //! Case is folded as Unicode does; the rest of IDNA's mapping is left to the browser, whose tables alone are larger than the filter.
 

@@ -3,7 +3,7 @@
 //! Such a text would work as a key, and many people know it. A random key must never be taken for one, so each form is a narrow one:
 //! no key of base64, base62 or hex digits has it, and of random printable ASCII fewer than one in a million.
 
-use super::finding::Problem;
+use super::diagnostic::DiagnosticKind;
 use super::key_source::KeySource;
 
 /// What a text is that is not a raw key.
@@ -18,14 +18,14 @@ pub enum Mistake {
 }
 
 /// What is doubtful about a raw key of requests that carry it in `sources`.
-pub fn doubts(text: &str, sources: &[KeySource]) -> impl Iterator<Item = Problem> {
+pub fn doubts(text: &str, sources: &[KeySource]) -> impl Iterator<Item = DiagnosticKind> {
     /// Under this many bytes a raw key is worth a warning.
     const SHORT: usize = 16;
     let bytes = text.len();
     let in_query = sources.iter().any(|source| matches!(source, KeySource::Query(_)));
     [
-        (bytes < SHORT, Problem::ShortApiKey { bytes }),
-        (in_query && changes_in_a_query(text), Problem::EncodedInQuery),
+        (bytes < SHORT, DiagnosticKind::ShortApiKey { bytes }),
+        (in_query && changes_in_a_query(text), DiagnosticKind::EncodedInQuery),
     ]
     .into_iter()
     .filter_map(|(is_so, problem)| is_so.then_some(problem))

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::escapes::can_mislead;
-use super::finding::{Findings, Problem};
 use super::node::Node;
-use super::place::Place;
 use super::read::{Fields, Read};
 use super::token::Method;
 
@@ -139,12 +139,12 @@ impl fmt::Display for PathPattern {
 }
 
 impl<'a> Read<'a> for PathPattern {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let text = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, place, diagnostics)?;
         match PathPattern::parse(&text) {
             Ok(pattern) => Some(pattern),
             Err(reason) => {
-                findings.add(place, &Node::Text(text), Problem::RulePath(reason));
+                diagnostics.add(place, &Node::Text(text), DiagnosticKind::RulePath(reason));
                 None
             }
         }
@@ -152,15 +152,15 @@ impl<'a> Read<'a> for PathPattern {
 }
 
 impl<'a> Read<'a> for Rule {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let mut fields = Fields::of(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::of(node, place, diagnostics)?;
         let methods = fields
-            .require("methods", findings)
-            .and_then(|node| read_methods(node, &place.field("methods"), findings));
+            .require("methods", diagnostics)
+            .and_then(|node| read_methods(node, &place.field("methods"), diagnostics));
         let path = fields
-            .require("path", findings)
-            .and_then(|node| PathPattern::read(node, &place.field("path"), findings));
-        fields.finish(findings);
+            .require("path", diagnostics)
+            .and_then(|node| PathPattern::read(node, &place.field("path"), diagnostics));
+        fields.finish(diagnostics);
         Some(Rule {
             methods: methods?,
             path: path?,
@@ -168,26 +168,26 @@ impl<'a> Read<'a> for Rule {
     }
 }
 
-fn read_methods(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<Vec<Method>> {
+fn read_methods(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Method>> {
     if node == Node::List(Vec::new()) {
-        findings.add(place, &"[]", Problem::NoMethods);
+        diagnostics.add(place, &"[]", DiagnosticKind::NoMethods);
         return None;
     }
-    Vec::read(node, place, findings)
+    Vec::read(node, place, diagnostics)
 }
 
 /// Reads the object of scopes by their names.
-pub fn read_scopes(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<Scope> {
+pub fn read_scopes(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<Scope> {
     let Node::Object(members) = node else {
-        return super::read::wrong_type(&node, "an object", place, findings).unwrap_or_default();
+        return super::read::wrong_type(&node, "an object", place, diagnostics).unwrap_or_default();
     };
     let mut scopes: Vec<Scope> = Vec::with_capacity(members.len());
     for (name, rules) in members {
         let at = place.field(&name);
         if scopes.iter().any(|scope| scope.name == name) {
-            findings.add_bare(&at, Problem::DuplicateField);
+            diagnostics.add_bare(&at, DiagnosticKind::DuplicateField);
         }
-        let rules = Vec::read(rules, &at, findings).unwrap_or_default();
+        let rules = Vec::read(rules, &at, diagnostics).unwrap_or_default();
         scopes.push(Scope {
             name: name.clone().into_owned(),
             rules,

@@ -1,10 +1,10 @@
 //! `security_headers`: what every response carries, and what it must not.
 
 use super::browser_header;
+use super::config_path::ConfigPath;
 use super::csp::ContentSecurityPolicy;
-use super::finding::{Findings, Problem};
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::node::Node;
-use super::place::Place;
 use super::read::{Fields, Read, choice, wrong_type};
 use super::token::{HeaderName, is_token};
 
@@ -132,26 +132,26 @@ fn is_header_value(value: &str) -> bool {
 }
 
 impl<'a> Read<'a> for SetMode {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const VALUES: [SetMode; 2] = [SetMode::Overwrite, SetMode::IfAbsent];
-        choice(node, &["overwrite", "if_absent"], &VALUES, place, findings)
+        choice(node, &["overwrite", "if_absent"], &VALUES, place, diagnostics)
     }
 }
 
 /// A header as `set` writes it; `None` takes a preset's away.
 type Setting = Option<(String, SetMode)>;
 
-fn read_setting(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<Setting> {
+fn read_setting(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Setting> {
     let (value, mode) = match node {
         Node::Null => return Some(None),
         Node::Text(value) => (value.into_owned(), SetMode::Overwrite),
         Node::Object(_) => {
-            let mut fields = Fields::of(node, place, findings)?;
+            let mut fields = Fields::of(node, place, diagnostics)?;
             let value = fields
-                .require("value", findings)
-                .and_then(|node| String::read(node, &place.field("value"), findings));
-            let mode = fields.take("mode", findings).unwrap_or(SetMode::Overwrite);
-            fields.finish(findings);
+                .require("value", diagnostics)
+                .and_then(|node| String::read(node, &place.field("value"), diagnostics));
+            let mode = fields.take("mode", diagnostics).unwrap_or(SetMode::Overwrite);
+            fields.finish(diagnostics);
             (value?, mode)
         }
         other => {
@@ -159,40 +159,40 @@ fn read_setting(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> O
                 &other,
                 "a string, an object with value and mode, or null",
                 place,
-                findings,
+                diagnostics,
             );
         }
     };
     if !is_header_value(&value) {
-        findings.add(place, &Node::Text(value.into()), Problem::BadHeaderValue);
+        diagnostics.add(place, &Node::Text(value.into()), DiagnosticKind::BadHeaderValue);
         return None;
     }
     Some(Some((value, mode)))
 }
 
-fn read_set(node: Node<'_>, place: &Place<'_>, findings: &mut Findings) -> Vec<(HeaderName, Setting)> {
+fn read_set(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<(HeaderName, Setting)> {
     let Node::Object(members) = node else {
-        return wrong_type(&node, "an object", place, findings).unwrap_or_default();
+        return wrong_type(&node, "an object", place, diagnostics).unwrap_or_default();
     };
     let mut set: Vec<(HeaderName, Setting)> = Vec::new();
     for (name, node) in members {
         let at = place.field(&name);
-        let setting = read_setting(node, &at, findings);
+        let setting = read_setting(node, &at, diagnostics);
         let header = HeaderName(name.clone().into_owned());
         let problem = if !is_token(&name) {
-            Problem::NotAToken
+            DiagnosticKind::NotAToken
         } else if is_owned(&header) {
-            Problem::OwnedHeader
+            DiagnosticKind::OwnedHeader
         } else if set.iter().any(|(earlier, _)| earlier.is(&name)) {
-            Problem::SetTwice
+            DiagnosticKind::SetTwice
         } else {
             if let Some(Some((value, _))) = &setting {
-                browser_header::check(&header, value, &at, findings);
+                browser_header::check(&header, value, &at, diagnostics);
             }
             set.extend(setting.map(|setting| (header, setting)));
             continue;
         };
-        findings.add(&at, &format_args!("{name:?}"), problem);
+        diagnostics.add(&at, &format_args!("{name:?}"), problem);
     }
     set
 }
@@ -231,38 +231,38 @@ impl SecurityHeaders {
 }
 
 impl<'a> Read<'a> for SecurityHeaders {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const CSP: &str = "content_security_policy";
-        let mut fields = Fields::of(node, place, findings)?;
+        let mut fields = Fields::of(node, place, diagnostics)?;
         let values = [DEFAULT, OWASP, API, &[]];
         let chosen = fields
-            .node("preset", findings)
-            .and_then(|node| choice(node, &PRESETS, &values, &place.field("preset"), findings));
+            .node("preset", diagnostics)
+            .and_then(|node| choice(node, &PRESETS, &values, &place.field("preset"), diagnostics));
         let mut headers = preset(chosen.unwrap_or(DEFAULT));
         let set = fields
-            .node("set", findings)
-            .map(|node| read_set(node, &place.field("set"), findings))
+            .node("set", diagnostics)
+            .map(|node| read_set(node, &place.field("set"), diagnostics))
             .unwrap_or_default();
-        let csp: Option<ContentSecurityPolicy> = fields.take(CSP, findings);
-        let remove: Vec<HeaderName> = fields.take("remove", findings).unwrap_or_default();
-        fields.finish(findings);
+        let csp: Option<ContentSecurityPolicy> = fields.take(CSP, diagnostics);
+        let remove: Vec<HeaderName> = fields.take("remove", diagnostics).unwrap_or_default();
+        fields.finish(diagnostics);
 
         if csp.is_some() && set.iter().any(|(name, _)| name.is("content-security-policy")) {
-            findings.add_bare(&place.field(CSP), Problem::SetTwice);
+            diagnostics.add_bare(&place.field(CSP), DiagnosticKind::SetTwice);
         }
         let remove_at = place.field("remove");
         for (index, name) in remove.iter().enumerate() {
             if set.iter().any(|(set, setting)| setting.is_some() && set.is(&name.0)) {
-                findings.add(
+                diagnostics.add(
                     &remove_at.item(index),
                     &format_args!("{:?}", name.0),
-                    Problem::SetAndRemoved,
+                    DiagnosticKind::SetAndRemoved,
                 );
             } else if is_owned(name) {
-                findings.add(
+                diagnostics.add(
                     &remove_at.item(index),
                     &format_args!("{:?}", name.0),
-                    Problem::OwnedHeader,
+                    DiagnosticKind::OwnedHeader,
                 );
             }
         }
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn browsers_know_what_is_in_a_preset() {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         for (name, value) in [DEFAULT, OWASP, API].concat() {
-            browser_header::check(&HeaderName(name.into()), value, &Place::ROOT, &mut findings);
+            browser_header::check(&HeaderName(name.into()), value, &ConfigPath::ROOT, &mut diagnostics);
         }
-        assert_eq!(findings, Findings::default());
+        assert_eq!(diagnostics, Diagnostics::default());
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::finding::{Findings, Problem};
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics};
 use super::node::Node;
-use super::place::Place;
 use super::read::Read;
 
 /// Whether `text` is a token: not empty, and of its characters only.
@@ -60,12 +60,12 @@ impl HeaderName {
 }
 
 impl<'a> Read<'a> for HeaderName {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let name: Cow<'a, str> = Cow::read(node, place, findings)?;
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let name: Cow<'a, str> = Cow::read(node, place, diagnostics)?;
         if is_token(&name) {
             return Some(HeaderName(name.into_owned()));
         }
-        findings.add(place, &Node::Text(name), Problem::NotAToken);
+        diagnostics.add(place, &Node::Text(name), DiagnosticKind::NotAToken);
         None
     }
 }
@@ -75,22 +75,22 @@ impl<'a> Read<'a> for HeaderName {
 pub struct Method(pub String);
 
 impl<'a> Read<'a> for Method {
-    fn read(node: Node<'a>, place: &Place<'_>, findings: &mut Findings) -> Option<Self> {
+    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const COMMON: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
         /// Fetch: forbidden methods.
         const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
-        let name: Cow<'a, str> = Cow::read(node, place, findings)?;
+        let name: Cow<'a, str> = Cow::read(node, place, diagnostics)?;
         let is_one_of = |list: &[&str]| list.iter().any(|method| name.eq_ignore_ascii_case(method));
         let problem = if !is_token(&name) {
-            Problem::NotAToken
+            DiagnosticKind::NotAToken
         } else if is_one_of(&FORBIDDEN) {
-            Problem::ForbiddenMethod
+            DiagnosticKind::ForbiddenMethod
         } else if is_one_of(&COMMON) && !COMMON.contains(&&*name) {
-            Problem::MethodCase
+            DiagnosticKind::MethodCase
         } else {
             return Some(Method(name.into_owned()));
         };
-        findings.add(place, &Node::Text(name), problem);
+        diagnostics.add(place, &Node::Text(name), problem);
         None
     }
 }

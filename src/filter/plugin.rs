@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::config::timestamp::Timestamp;
-use crate::config::{Findings, Measure, Severity};
+use crate::config::{Diagnostics, Measure, Severity};
 use crate::policy::footprint::Footprint;
 use crate::policy::response_headers::ResponsePolicy;
 use crate::policy::{Loaded, Policy};
@@ -38,7 +38,7 @@ const RESERVE: usize = 16 << 20;
 /// Why a configuration has no policy.
 enum LoadError {
     /// It is wrong, wherever it is loaded. The canary on Envoy's main thread is the first to say so, and no worker gets it.
-    Refused(Findings),
+    Refused(Diagnostics),
     /// It cannot be loaded here. Envoy serves unfiltered where a worker's configuration call fails, so the call succeeds, and what comes
     /// is answered with 503.
     Unavailable {
@@ -81,8 +81,12 @@ impl<H: Host> Plugin<H> {
         let (response, is_accepted) = match loaded {
             Ok((loaded, bytes)) => {
                 let line = loaded.summary();
-                let Loaded { policy, hash, findings } = loaded;
-                warn_once(&self.host, &findings);
+                let Loaded {
+                    policy,
+                    hash,
+                    diagnostics,
+                } = loaded;
+                warn_once(&self.host, &diagnostics);
                 let keys = policy.keys().len();
                 let now = host::unix_seconds(&self.host).unwrap_or_default();
                 let recorded = metrics.load_failures().and(metrics.record_loaded(keys, hash, now));
@@ -103,8 +107,8 @@ impl<H: Host> Plugin<H> {
             Err(error) => {
                 let mut recorded = metrics.count_load_failure();
                 let is_accepted = match error {
-                    LoadError::Refused(findings) => {
-                        log_findings(&self.host, &findings);
+                    LoadError::Refused(diagnostics) => {
+                        log_findings(&self.host, &diagnostics);
                         self.policies.remove(context);
                         false
                     }
@@ -143,21 +147,21 @@ impl<H: Host> Plugin<H> {
         if self.metrics.is_none() {
             self.metrics = Some(Metrics::define(&self.host)?);
         }
-        if let Some(findings) = Findings::of_size(size) {
-            return Err(LoadError::Refused(findings));
+        if let Some(diagnostics) = Diagnostics::of_size(size) {
+            return Err(LoadError::Refused(diagnostics));
         }
         self.make_space(size, &[size], None)?;
         let configuration = Configuration::of(self.host.plugin_configuration()?);
         let further = configuration.further_bytes();
         self.make_space(further, &[further], None)?;
         let text = configuration.into_json();
-        if let Some(findings) = Findings::of_long_text(&text) {
-            return Err(LoadError::Refused(findings));
+        if let Some(diagnostics) = Diagnostics::of_long_text(&text) {
+            return Err(LoadError::Refused(diagnostics));
         }
         let measure = Measure::of(&text);
         let Footprint { compiled, peak, large } = Footprint::of(&measure);
-        if let Some(findings) = Findings::of_size(text.len().saturating_add(peak)) {
-            return Err(LoadError::Refused(findings));
+        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(peak)) {
+            return Err(LoadError::Refused(diagnostics));
         }
         self.policies.trim(compiled);
         self.make_space(peak, &large, Some(measure.hash))?;
@@ -241,8 +245,8 @@ fn memory() -> String {
     "not in a VM".into()
 }
 
-fn log_findings(host: &impl Host, findings: &Findings) {
-    for (severity, line) in findings.lines() {
+fn log_findings(host: &impl Host, diagnostics: &Diagnostics) {
+    for (severity, line) in diagnostics.lines() {
         match severity {
             Severity::Error => host.log(LogLevel::Error, &format!("configuration refused: {line}")),
             Severity::Warning => host.log(LogLevel::Warn, &line),
@@ -251,9 +255,9 @@ fn log_findings(host: &impl Host, findings: &Findings) {
 }
 
 /// Every worker loads the same configuration; the first to do so speaks for all.
-fn warn_once(host: &impl Host, findings: &Findings) {
-    let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+fn warn_once(host: &impl Host, diagnostics: &Diagnostics) {
+    let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
     if log_once(host, b"keyfence/warned", lines.join("\n").as_bytes()) {
-        log_findings(host, findings);
+        log_findings(host, diagnostics);
     }
 }

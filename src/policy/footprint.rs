@@ -20,7 +20,7 @@ pub struct Footprint {
 /// What an allocator adds to an allocation, and rounds it up by.
 const OVERHEAD: usize = 24;
 
-/// Further allocations that do not grow with the policy, findings among them.
+/// Further allocations that do not grow with the policy, diagnostics among them.
 const FIXED: usize = 256 << 10;
 
 /// The rules of scopes, compiled, may take so much, and so much more for each set of scopes that keys name.

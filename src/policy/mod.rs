@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::config::finding::nearest;
+use crate::config::config_path::ConfigPath;
+use crate::config::diagnostic::nearest;
 use crate::config::key::{self, Enforcement, KeyContext, Kind, OriginCheck};
-use crate::config::place::Place;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
-use crate::config::{self, ClientIp, Config, Findings, Measure, Problem};
+use crate::config::{self, ClientIp, Config, DiagnosticKind, Diagnostics, Measure};
 use footprint::Footprint;
 use key_table::{KeyIndex, KeyTable};
 use networks::Networks;
@@ -116,7 +116,7 @@ pub struct Loaded {
     /// [`Measure::hash`] of its text.
     pub hash: u64,
     /// Warnings only.
-    pub findings: Findings,
+    pub diagnostics: Diagnostics,
 }
 
 impl Loaded {
@@ -131,49 +131,54 @@ impl Loaded {
 impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
     /// have expired, for a warning only.
-    pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Findings> {
-        match Findings::of_long_text(text) {
-            Some(findings) => Err(findings),
+    pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Diagnostics> {
+        match Diagnostics::of_long_text(text) {
+            Some(diagnostics) => Err(diagnostics),
             None => Policy::compile(text, &Measure::of(text), now),
         }
     }
 
     /// As [`Policy::load`], of a text that was measured already.
-    pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Findings> {
-        if let Some(findings) = Findings::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
-            return Err(findings);
+    pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Diagnostics> {
+        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
+            return Err(diagnostics);
         }
-        let mut findings = Findings::default();
-        let Some(config) = config::read(text, &mut findings) else {
-            return Err(findings);
+        let mut diagnostics = Diagnostics::default();
+        let Some(config) = config::read(text, &mut diagnostics) else {
+            return Err(diagnostics);
         };
         let mut compiler = Compiler::new(&config, measure);
-        let anonymous = compiler.anonymous(&mut findings);
+        let anonymous = compiler.anonymous(&mut diagnostics);
         let context = KeyContext {
             now,
             sources: &config.key_sources,
         };
-        config::read_keys(text, context, &mut findings, &mut |index, key, place, findings| {
-            compiler.add(index, &key, place, findings);
-        });
-        if findings.error_count() > 0 {
-            return Err(findings);
+        config::read_keys(
+            text,
+            context,
+            &mut diagnostics,
+            &mut |index, key, place, diagnostics| {
+                compiler.add(index, &key, place, diagnostics);
+            },
+        );
+        if diagnostics.error_count() > 0 {
+            return Err(diagnostics);
         }
         let resource_policy = config.security_headers.value(RESOURCE_POLICY);
         if let Some(value @ "same-origin") = resource_policy
             && (compiler.union.names_origins() || compiler.union.is_any_alone())
         {
             let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
-            let place = Place::ROOT.field("security_headers");
-            findings.add(&place, &value, Problem::ResourcePolicyBesideOrigins);
+            let place = ConfigPath::ROOT.field("security_headers");
+            diagnostics.add(&place, &value, DiagnosticKind::ResourcePolicyBesideOrigins);
         }
         if compiler.keys.is_empty() && anonymous.is_none() {
-            findings.add_bare(&Place::ROOT, Problem::NothingAllowed);
+            diagnostics.add_bare(&ConfigPath::ROOT, DiagnosticKind::NothingAllowed);
         }
         Ok(Loaded {
             policy: compiler.finish(anonymous),
             hash: measure.hash,
-            findings,
+            diagnostics,
         })
     }
 
@@ -236,18 +241,18 @@ impl<'c> Compiler<'c> {
     }
 
     /// `None` where it is switched off as well: then a request without a key is refused.
-    fn anonymous(&mut self, findings: &mut Findings) -> Option<Access> {
+    fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Access> {
         let access = self.config.anonymous.as_ref()?;
-        let compiled = self.access(access, &Place::ROOT.field("anonymous"), findings);
+        let compiled = self.access(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
         access.enabled.then_some(compiled)
     }
 
-    fn add(&mut self, index: usize, key: &key::Key<'_>, place: &Place<'_>, findings: &mut Findings) {
+    fn add(&mut self, index: usize, key: &key::Key<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
         if let Some(first) = self.insert_id(&key.id) {
-            findings.add(
+            diagnostics.add(
                 &place.field("id"),
                 &format_args!("{:?}", key.id),
-                Problem::DuplicateId { first },
+                DiagnosticKind::DuplicateId { first },
             );
         }
         let Ok(number) = u32::try_from(self.keys.len()) else {
@@ -257,10 +262,10 @@ impl<'c> Compiler<'c> {
         for api_key in &key.api_keys {
             if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
                 let first = self.config_index.get(first as usize).copied().unwrap_or(index);
-                findings.add_bare(&place.field("api_key"), Problem::DuplicateApiKey { first });
+                diagnostics.add_bare(&place.field("api_key"), DiagnosticKind::DuplicateApiKey { first });
             }
         }
-        let access = self.access(&key.access, place, findings);
+        let access = self.access(&key.access, place, diagnostics);
         self.keys.push(Key {
             id: key.id.as_ref().into(),
             kind: key.kind,
@@ -284,13 +289,13 @@ impl<'c> Compiler<'c> {
         None
     }
 
-    fn access(&mut self, access: &key::Access<'_>, place: &Place<'_>, findings: &mut Findings) -> Access {
+    fn access(&mut self, access: &key::Access<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Access {
         let origins = self.origins.add(&access.allowed_origins, access.enabled);
         self.names_origins |= origins.names_origins();
         if access.enabled {
             self.union.include(&origins);
         }
-        self.find_rules_without_index(access, place, findings);
+        self.find_rules_without_index(access, place, diagnostics);
         Access {
             origins,
             origin_check: access.origin_check,
@@ -298,7 +303,7 @@ impl<'c> Compiler<'c> {
             scopes: access
                 .scopes
                 .as_ref()
-                .map(|names| self.scope_rules(names, &place.field("scopes"), findings)),
+                .map(|names| self.scope_rules(names, &place.field("scopes"), diagnostics)),
             indexes: access.indexes.as_deref().map(IndexList::new),
             limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
             enforcement: access.enforcement.unwrap_or(self.config.enforcement),
@@ -306,7 +311,12 @@ impl<'c> Compiler<'c> {
     }
 
     /// Rules that no request can fit, for the key has `indexes` and they name none.
-    fn find_rules_without_index(&self, access: &key::Access<'_>, place: &Place<'_>, findings: &mut Findings) {
+    fn find_rules_without_index(
+        &self,
+        access: &key::Access<'_>,
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
         let (Some(names), Some(_)) = (&access.scopes, &access.indexes) else {
             return;
         };
@@ -317,16 +327,21 @@ impl<'c> Compiler<'c> {
             .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
         for scope in scopes {
             for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
-                let problem = Problem::RuleWithoutIndex {
+                let problem = DiagnosticKind::RuleWithoutIndex {
                     rule: rule.to_string(),
                     scope: scope.name.clone(),
                 };
-                findings.add_bare(&place.field("indexes"), problem);
+                diagnostics.add_bare(&place.field("indexes"), problem);
             }
         }
     }
 
-    fn scope_rules(&mut self, names: &[Cow<'_, str>], place: &Place<'_>, findings: &mut Findings) -> Arc<ScopeRules> {
+    fn scope_rules(
+        &mut self,
+        names: &[Cow<'_, str>],
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Arc<ScopeRules> {
         let mut scopes: Vec<&'c Scope> = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             match self.config.scopes.iter().find(|scope| scope.name == *name) {
@@ -334,10 +349,10 @@ impl<'c> Compiler<'c> {
                 None => {
                     let known = self.config.scopes.iter().map(|scope| scope.name.as_str());
                     let nearest = nearest(name, known).map(str::to_owned);
-                    findings.add(
+                    diagnostics.add(
                         &place.item(index),
                         &format_args!("{name:?}"),
-                        Problem::UnknownScope { nearest },
+                        DiagnosticKind::UnknownScope { nearest },
                     );
                 }
             }
@@ -349,7 +364,7 @@ impl<'c> Compiler<'c> {
         }
         let rules: Vec<&Rule> = scopes.iter().flat_map(|scope| &scope.rules).collect();
         let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
-            findings.add_bare(place, Problem::TooManyRules);
+            diagnostics.add_bare(place, DiagnosticKind::TooManyRules);
             ScopeRules::default()
         });
         self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()

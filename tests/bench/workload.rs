@@ -30,7 +30,7 @@ pub fn policy_text(keys: usize) -> String {
 pub fn policy(keys: usize) -> Policy {
     match Policy::load(policy_text(keys).as_bytes(), NOW) {
         Ok(loaded) => loaded.policy,
-        Err(findings) => panic!("{:?}", findings.errors()),
+        Err(diagnostics) => panic!("{:?}", diagnostics.errors()),
     }
 }
 

@@ -197,7 +197,7 @@ pub enum Expect {
     /// The page reads an answer with this status.
     Reads(u16),
     /// The page reads an error of the filter's own.
-    Problem(u16, &'static str),
+    DiagnosticKind(u16, &'static str),
     /// The browser keeps the answer from the page, for Chromium's reason of this name.
     Withheld(&'static str),
 }
@@ -206,7 +206,7 @@ impl Expect {
     pub fn check(self, seen: &Seen) -> Result<(), String> {
         let holds = match (self, &seen.read) {
             (Self::Reads(status), Some(read)) => read.status == status,
-            (Self::Problem(status, code), Some(read)) => read.status == status && read.code() == code,
+            (Self::DiagnosticKind(status, code), Some(read)) => read.status == status && read.code() == code,
             // A sandboxed frame's failures do not come to the log of the page.
             (Self::Withheld(reason), None) => seen.withheld == reason || seen.withheld.is_empty(),
             _ => false,

@@ -10,7 +10,7 @@ const EXPOSE: &str = "Access-Control-Expose-Headers";
 pub fn cases() -> Vec<Case> {
     let page = || from(SITE).key("ak_web");
     let hidden = &[Change::Remove(ORIGIN)];
-    let problem = Expect::Problem;
+    let problem = Expect::DiagnosticKind;
     let withheld = Expect::Withheld;
     #[rustfmt::skip]
     let cases = vec![
@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
             let page = from(SITE).key("ak_slow");
             page.send(sites, gateway)?;
             let seen = page.send_again(sites, gateway)?;
-            Expect::Problem(429, "rate_limit_exceeded").check(&seen)?;
+            Expect::DiagnosticKind(429, "rate_limit_exceeded").check(&seen)?;
             let after = seen.read.as_ref().and_then(|read| read.headers["retry-after"].as_str()).and_then(|value| value.parse().ok());
             if matches!(after, Some(1..=61)) { Ok(()) } else { Err(format!("no Retry-After of 1 to 61: {seen:#?}")) }
         }),

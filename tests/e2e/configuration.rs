@@ -24,7 +24,7 @@ fn with_key(more: Value) -> Value {
 
 #[test]
 #[rustfmt::skip]
-fn a_wrong_policy_is_refused_with_place_value_and_mend() {
+fn a_wrong_policy_is_refused_with_place_value_and_help() {
     // Policy, then what one line of the log says.
     let cases: [(&str, Value, &[&str]); 11] = [
         ("unknown field", with_key(json!({"allowed_origin": ["https://yourapp.com"]})), &["keys[0].allowed_origin", "allowed_origins"]),

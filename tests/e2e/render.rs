@@ -236,7 +236,7 @@ static_resources:
 "#,
         wasm = wasm(),
     );
-    let findings = |text: &str| -> Vec<String> {
+    let diagnostics = |text: &str| -> Vec<String> {
         let lines = text
             .lines()
             .filter_map(|line| line.find("scopes.s").map(|at| line[at..].to_owned()));
@@ -252,7 +252,7 @@ static_resources:
     let file = folder.path().join("envoy.yaml");
     fs::write(&file, &configuration).unwrap();
     let checked = keyfence(&["check", file.to_str().unwrap()], "");
-    let expected = findings(&log);
+    let expected = diagnostics(&log);
     assert!(expected.len() > SCALARS.len(), "{log}");
-    assert_eq!(findings(&String::from_utf8_lossy(&checked.stdout)), expected);
+    assert_eq!(diagnostics(&String::from_utf8_lossy(&checked.stdout)), expected);
 }

@@ -18,25 +18,25 @@ fuzz_target!(|data: &[u8]| {
         serde_json::from_slice::<Value>(text).expect("a Struct becomes JSON");
     }
     let loaded = Policy::load(text, NOW);
-    let (Ok(findings) | Err(findings)) = loaded.as_ref().map(|loaded| &loaded.findings);
-    assert_eq!(loaded.is_ok(), findings.error_count() == 0);
-    for (_, line) in findings.lines() {
-        assert!(!line.chars().any(char::is_control), "a finding is one line: {line:?}");
+    let (Ok(diagnostics) | Err(diagnostics)) = loaded.as_ref().map(|loaded| &loaded.diagnostics);
+    assert_eq!(loaded.is_ok(), diagnostics.error_count() == 0);
+    for (_, line) in diagnostics.lines() {
+        assert!(!line.chars().any(char::is_control), "a diagnostic is one line: {line:?}");
         assert!(
             line.contains("; ") || line.starts_with("and "),
-            "a finding has a reason and a mend: {line:?}"
+            "a diagnostic has a reason and a help: {line:?}"
         );
     }
     let Ok(loaded) = loaded else { return };
     // Envoy's main thread and each worker load the same.
-    assert_eq!(Policy::load(text, NOW).unwrap().findings, loaded.findings);
+    assert_eq!(Policy::load(text, NOW).unwrap().diagnostics, loaded.diagnostics);
     let mut written: Value = serde_json::from_slice(text).expect("only JSON is loaded");
     to_doubles(&mut written);
     let buffer = as_struct(&written);
     let text = to_json(&buffer);
     assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), written);
     let again = Policy::load(&text, NOW).expect("a Struct means the same");
-    assert_eq!(again.findings.warning_count(), loaded.findings.warning_count());
+    assert_eq!(again.diagnostics.warning_count(), loaded.diagnostics.warning_count());
 
     let raw = raw_keys(&written);
     let written = Written { policy: written, raw };

@@ -64,13 +64,13 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is accepted has one meaning; what is refused with a mend can be mended.
+/// What is accepted has one meaning; what is refused with a help can be fixed.
 fn strict(text: &str) {
     match Network::parse(text) {
         Ok(network) => assert_eq!(Network::parse(&network.to_string()), Ok(network)),
         Err(error) => {
-            for mend in error.suggestion.networks() {
-                assert!(Network::parse(mend).is_ok(), "{mend}");
+            for help in error.suggestion.networks() {
+                assert!(Network::parse(help).is_ok(), "{help}");
             }
         }
     }

@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     );
 });
 
-/// The pattern, if it is one. What is accepted is written as it is; what is refused with a mend can be mended.
+/// The pattern, if it is one. What is accepted is written as it is; what is refused with a help can be fixed.
 fn strict(text: &str) -> Option<OriginPattern> {
     match OriginPattern::parse(text) {
         Ok(pattern) => {
@@ -63,8 +63,8 @@ fn strict(text: &str) -> Option<OriginPattern> {
         }
         Err(error) => {
             assert!(!error.fault.reason().is_empty());
-            if let Some(mend) = error.suggestion {
-                assert!(OriginPattern::parse(&mend).is_ok(), "{mend}");
+            if let Some(help) = error.suggestion {
+                assert!(OriginPattern::parse(&help).is_ok(), "{help}");
             }
             None
         }

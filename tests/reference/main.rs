@@ -45,8 +45,8 @@ fn check_policy(seed: u64, rulings: &mut BTreeMap<String, u64>) -> Result<(), St
     let written = generator.policy();
     let policy = &written.policy;
     let text = serde_json::to_vec(policy).unwrap();
-    let loaded = Policy::load(&text, Timestamp(0)).map_err(|findings| {
-        let lines: Vec<String> = findings.lines().map(|(_, line)| line).collect();
+    let loaded = Policy::load(&text, Timestamp(0)).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
         format!("refused: {}\npolicy: {policy:#}", lines.join("\n"))
     })?;
     let mut pair = Pair::new(policy, &loaded.policy);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A path into the configuration. It borrows its parent, so that nothing is allocated until a finding names it.
+/// A path into the configuration. It borrows its parent, so that nothing is allocated until a diagnostic names it.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'p> {
-    parent: Option<&'p Place<'p>>,
+pub struct ConfigPath<'p> {
+    parent: Option<&'p ConfigPath<'p>>,
     step: Step<'p>,
 }
 
@@ -16,24 +16,24 @@ enum Step<'p> {
     Item(usize),
 }
 
-impl<'p> Place<'p> {
+impl<'p> ConfigPath<'p> {
     /// The configuration itself.
-    pub const ROOT: Place<'static> = Place {
+    pub const ROOT: ConfigPath<'static> = ConfigPath {
         parent: None,
         step: Step::Root,
     };
 
     /// The field `name` of the object at this place.
-    pub fn field(&'p self, name: &'p str) -> Place<'p> {
-        Place {
+    pub fn field(&'p self, name: &'p str) -> ConfigPath<'p> {
+        ConfigPath {
             parent: Some(self),
             step: Step::Field(name),
         }
     }
 
     /// The item `index`, from 0, of the list at this place.
-    pub fn item(&'p self, index: usize) -> Place<'p> {
-        Place {
+    pub fn item(&'p self, index: usize) -> ConfigPath<'p> {
+        ConfigPath {
             parent: Some(self),
             step: Step::Item(index),
         }
@@ -48,12 +48,12 @@ fn is_plain(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$'))
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ConfigPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {
             parent.fmt(f)?;
         }
-        let at_start = matches!(self.parent, Some(Place { step: Step::Root, .. }));
+        let at_start = matches!(self.parent, Some(ConfigPath { step: Step::Root, .. }));
         match self.step {
             Step::Root => Ok(()),
             Step::Item(index) => write!(f, "[{index}]"),
@@ -70,17 +70,17 @@ mod tests {
 
     #[test]
     fn a_place_reads_as_one_would_write_it() {
-        let keys = Place::ROOT.field("keys");
+        let keys = ConfigPath::ROOT.field("keys");
         let key = keys.item(3);
         let origins = key.field("allowed_origins");
-        let set = Place::ROOT.field("set");
+        let set = ConfigPath::ROOT.field("set");
         for (place, text) in [
-            (Place::ROOT, ""),
+            (ConfigPath::ROOT, ""),
             (keys, "keys"),
             (origins.item(1), "keys[3].allowed_origins[1]"),
             (set.field("X-Frame-Options"), "set.X-Frame-Options"),
             (set.field("a b"), "set[\"a b\"]"),
-            (Place::ROOT.field("a.b"), "[\"a.b\"]"),
+            (ConfigPath::ROOT.field("a.b"), "[\"a.b\"]"),
         ] {
             assert_eq!(place.to_string(), text);
         }

@@ -1,14 +1,14 @@
-//! What is wrong with a configuration: each finding has its place, the value, the reason and the mend, and all are reported together.
+//! What is wrong with a configuration: each diagnostic has its place, the value, the reason and the help, and all are reported together.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::api_key::ApiKeyFault;
-use super::browser_header::ValueFault;
+use super::api_key::ApiKeyError;
+use super::browser_header::ValueError;
+use super::config_path::ConfigPath;
 use super::long_text;
 use super::network::{NetworkError, Suggestion};
-use super::origin::{OriginError, OriginFault};
-use super::place::Place;
+use super::origin::{OriginError, OriginErrorKind};
 use super::raw_key::Mistake;
 
 /// What a policy may take of a VM's memory, its text included. A VM of Envoy's has 1,023 MiB: beside a policy there is space for the one
@@ -26,8 +26,8 @@ pub enum Severity {
 
 /// One thing that is wrong, in a form that programs can compare.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each variant's words stand in `reason` and `mend`")]
-pub enum Problem {
+#[expect(missing_docs, reason = "each variant's words stand in `reason` and `help`")]
+pub enum DiagnosticKind {
     Syntax {
         line: usize,
         column: usize,
@@ -53,7 +53,7 @@ pub enum Problem {
     DuplicateId {
         first: usize,
     },
-    ApiKey(ApiKeyFault),
+    ApiKey(ApiKeyError),
     DuplicateApiKey {
         first: usize,
     },
@@ -125,7 +125,7 @@ pub enum Problem {
     UnknownDirective {
         nearest: Option<&'static str>,
     },
-    IgnoredValue(ValueFault),
+    IgnoredValue(ValueError),
     MisspeltHeader {
         meant: &'static str,
     },
@@ -138,10 +138,10 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl DiagnosticKind {
     /// A policy that takes so many bytes of memory, where that is more than any may.
-    pub fn too_large(bytes: usize) -> Option<Problem> {
-        (bytes > MAX_BYTES).then_some(Problem::TooLarge { bytes })
+    pub fn too_large(bytes: usize) -> Option<DiagnosticKind> {
+        (bytes > MAX_BYTES).then_some(DiagnosticKind::TooLarge { bytes })
     }
 
     /// Whether the configuration is refused for it.
@@ -190,17 +190,17 @@ impl Problem {
             Self::IllFormedId => "an id is 1 to 64 of A-Z a-z 0-9 . _ -".into(),
             Self::ControlCharacter => "a name has no control characters and no line breaks".into(),
             Self::DuplicateId { first } => format!("keys[{first}] has this id already").into(),
-            Self::ApiKey(ApiKeyFault::Empty) => "an API key is not empty".into(),
-            Self::ApiKey(ApiKeyFault::BadSha256) => "sha256: is followed by 64 hex digits".into(),
-            Self::ApiKey(ApiKeyFault::NotSendable) => {
+            Self::ApiKey(ApiKeyError::Empty) => "an API key is not empty".into(),
+            Self::ApiKey(ApiKeyError::BadSha256) => "sha256: is followed by 64 hex digits".into(),
+            Self::ApiKey(ApiKeyError::NotSendable) => {
                 "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end".into()
             }
-            Self::ApiKey(ApiKeyFault::Mistake(mistake)) => match mistake {
+            Self::ApiKey(ApiKeyError::Mistake(mistake)) => match mistake {
                 Mistake::Placeholder => "this is a placeholder that nothing has filled in, and its text would be the key".into(),
                 Mistake::Quoted => "the quotes would be part of the key".into(),
                 Mistake::OtherHash => "only sha256: marks a hash; the text of any other would itself be the key".into(),
             },
-            Self::ApiKey(ApiKeyFault::Scheme) => {
+            Self::ApiKey(ApiKeyError::Scheme) => {
                 "the scheme of a key source stands before the key; requests would have to send it twice".into()
             }
             Self::DuplicateApiKey { first } => format!("keys[{first}] has this API key already").into(),
@@ -302,7 +302,7 @@ impl Problem {
     }
 
     /// What to write instead, as a clause without a full stop.
-    pub fn mend(&self) -> Cow<'static, str> {
+    pub fn help(&self) -> Cow<'static, str> {
         let instead = |text: &Option<String>, otherwise: &'static str| -> Cow<'static, str> {
             match text {
                 Some(text) => format!("write {text:?}").into(),
@@ -326,14 +326,14 @@ impl Problem {
             Self::IllFormedId => "use only these characters".into(),
             Self::ControlCharacter => "write it on one line, without them".into(),
             Self::DuplicateId { .. } => "give each key an id of its own".into(),
-            Self::ApiKey(ApiKeyFault::Mistake(Mistake::Placeholder)) => {
+            Self::ApiKey(ApiKeyError::Mistake(Mistake::Placeholder)) => {
                 "fill it in before the policy is loaded, or write the key's sha256: form".into()
             }
-            Self::ApiKey(ApiKeyFault::Mistake(Mistake::Quoted)) => "write the key without them".into(),
-            Self::ApiKey(ApiKeyFault::Mistake(Mistake::OtherHash)) => {
+            Self::ApiKey(ApiKeyError::Mistake(Mistake::Quoted)) => "write the key without them".into(),
+            Self::ApiKey(ApiKeyError::Mistake(Mistake::OtherHash)) => {
                 "write the SHA-256 of the raw key as sha256: and 64 hex digits, as keyfence hash prints it".into()
             }
-            Self::ApiKey(ApiKeyFault::Scheme) => "write the key alone, without the scheme and the space".into(),
+            Self::ApiKey(ApiKeyError::Scheme) => "write the key alone, without the scheme and the space".into(),
             Self::ApiKey(_) => "write the key's sha256: form, as keyfence hash prints it".into(),
             Self::DuplicateApiKey { .. } => "give each key an API key of its own".into(),
             Self::NoKeySources => "list a source, or leave the field out for Authorization: Bearer".into(),
@@ -345,7 +345,7 @@ impl Problem {
             Self::BadTimestamp => r#"write it as "2027-01-01T00:00:00Z""#.into(),
             Self::ExpiresBeforeItBegins => "set expires_at to a later time".into(),
             Self::SecretWithOrigins => r#"make it "publishable", or take allowed_origins out"#.into(),
-            Self::Origin(OriginError { fault: OriginFault::NotSendable, .. }) => "write it as the program sends it, one in each entry".into(),
+            Self::Origin(OriginError { fault: OriginErrorKind::NotSendable, .. }) => "write it as the program sends it, one in each entry".into(),
             Self::Origin(error) => instead(&error.suggestion, "write it as in \"https://yourapp.com\", \"https://*.yourapp.com\" or \"http://localhost:*\""),
             Self::Network(error) => match &error.suggestion {
                 Suggestion::None => "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\"".into(),
@@ -403,7 +403,7 @@ impl Problem {
             Self::RuleWithoutIndex { .. } => {
                 "write {index} into its path, or give the key scopes without it and another key without indexes".into()
             }
-            Self::IgnoredValue(fault) => fault.mend().into(),
+            Self::IgnoredValue(fault) => fault.help().into(),
             Self::MisspeltHeader { meant } => format!("did you mean {meant}?").into(),
             Self::ResourcePolicyBesideOrigins => {
                 r#"set "Cross-Origin-Resource-Policy" to "cross-origin", or to "same-site" where all these pages are on the API's own site"#.into()
@@ -420,93 +420,96 @@ impl Problem {
 
 /// One problem at its place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct Diagnostic {
     /// As in `keys[3].allowed_origins[1]`; empty for the configuration as a whole.
-    pub place: String,
+    pub path: String,
     /// The value as JSON, shortened; never an API key. Empty where the problem is that there is none.
     pub value: String,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub kind: DiagnosticKind,
 }
 
 /// `keys[3].allowed_origins[1]: "https://yourapp.com/": an origin has no trailing slash; write "https://yourapp.com"`
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.place.is_empty() {
+        let place = if self.path.is_empty() {
             "configuration"
         } else {
-            &self.place
+            &self.path
         };
         write!(f, "{place}: ")?;
         if !self.value.is_empty() {
             write!(f, "{}: ", self.value)?;
         }
-        write!(f, "{}; {}", self.problem.reason(), self.problem.mend())
+        write!(f, "{}; {}", self.kind.reason(), self.kind.help())
     }
 }
 
-/// All findings of one configuration. However many there are, no more than [`Findings::KEPT`] of each severity are kept.
+/// All diagnostics of one configuration. However many there are, no more than [`Diagnostics::KEPT`] of each severity are kept.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Findings {
+pub struct Diagnostics {
     errors: Kept,
     warnings: Kept,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Kept {
-    first: Vec<Finding>,
+    first: Vec<Diagnostic>,
     count: usize,
 }
 
-impl Findings {
+impl Diagnostics {
     /// How many errors and how many warnings are kept; the rest is counted.
     pub const KEPT: usize = 100;
 
-    /// The one finding of a policy that takes so many bytes of memory, where that is more than any may.
-    pub fn of_size(bytes: usize) -> Option<Findings> {
-        let mut findings = Findings::default();
-        findings.add_bare(&Place::ROOT, Problem::too_large(bytes)?);
-        Some(findings)
+    /// The one diagnostic of a policy that takes so many bytes of memory, where that is more than any may.
+    pub fn of_size(bytes: usize) -> Option<Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.add_bare(&ConfigPath::ROOT, DiagnosticKind::too_large(bytes)?);
+        Some(diagnostics)
     }
 
-    /// The one finding of a JSON text with a string that is longer than any of a policy.
-    pub fn of_long_text(text: &[u8]) -> Option<Findings> {
-        let mut findings = Findings::default();
-        findings.add_bare(&Place::ROOT, long_text::is_in(text).then_some(Problem::LongText)?);
-        Some(findings)
+    /// The one diagnostic of a JSON text with a string that is longer than any of a policy.
+    pub fn of_long_text(text: &[u8]) -> Option<Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.add_bare(
+            &ConfigPath::ROOT,
+            long_text::is_in(text).then_some(DiagnosticKind::LongText)?,
+        );
+        Some(diagnostics)
     }
 
     /// The longest value shown, in bytes.
     const VALUE_SHOWN: usize = 80;
 
     /// Notes `problem` with `value` at `place`.
-    pub fn add(&mut self, place: &Place<'_>, value: &dyn fmt::Display, problem: Problem) {
+    pub fn add(&mut self, place: &ConfigPath<'_>, value: &dyn fmt::Display, problem: DiagnosticKind) {
         let kept = match problem.severity() {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
         };
         kept.count += 1;
         if kept.first.len() < Self::KEPT {
-            kept.first.push(Finding {
-                place: place.to_string(),
+            kept.first.push(Diagnostic {
+                path: place.to_string(),
                 value: shortened(value.to_string()),
-                problem,
+                kind: problem,
             });
         }
     }
 
     /// Notes a problem that no value shows.
-    pub fn add_bare(&mut self, place: &Place<'_>, problem: Problem) {
+    pub fn add_bare(&mut self, place: &ConfigPath<'_>, problem: DiagnosticKind) {
         self.add(place, &"", problem);
     }
 
     /// The first errors, in the order of the configuration.
-    pub fn errors(&self) -> &[Finding] {
+    pub fn errors(&self) -> &[Diagnostic] {
         &self.errors.first
     }
 
     /// The first warnings, in the order of the configuration.
-    pub fn warnings(&self) -> &[Finding] {
+    pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings.first
     }
 
@@ -520,7 +523,7 @@ impl Findings {
         self.warnings.count
     }
 
-    /// Every kept finding as a line, errors first, and a line that counts what was not kept: the same text in the filter's log and
+    /// Every kept diagnostic as a line, errors first, and a line that counts what was not kept: the same text in the filter's log and
     /// on the command line.
     pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> + '_ {
         [(Severity::Error, &self.errors), (Severity::Warning, &self.warnings)]
@@ -534,7 +537,7 @@ impl Findings {
                 let rest = (left > 0).then(|| format!("and {left} more {name}"));
                 kept.first
                     .iter()
-                    .map(Finding::to_string)
+                    .map(Diagnostic::to_string)
                     .chain(rest)
                     .map(move |line| (severity, line))
             })
@@ -542,8 +545,8 @@ impl Findings {
 }
 
 fn shortened(mut value: String) -> String {
-    if value.len() > Findings::VALUE_SHOWN {
-        value.truncate(value.floor_char_boundary(Findings::VALUE_SHOWN));
+    if value.len() > Diagnostics::VALUE_SHOWN {
+        value.truncate(value.floor_char_boundary(Diagnostics::VALUE_SHOWN));
         value.push('…');
     }
     value
