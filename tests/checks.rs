@@ -325,6 +325,7 @@ fn warnings() -> Vec<Row> {
     vec![
         ("origin: *", origin("*"), "keys[0].allowed_origins[1]", "every web page", "list the origins"),
         ("origin: null", origin("null"), "keys[0].allowed_origins[1]", "sandboxed frame", "an origin of its own"),
+        ("origin: of a WebSocket's URL", origin("wss://yourapp.com"), "keys[0].allowed_origins[1]", "has the origin of the page", "write the page's origin"),
         ("origin: file://", origin("file://"), "keys[0].allowed_origins[1]", "every file that a WebView opens", "WebViewAssetLoader"),
         ("origin: a file", origin("file:///index.html"), "keys[0].allowed_origins[1]", "every file that a WebView opens", "WebViewAssetLoader"),
         ("origin: any extension", origin("moz-extension://*"), "keys[0].allowed_origins[1]", "every extension or app", "list the hosts"),
@@ -339,7 +340,7 @@ fn warnings() -> Vec<Row> {
         ("api_key: a digest without sha256:", raw(ONE.trim_matches('"').trim_start_matches("sha256:")), "keys[0].api_key", "64 hex digits may be a digest", "write sha256: before a digest"),
         ("api_key: what sha256sum prints", raw(&format!("{}  -", ONE.trim_matches('"').trim_start_matches("sha256:"))), "keys[0].api_key", "64 hex digits may be a digest", "write sha256: before a digest"),
         ("neither keys nor anonymous", "{}".into(), "", "every request is refused", "list keys"),
-        ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "works from every page", "\"secret\""),
+        ("publishable without allowed_origins", key(r#""enabled": true"#), "keys[0]", "requests of every page are let through", "\"secret\""),
         ("key_sources: a query parameter", r#"{"anonymous": {}, "key_sources": [{"query": "api_key"}]}"#.into(), "key_sources[0].query", "trace spans, mirrored requests, x-envoy-original-path and the Location", "forward_api_key to false"),
         ("key_sources: a query parameter that is not forwarded", r#"{"anonymous": {}, "forward_api_key": false, "key_sources": [{"header": "X-API-Key"}, {"query": "api_key"}]}"#.into(), "key_sources[1].query", "redirects lose the key", "in a header"),
         ("key_sources: Cookie", r#"{"anonymous": {}, "key_sources": [{"header": "cookie"}]}"#.into(), "key_sources[0].header", "all cookies together", "X-API-Key"),

@@ -97,6 +97,7 @@ pub enum DiagnosticKind {
     AnyOrigin,
     NullOrigin,
     FileOrigin,
+    WebSocketOrigin,
     AnyHostOrigin,
     OriginWithTail,
     PlainHttpOrigin,
@@ -150,6 +151,7 @@ impl DiagnosticKind {
             Self::AnyOrigin
             | Self::NullOrigin
             | Self::FileOrigin
+            | Self::WebSocketOrigin
             | Self::AnyHostOrigin
             | Self::OriginWithTail
             | Self::PlainHttpOrigin
@@ -258,7 +260,11 @@ impl DiagnosticKind {
             Self::EveryAddress => "every address is in this network".into(),
             Self::RawApiKey => "whoever reads this configuration, or Envoy's config_dump, can use the key".into(),
             Self::ShortApiKey { bytes } => format!("{bytes} bytes can be guessed").into(),
-            Self::NoOrigins => "a publishable key without origins works from every page".into(),
+            Self::WebSocketOrigin => "a page's WebSocket has the origin of the page, which is http: or https:".into(),
+            Self::NoOrigins => {
+                "requests of every page are let through with a publishable key without origins, even if the page cannot read the answer"
+                    .into()
+            }
             Self::BareDigest => "64 hex digits may be a digest without its sha256:, and would then be the key themselves".into(),
             Self::EncodedInQuery => {
                 "a URL's query has another meaning for +, %, &, # and spaces, so this key must be encoded there".into()
@@ -377,6 +383,7 @@ impl DiagnosticKind {
             Self::TooLarge { .. } => "take keys out, or give gateways policies of their own".into(),
             Self::AnyOrigin => "list the origins of your sites".into(),
             Self::NullOrigin => "give the page an origin of its own".into(),
+            Self::WebSocketOrigin => "write the page's origin".into(),
             Self::FileOrigin => "give the page an origin of its own, as with Android's WebViewAssetLoader".into(),
             Self::AnyHostOrigin => "list the hosts where they are known".into(),
             Self::OriginWithTail => "leave it out, unless the program sends it".into(),

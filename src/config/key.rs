@@ -167,6 +167,9 @@ impl<'a> Read<'a> for OriginPattern {
             OriginPattern::Tuple(tuple) if tuple.scheme.eq_ignore_ascii_case("file") => {
                 Some(DiagnosticKind::FileOrigin)
             }
+            OriginPattern::Tuple(tuple) if matches!(&*tuple.scheme, "ws" | "wss") => {
+                Some(DiagnosticKind::WebSocketOrigin)
+            }
             OriginPattern::Tuple(tuple) if tuple.has_tail() => Some(DiagnosticKind::OriginWithTail),
             OriginPattern::Tuple(tuple) => {
                 (tuple.scheme == "http" && !tuple.is_loopback()).then_some(DiagnosticKind::PlainHttpOrigin)

@@ -240,7 +240,12 @@ impl OriginPattern {
             return Err(OriginErrorKind::WhiteSpace.suggest(joined));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
+            // Documents of these have no origin of their own (URL standard, "origin").
+            let is_opaque = ["data:", "blob:", "about:", "javascript:"]
+                .iter()
+                .any(|scheme| text.starts_with(scheme));
             return Err(OriginErrorKind::NoScheme.suggest(match text.strip_suffix(':') {
+                _ if is_opaque => "null".to_owned(),
                 Some(scheme) => format!("{scheme}://"),
                 None => format!("https://{text}"),
             }));
@@ -634,6 +639,8 @@ mod tests {
             ("https://yourapp.com\0", WhiteSpace, https),
             ("file:", NoScheme, Some("file://")),
             ("qrc:", NoScheme, Some("qrc://")),
+            ("data:", NoScheme, Some("null")),
+            ("about:blank", NoScheme, Some("null")),
             ("yourapp.com", NoScheme, https),
             ("//yourapp.com", NoScheme, None),
             ("localhost:3000", NoScheme, Some("https://localhost:3000")),
