@@ -21,7 +21,7 @@ use keyfence::decision::address::SourceAddress;
 use keyfence::decision::rate::{RateStatus, Slot, admit, peek};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
-use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable, decide};
+use keyfence::decision::{Outcome, Refusal, RequestContext, Unavailable, decide};
 use keyfence::policy::footprint::Footprint;
 use keyfence::policy::{Key, Policy};
 use workload::NOW;
@@ -122,7 +122,7 @@ struct World {
     slot: Cell<Option<Slot>>,
 }
 
-impl Surroundings for World {
+impl RequestContext for World {
     fn source_address(&self) -> SourceAddress {
         SourceAddress::parse(b"10.1.2.3:51234")
     }
@@ -187,12 +187,12 @@ fn policy(more: usize) -> Policy {
     }
 }
 
-type Row<'r> = (&'static str, &'r str, &'r [(&'r str, &'r str)], Ruling);
+type Row<'r> = (&'static str, &'r str, &'r [(&'r str, &'r str)], Outcome);
 
 #[test]
 fn a_decision_allocates_nothing() {
+    use Outcome::{Allow, Deny, Preflight};
     use Reason::*;
-    use Ruling::{Allow, Deny, Preflight};
     let long = "k".repeat(100_000);
     let long_query = format!("GET /?api_key={}&{}", "%6b".repeat(1_000), "a=b&".repeat(10_000));
     let deep_host = format!("https://{}yourapp.com", "a.".repeat(240));
@@ -255,7 +255,7 @@ fn a_decision_allocates_nothing() {
     ];
     for keys in [0, 1_000] {
         let policy = policy(keys);
-        for (name, target, headers, ruling) in rows {
+        for (name, target, headers, outcome) in rows {
             let (method, path) = target.split_once(' ').unwrap_or((target, ""));
             let pseudo = [(":method", method), (":path", path)];
             let headers: Vec<(&[u8], &[u8])> = pseudo
@@ -269,9 +269,9 @@ fn a_decision_allocates_nothing() {
             }
             let (decided, counted) = tally(|| {
                 let head = Head::read(&policy, headers.iter().copied());
-                decide(&policy, &head, &world).ruling
+                decide(&policy, &head, &world).outcome
             });
-            assert_eq!(decided, *ruling, "{name}");
+            assert_eq!(decided, *outcome, "{name}");
             assert_eq!(counted.allocations, 0, "{name}, with {keys} keys more");
         }
     }
@@ -300,11 +300,11 @@ fn a_path_is_decoded_without_memory() {
             (b":path", path.as_bytes()),
             (b"x-api-key", b"search"),
         ];
-        let (ruling, counted) = tally(|| {
+        let (outcome, counted) = tally(|| {
             let head = Head::read(&policy, headers.into_iter());
-            decide(&policy, &head, &world).ruling
+            decide(&policy, &head, &world).outcome
         });
-        assert!(matches!(ruling, Ruling::Deny(_)));
+        assert!(matches!(outcome, Outcome::Deny(_)));
         assert_eq!(counted.allocations, 0, "{path:.12}");
     }
 }

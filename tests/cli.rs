@@ -683,8 +683,8 @@ fn explain_writes_json_for_programs() {
         steps,
         ["key", "life", "kind", "address", "origin", "path", "scope", "rate"]
     );
-    assert_eq!(explained["verdict"]["decision"], "allow");
-    assert_eq!(explained["verdict"]["key_id"], "cors");
+    assert_eq!(explained["decision"]["outcome"], "allow");
+    assert_eq!(explained["decision"]["key_id"], "cors");
     assert_eq!(explained["response"]["status"], Value::Null);
     assert_eq!(
         explained["upstream"][3],

@@ -14,13 +14,13 @@ use std::num::NonZeroU32;
 use keyfence::config::key::Enforcement;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::address::SourceAddress;
-use keyfence::decision::headers::Lines;
+use keyfence::decision::headers::HeaderList;
+use keyfence::decision::local_reply::{LocalReply, complete};
 use keyfence::decision::rate::{RateStatus, peek};
 use keyfence::decision::reason::Reason;
-use keyfence::decision::reply::{Reply, complete};
 use keyfence::decision::request::Head;
-use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable, Verdict, decide, upstream};
+use keyfence::decision::response::{HeaderMutation, ResponseContext};
+use keyfence::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
 use keyfence::policy::{Key, Policy};
 
 const NOW: &str = "2026-06-15T12:00:00Z";
@@ -31,7 +31,7 @@ struct World {
     taken: Cell<u32>,
 }
 
-impl Surroundings for World {
+impl RequestContext for World {
     fn source_address(&self) -> SourceAddress {
         SourceAddress::parse(self.address.as_bytes())
     }
@@ -89,18 +89,18 @@ const POLICY: &str = r#"{
 type Headers = &'static [(&'static str, &'static str)];
 
 /// What became of a request, and what its response says of the origin.
-fn outcome(verdict: &Verdict<'_, '_>) -> String {
-    let report = if verdict.enforcement == Enforcement::Report {
+fn outcome(decision: &Decision<'_, '_>) -> String {
+    let report = if decision.enforcement == Enforcement::Report {
         "report "
     } else {
         ""
     };
-    let ruling = match verdict.ruling {
-        Ruling::Allow => "allow".to_owned(),
-        Ruling::Preflight => "preflight".to_owned(),
-        Ruling::Deny(reason) => format!("{} {}", reason.status(), reason.code()),
+    let outcome = match decision.outcome {
+        Outcome::Allow => "allow".to_owned(),
+        Outcome::Preflight => "preflight".to_owned(),
+        Outcome::Deny(reason) => format!("{} {}", reason.status(), reason.code()),
     };
-    format!("{report}{ruling}, {:?}", verdict.allow_origin).to_lowercase()
+    format!("{report}{outcome}, {:?}", decision.allow_origin).to_lowercase()
 }
 
 fn head<'r>(policy: &Policy, method: &'r str, path: &'r str, headers: &'r [(&'r str, &'r str)]) -> Head<'r> {
@@ -578,12 +578,12 @@ fn the_decision_table() {
             address,
             taken: Cell::new(0),
         };
-        let verdict = decide(&policy, &head, &world);
-        assert_eq!(outcome(&verdict), *expected, "{name}");
+        let decision = decide(&policy, &head, &world);
+        assert_eq!(outcome(&decision), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
-        assert_eq!(verdict.answer().is_some(), !passes, "{name}");
-        let counts = matches!(verdict.key, Some((_, key)) if key.access.limit.is_some())
-            && !matches!(verdict.ruling, Ruling::Deny(reason) if reason.status() != 429);
+        assert_eq!(decision.answer().is_some(), !passes, "{name}");
+        let counts = matches!(decision.key, Some((_, key)) if key.access.limit.is_some())
+            && !matches!(decision.outcome, Outcome::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
     }
 }
@@ -707,7 +707,7 @@ fn anonymous_requests_have_a_policy_of_their_own() {
 }
 
 /// Applies the edits of a response to what the upstream sent.
-fn edited(policy: &Policy, exchange: &Exchange, upstream: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+fn edited(policy: &Policy, exchange: &ResponseContext, upstream: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
     let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in upstream {
         headers.entry((*name).into()).or_default().push((*value).into());
@@ -715,26 +715,26 @@ fn edited(policy: &Policy, exchange: &Exchange, upstream: &[(&str, &str)]) -> BT
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let present = upstream.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     exchange.edit(&policy.response, present, &mut |edit| match edit {
-        Edit::Add(name, value) => {
+        HeaderMutation::Add(name, value) => {
             let earlier = headers.insert(text(name), vec![text(value)]);
             assert_eq!(earlier, None, "{} is there already", text(name));
         }
-        Edit::Replace(name, value) => {
+        HeaderMutation::Replace(name, value) => {
             let earlier = headers.insert(text(name), vec![text(value)]);
             assert!(earlier.is_some(), "{} is not there", text(name));
         }
-        Edit::Remove(name) => assert!(headers.remove(&text(name)).is_some(), "{} is not there", text(name)),
+        HeaderMutation::Remove(name) => assert!(headers.remove(&text(name)).is_some(), "{} is not there", text(name)),
     });
     headers
 }
 
-fn exchange(policy: &Policy, headers: &[(&str, &str)]) -> Exchange {
+fn exchange(policy: &Policy, headers: &[(&str, &str)]) -> ResponseContext {
     let head = head(policy, "GET", "/", headers);
     let world = World {
         address: "192.0.2.1:9",
         taken: Cell::new(0),
     };
-    Exchange::new(&head, &decide(policy, &head, &world))
+    ResponseContext::new(&head, &decide(policy, &head, &world))
 }
 
 #[test]
@@ -871,7 +871,7 @@ fn a_response_whose_request_never_came_is_still_ours() {
     let policy = policy(POLICY);
     let headers = edited(
         &policy,
-        &Exchange::unseen(&policy.response),
+        &ResponseContext::unseen(&policy.response),
         &[("access-control-allow-origin", "*")],
     );
     assert!(!headers.contains_key("access-control-allow-origin"));
@@ -931,7 +931,7 @@ fn a_list_of_a_star_alone_answers_every_request() {
     }
     for (keys, expected) in [(&[star, open][..], Some("*")), (&[star, off], Some("*")), (&[star, site], None), (&[star, null], None), (&[open], None)] {
         let policy = policy(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
-        let headers = edited(&policy, &Exchange::unseen(&policy.response), &[("access-control-allow-origin", "https://a.example")]);
+        let headers = edited(&policy, &ResponseContext::unseen(&policy.response), &[("access-control-allow-origin", "https://a.example")]);
         let allowed = headers.get("access-control-allow-origin").map(|lines| lines[0].as_str());
         assert_eq!(allowed, expected, "unseen: {keys:?}");
         assert_eq!(headers.contains_key("access-control-expose-headers"), expected.is_some(), "unseen: {keys:?}");
@@ -961,7 +961,7 @@ fn security_headers_are_set_once() {
         ("content-security-policy", "default-src *"),
         ("strict-transport-security", "max-age=1"),
     ];
-    let headers = edited(&policy, &Exchange::unseen(&policy.response), &upstream);
+    let headers = edited(&policy, &ResponseContext::unseen(&policy.response), &upstream);
     for (name, expected) in [
         ("x-powered-by", None),
         ("strict-transport-security", None),
@@ -1010,8 +1010,8 @@ fn errors_explain_themselves() {
             address: "192.0.2.1:9",
             taken: Cell::new(0),
         };
-        let verdict = decide(&policy, &head, &world);
-        let reply = Reply::new(&policy, &head, &verdict, verdict.answer().expect(name));
+        let decision = decide(&policy, &head, &world);
+        let reply = LocalReply::new(&policy, &head, &decision, decision.answer().expect(name));
         assert_eq!(reply.status, status);
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["type"], format!("https://docs.example.com/errors#{code}"));
@@ -1203,14 +1203,14 @@ fn what_reaches_the_upstream() {
             address: "192.0.2.1:9",
             taken: Cell::new(0),
         };
-        let verdict = decide(&policy, &head, &world);
+        let decision = decide(&policy, &head, &world);
         let mut edits = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        upstream::edit(&policy, &head, &verdict, &mut |edit| {
+        upstream::edit(&policy, &head, &decision, &mut |edit| {
             edits.push(match edit {
-                Edit::Add(name, value) => format!("+{}: {}", text(name), text(value)),
-                Edit::Replace(name, value) => format!("={}: {}", text(name), text(value)),
-                Edit::Remove(name) => format!("-{}", text(name)),
+                HeaderMutation::Add(name, value) => format!("+{}: {}", text(name), text(value)),
+                HeaderMutation::Replace(name, value) => format!("={}: {}", text(name), text(value)),
+                HeaderMutation::Remove(name) => format!("-{}", text(name)),
             });
         });
         assert_eq!(edits, expected, "{name}");
@@ -1224,8 +1224,8 @@ fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(
         address: "192.0.2.1:9",
         taken: Cell::new(0),
     };
-    let verdict = decide(policy, &head, &world);
-    let reply = Reply::new(policy, &head, &verdict, verdict.ruling.answer().unwrap());
+    let decision = decide(policy, &head, &world);
+    let reply = LocalReply::new(policy, &head, &decision, decision.outcome.answer().unwrap());
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lines = reply.headers.iter().map(|(name, value)| (text(name), text(value)));
     (reply.status, lines.collect(), reply.body)
@@ -1431,8 +1431,8 @@ fn errors_speak_grpc_to_its_clients() {
         headers.truncate(if key.is_empty() { 1 } else { 2 });
         let head = head(&policy, "POST", "/s/%2e", &headers);
         let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
-        let verdict = decide(&policy, &head, &world);
-        let reply = Reply::new(&policy, &head, &verdict, verdict.answer().unwrap());
+        let decision = decide(&policy, &head, &world);
+        let reply = LocalReply::new(&policy, &head, &decision, decision.answer().unwrap());
         let value = |wanted: &str| {
             let mut lines = reply.headers.iter().filter(|(name, _)| *name == wanted.as_bytes());
             let value = lines.next().map(|(_, value)| std::str::from_utf8(value).unwrap().to_owned());
@@ -1484,7 +1484,7 @@ fn a_long_request_id_is_not_repeated() {
 
 #[test]
 fn without_a_policy_every_request_is_refused() {
-    let reply = Reply::without_policy(None);
+    let reply = LocalReply::without_policy(None);
     let lines: Vec<_> = reply.headers.iter().collect();
     let expected: [(&[u8], &[u8]); 2] = [
         (b"content-type", b"application/problem+json"),
@@ -1502,7 +1502,7 @@ fn without_a_policy_every_request_is_refused() {
 #[rustfmt::skip]
 fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
     let removing = policy(r#"{"security_headers": {"remove": ["X-Powered-By"]}}"#);
-    let mut answer = Lines::default();
+    let mut answer = HeaderList::default();
     for (name, value) in [("content-type", "application/problem+json"), ("cache-control", "no-store"), ("x-frame-options", "DENY")] {
         answer.push(name.as_bytes(), value.as_bytes());
     }

@@ -19,7 +19,7 @@ use keyfence::filter::pairs::{Pairs, encode};
 use keyfence::filter::plugin::Plugin;
 use keyfence::filter::stream::Stream;
 
-type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+type HeaderList = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// 2026-07-01, in seconds.
 const NOW: u64 = 1_782_864_000;
@@ -35,7 +35,7 @@ struct World {
     failed: RefCell<Option<&'static str>>,
     configuration: RefCell<Vec<u8>>,
     plugin_name: RefCell<String>,
-    headers: RefCell<BTreeMap<u32, Lines>>,
+    headers: RefCell<BTreeMap<u32, HeaderList>>,
     shared: RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
     /// What set_shared_data refuses as a lost race.
     lost_races: Cell<u32>,
@@ -70,7 +70,7 @@ impl Fake {
         Ok(())
     }
 
-    fn edit<T>(&self, map: MapType, edit: impl FnOnce(&mut Lines) -> T) -> T {
+    fn edit<T>(&self, map: MapType, edit: impl FnOnce(&mut HeaderList) -> T) -> T {
         edit(self.0.headers.borrow_mut().entry(map as u32).or_default())
     }
 

@@ -1,7 +1,7 @@
 //! What a browser makes of the answers to a page (Fetch standard): whether it asks before it sends a request, whether it sends it, and
 //! whether the page may read what comes back.
 
-use super::explanation::{Header, Taken};
+use super::explanation::{Header, StepResult};
 
 /// A request that a page makes with `fetch`, to another origin than its own.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl Page<'_> {
 
     /// What the browser compares in the answer to its preflight (Fetch, "CORS-preflight fetch"). The first that fails is the last, for
     /// the request is not sent then.
-    pub fn after_preflight(&self, status: u16, headers: &[Header]) -> Vec<Taken> {
+    pub fn after_preflight(&self, status: u16, headers: &[Header]) -> Vec<StepResult> {
         let mut steps = vec![self.may_use(
             "preflight",
             headers,
@@ -50,11 +50,11 @@ impl Page<'_> {
     }
 
     /// Whether the page may read a response (Fetch, "CORS check").
-    pub fn may_read(&self, headers: &[Header]) -> Taken {
+    pub fn may_read(&self, headers: &[Header]) -> StepResult {
         self.may_use("read", headers, "")
     }
 
-    fn may_use(&self, step: &'static str, headers: &[Header], before: &str) -> Taken {
+    fn may_use(&self, step: &'static str, headers: &[Header], before: &str) -> StepResult {
         let allowed = values(headers, "access-control-allow-origin");
         let credentials = values(headers, "access-control-allow-credentials");
         let problem = match (&allowed[..], self.credentials) {
@@ -79,7 +79,7 @@ impl Page<'_> {
         failed(step, &format!("console: {before}{problem}"))
     }
 
-    fn method_step(&self, headers: &[Header]) -> Taken {
+    fn method_step(&self, headers: &[Header]) -> StepResult {
         let allowed = values(headers, "access-control-allow-methods");
         let list = allowed.join(", ");
         let is_listed = |wanted: &str| items(&allowed).any(|method| method == wanted);
@@ -99,7 +99,7 @@ impl Page<'_> {
         )
     }
 
-    fn headers_step(&self, headers: &[Header]) -> Option<Taken> {
+    fn headers_step(&self, headers: &[Header]) -> Option<StepResult> {
         let names = self.unsafe_headers();
         let allowed = values(headers, "access-control-allow-headers");
         let list = allowed.join(", ");
@@ -207,16 +207,16 @@ fn items(lines: &[String]) -> impl Iterator<Item = &str> {
     lines.iter().flat_map(|line| line.split(',')).map(str::trim)
 }
 
-fn passed(step: &'static str, compared: String) -> Taken {
-    Taken {
+fn passed(step: &'static str, compared: String) -> StepResult {
+    StepResult {
         step,
         passed: true,
         compared,
     }
 }
 
-fn failed(step: &'static str, compared: &str) -> Taken {
-    Taken {
+fn failed(step: &'static str, compared: &str) -> StepResult {
+    StepResult {
         step,
         passed: false,
         compared: compared.to_owned(),
@@ -224,7 +224,7 @@ fn failed(step: &'static str, compared: &str) -> Taken {
 }
 
 /// A page that names a method which no page can use.
-pub fn forbidden_method(method: &str) -> Taken {
+pub fn forbidden_method(method: &str) -> StepResult {
     let console = format!("Failed to execute 'fetch': '{method}' HTTP method is unsupported.");
     failed("method", &format!("no page can use {method}; console: {console}"))
 }

@@ -12,9 +12,9 @@ use keyfence::config::{self, Diagnostics};
 use keyfence::policy::Policy;
 
 use super::report::Report;
+use super::simulation::Simulation;
 use super::source::Source;
 use super::style::Style;
-use super::trial::Trial;
 use super::{DENIED, Failure, Format, now, print};
 
 /// Try a request on a policy without a gateway: each step of the decision, and the exact headers that client and upstream would get
@@ -48,7 +48,7 @@ pub struct Arguments {
     #[arg(long)]
     pub ip: Option<IpAddr>,
 
-    /// The API key, carried as the first of the policy's key_sources says
+    /// The API key, presented as the first of the policy's key_sources says
     #[arg(long, conflicts_with = "key_id")]
     pub key: Option<String>,
 
@@ -85,7 +85,7 @@ const EXAMPLES: &str = "Examples:
   keyfence explain policy.json --key-id frontend --origin https://app.example.com --path /v1/indexes/products/search
   keyfence explain policy.json --origin http://localhost:3000 --method PATCH -H 'Baggage: a=b' --preflight
   keyfence explain policy.json --key-id backend --ip 192.0.2.7 -H 'X-Request-Id: 1'
-  keyfence explain policy.json --format json | jq .verdict";
+  keyfence explain policy.json --format json | jq .decision";
 
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
@@ -135,14 +135,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         sources: &config.key_sources,
     };
     config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
-    let trial = Trial {
+    let simulation = Simulation {
         arguments,
         policy: &loaded.policy,
         config: &config,
         keys: &keys,
         now: arguments.now.unwrap_or_else(now),
     };
-    let explanation = trial.run()?;
+    let explanation = simulation.run()?;
     print(&match arguments.format {
         Format::Text => explanation.to_text(Style::of_stdout()),
         Format::Json => format!("{:#}\n", explanation.to_json()),

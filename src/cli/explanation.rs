@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use keyfence::config::key::Enforcement;
-use keyfence::decision::Ruling;
+use keyfence::decision::Outcome;
 use keyfence::decision::reason::Reason;
 use serde_json::{Value, json};
 
@@ -16,10 +16,10 @@ pub type Header = (Vec<u8>, Vec<u8>);
 /// What became of a request.
 pub struct Explanation {
     pub request: Vec<Header>,
-    pub steps: Vec<Taken>,
+    pub steps: Vec<StepResult>,
     /// What a browser compares, where a page sends the request.
-    pub browser: Vec<Taken>,
-    pub ruling: Ruling,
+    pub browser: Vec<StepResult>,
+    pub outcome: Outcome,
     pub enforcement: Enforcement,
     pub is_denied: bool,
     pub key_id: Option<String>,
@@ -29,7 +29,7 @@ pub struct Explanation {
 }
 
 /// One step that was taken.
-pub struct Taken {
+pub struct StepResult {
     pub step: &'static str,
     pub passed: bool,
     pub compared: String,
@@ -49,18 +49,18 @@ impl Explanation {
         self.browser.iter().any(|step| !step.passed)
     }
 
-    fn verdict(&self) -> String {
+    fn decision(&self) -> String {
         let code = |reason: Reason| format!("{} {}", reason.status(), reason.code());
-        match (self.ruling, self.enforcement) {
-            (Ruling::Allow, _) if self.is_refused_by_browser() => "allowed, but the browser refuses".into(),
-            (Ruling::Allow, _) => "allowed".into(),
-            (Ruling::Preflight, Enforcement::Enforce) if self.is_refused_by_browser() => {
+        match (self.outcome, self.enforcement) {
+            (Outcome::Allow, _) if self.is_refused_by_browser() => "allowed, but the browser refuses".into(),
+            (Outcome::Allow, _) => "allowed".into(),
+            (Outcome::Preflight, Enforcement::Enforce) if self.is_refused_by_browser() => {
                 "answered: a preflight from an allowed origin, but the browser refuses".into()
             }
-            (Ruling::Preflight, Enforcement::Enforce) => "answered: an allowed preflight".into(),
-            (Ruling::Preflight, Enforcement::Report) => "forwarded: the policy reports only".into(),
-            (Ruling::Deny(reason), Enforcement::Enforce) => format!("denied: {}", code(reason)),
-            (Ruling::Deny(reason), Enforcement::Report) => {
+            (Outcome::Preflight, Enforcement::Enforce) => "answered: an allowed preflight".into(),
+            (Outcome::Preflight, Enforcement::Report) => "forwarded: the policy reports only".into(),
+            (Outcome::Deny(reason), Enforcement::Enforce) => format!("denied: {}", code(reason)),
+            (Outcome::Deny(reason), Enforcement::Report) => {
                 format!(
                     "forwarded: the policy reports only, and would deny with {}",
                     code(reason)
@@ -85,7 +85,7 @@ impl Explanation {
         } else {
             Colour::Green
         };
-        let _ = writeln!(text, "\n{}", style.paint(colour, self.verdict()));
+        let _ = writeln!(text, "\n{}", style.paint(colour, self.decision()));
         if !self.browser.is_empty() {
             text.push_str("\nThe browser\n");
             write_steps(&mut text, style, &self.browser);
@@ -116,8 +116,8 @@ impl Explanation {
     }
 
     pub fn to_json(&self) -> Value {
-        let reason = match self.ruling {
-            Ruling::Deny(reason) => Some(reason),
+        let reason = match self.outcome {
+            Outcome::Deny(reason) => Some(reason),
             _ => None,
         };
         let origin = self.request.iter().find(|(name, _)| name == b"origin");
@@ -126,11 +126,11 @@ impl Explanation {
             "request": headers_json(&self.request),
             "steps": steps_json(&self.steps),
             "browser": steps_json(&self.browser),
-            "verdict": {
-                "decision": match self.ruling {
-                    Ruling::Allow => "allow",
-                    Ruling::Deny(_) => "deny",
-                    Ruling::Preflight => "preflight",
+            "decision": {
+                "outcome": match self.outcome {
+                    Outcome::Allow => "allow",
+                    Outcome::Deny(_) => "deny",
+                    Outcome::Preflight => "preflight",
                 },
                 "enforcement": match self.enforcement {
                     Enforcement::Enforce => "enforce",
@@ -151,9 +151,9 @@ impl Explanation {
     }
 }
 
-fn write_steps(text: &mut String, style: Style, steps: &[Taken]) {
+fn write_steps(text: &mut String, style: Style, steps: &[StepResult]) {
     let width = steps.iter().map(|taken| taken.step.len()).max().unwrap_or(0).max(8);
-    for Taken { step, passed, compared } in steps {
+    for StepResult { step, passed, compared } in steps {
         let mark = if *passed {
             style.paint(Colour::Green, "pass")
         } else {
@@ -163,8 +163,8 @@ fn write_steps(text: &mut String, style: Style, steps: &[Taken]) {
     }
 }
 
-fn steps_json(steps: &[Taken]) -> Value {
-    let step = |Taken { step, passed, compared }: &Taken| json!({"step": step, "passed": passed, "compared": compared});
+fn steps_json(steps: &[StepResult]) -> Value {
+    let step = |StepResult { step, passed, compared }: &StepResult| json!({"step": step, "passed": passed, "compared": compared});
     steps.iter().map(step).collect()
 }
 

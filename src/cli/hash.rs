@@ -14,7 +14,7 @@ use super::{DENIED, Failure, print};
 /// Print the sha256: form of an API key from standard input
 ///
 /// One line break at the end is not part of the key. What check would refuse as a raw key is refused here, and what it would
-/// warn of is a warning here, as if requests carried the key as Authorization: Bearer or in a query.
+/// warn of is a warning here, as if requests presented the key as Authorization: Bearer or in a query.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}

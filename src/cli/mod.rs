@@ -12,12 +12,12 @@ mod render;
 mod report;
 mod scalar;
 mod schema;
+mod simulation;
 mod source;
 mod step;
 mod style;
 mod suffix;
 mod tree;
-mod trial;
 mod yaml;
 
 use std::fmt;

@@ -1,10 +1,10 @@
-//! What each step of a decision compared, in words. The verdict is not made here: see [`keyfence::decision`].
+//! What each step of a decision compared, in words. The decision is not made here: see [`keyfence::decision`].
 
 use std::fmt::Display;
 use std::net::IpAddr;
 
 use keyfence::config::Config;
-use keyfence::config::key::{Access, Key, Kind, OriginCheck};
+use keyfence::config::key::{Key, Kind, OriginCheck, Restrictions};
 use keyfence::config::origin::{HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern};
 use keyfence::config::scope::{Rule, Segment};
 use keyfence::config::timestamp::Timestamp;
@@ -12,7 +12,7 @@ use keyfence::decision::credential::Credential;
 use keyfence::decision::rate::RateStatus;
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
-use keyfence::decision::{Step, Verdict};
+use keyfence::decision::{Check, Decision};
 use keyfence::policy::networks::Networks;
 use keyfence::policy::origins::OriginTable;
 use keyfence::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
@@ -22,22 +22,22 @@ pub struct Decided<'d> {
     pub config: &'d Config<'d>,
     pub keys: &'d [Key<'d>],
     pub head: &'d Head<'d>,
-    pub verdict: &'d Verdict<'d, 'd>,
+    pub decision: &'d Decision<'d, 'd>,
     pub address: Option<IpAddr>,
     pub now: Timestamp,
 }
 
 /// The step in one word.
-pub fn name(step: Step) -> &'static str {
+pub fn name(step: Check) -> &'static str {
     match step {
-        Step::Key => "key",
-        Step::Life => "life",
-        Step::Kind => "kind",
-        Step::Address => "address",
-        Step::Origin => "origin",
-        Step::Path => "path",
-        Step::Scope => "scope",
-        Step::Rate => "rate",
+        Check::Key => "key",
+        Check::Validity => "life",
+        Check::Kind => "kind",
+        Check::Address => "address",
+        Check::Origin => "origin",
+        Check::Path => "path",
+        Check::Scope => "scope",
+        Check::Rate => "rate",
     }
 }
 
@@ -52,27 +52,27 @@ fn text(bytes: &[u8]) -> String {
 
 impl<'d> Decided<'d> {
     /// What the step held against what.
-    pub fn compared(&self, step: Step, outcome: Result<(), Reason>) -> String {
+    pub fn compared(&self, step: Check, outcome: Result<(), Reason>) -> String {
         match step {
-            Step::Key => self.key(outcome),
-            Step::Life => self.life(),
-            Step::Kind => self.kind(),
-            Step::Address => self.address(),
-            Step::Origin => self.origin(),
-            Step::Path => self.path(outcome),
-            Step::Scope => self.scope(),
-            Step::Rate => self.rate(),
+            Check::Key => self.key(outcome),
+            Check::Validity => self.validity(),
+            Check::Kind => self.kind(),
+            Check::Address => self.address(),
+            Check::Origin => self.origin(),
+            Check::Path => self.path(outcome),
+            Check::Scope => self.scope(),
+            Check::Rate => self.rate(),
         }
     }
 
     /// The key that was found, as the operator wrote it.
     fn found_key(&self) -> Option<&'d Key<'d>> {
-        let (_, found) = self.verdict.key?;
+        let (_, found) = self.decision.key?;
         self.keys.iter().find(|key| key.id == *found.id)
     }
 
     /// What the request was held against: the key's or the anonymous policy.
-    fn access(&self) -> Option<&'d Access<'d>> {
+    fn access(&self) -> Option<&'d Restrictions<'d>> {
         match self.found_key() {
             Some(key) => Some(&key.access),
             None => self.config.anonymous.as_ref(),
@@ -88,10 +88,10 @@ impl<'d> Decided<'d> {
             }
             (Credential::Missing, Err(_)) => format!("none in {sources}, and there is no anonymous policy"),
             (Credential::Ambiguous, _) => format!("more than one in {sources}"),
-            (Credential::One(carried), _) => {
-                let source = self.config.key_sources.get(carried.source);
+            (Credential::One(presented), _) => {
+                let source = self.config.key_sources.get(presented.source);
                 let source = source.map_or_else(String::new, ToString::to_string);
-                match self.verdict.key {
+                match self.decision.key {
                     Some((_, key)) => format!("{} in {source}", key.id),
                     None => format!("the one in {source} is not in the policy"),
                 }
@@ -99,7 +99,7 @@ impl<'d> Decided<'d> {
         }
     }
 
-    fn life(&self) -> String {
+    fn validity(&self) -> String {
         let Some(key) = self.found_key() else {
             return "only keys have one".into();
         };
@@ -145,7 +145,7 @@ impl<'d> Decided<'d> {
     }
 
     fn origin(&self) -> String {
-        let is_for_all = self.verdict.is_preflight && self.verdict.key.is_none();
+        let is_for_all = self.decision.is_preflight && self.decision.key.is_none();
         if is_for_all {
             return self.origin_of_any();
         }
@@ -154,7 +154,7 @@ impl<'d> Decided<'d> {
         };
         let patterns = &access.allowed_origins;
         if patterns.is_empty() {
-            return if self.verdict.is_preflight {
+            return if self.decision.is_preflight {
                 "no allowed_origins, so no page may use the key".into()
             } else {
                 "no allowed_origins: from any page, and without CORS headers".into()
@@ -174,7 +174,7 @@ impl<'d> Decided<'d> {
         }
         let near = near_miss(origin, patterns).map_or_else(String::new, |near| format!("; {near}"));
         let served = match access.origin_check {
-            OriginCheck::CorsOnly if !self.verdict.is_preflight => {
+            OriginCheck::CorsOnly if !self.decision.is_preflight => {
                 "; origin_check is cors_only, so it is served without CORS headers"
             }
             _ => "",
@@ -287,7 +287,7 @@ impl<'d> Decided<'d> {
     }
 
     fn rate(&self) -> String {
-        match self.verdict.rate {
+        match self.decision.rate {
             None => "no limit".into(),
             Some(RateStatus { limit, .. }) => format!("1 of {limit} in 60 seconds, in a fresh window"),
         }

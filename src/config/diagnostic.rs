@@ -211,7 +211,7 @@ impl DiagnosticKind {
                 "a source is either a header, with or without a scheme, or a query parameter, or a WebSocket protocol"
                     .into()
             }
-            Self::DuplicateKeySource => "this source is listed already, and a key carried twice is refused".into(),
+            Self::DuplicateKeySource => "this source is listed already, and a key presented twice is refused".into(),
             Self::BadParameterName => "a query parameter has a name".into(),
             Self::BadLimit => "a limit is a whole number from 1 to 4294967295".into(),
             Self::BadMaxAge => "max_age is a whole number of seconds from 0 to 86400".into(),

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::config_path::ConfigPath;
 use super::cors::Cors;
 use super::diagnostic::{DiagnosticKind, Diagnostics};
-use super::key::{Access, Enforcement, Key, KeyContext, read_access, read_key};
+use super::key::{Enforcement, Key, KeyContext, Restrictions, read_access, read_key};
 use super::key_source::{KeySource, read_key_sources};
 use super::node::{Name, Node};
 use super::read::{Fields, Read, choice, wrong_type_unshown};
@@ -28,7 +28,7 @@ pub struct Config<'a> {
     /// Not empty, and no two alike.
     pub key_sources: Vec<KeySource>,
     /// The policy for requests without a key; left out: they are refused.
-    pub anonymous: Option<Access<'a>>,
+    pub anonymous: Option<Restrictions<'a>>,
     /// By name.
     #[cfg_attr(
         not(target_family = "wasm"),
@@ -197,7 +197,11 @@ fn config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics) -> Conf
     config
 }
 
-fn read_anonymous<'a>(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Access<'a>> {
+fn read_anonymous<'a>(
+    node: Node<'a>,
+    place: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Restrictions<'a>> {
     let mut fields = Fields::of(node, place, diagnostics)?;
     let access = read_access(&mut fields, place, diagnostics);
     fields.finish(diagnostics);

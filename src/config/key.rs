@@ -38,7 +38,7 @@ pub struct Key<'a> {
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
     #[cfg_attr(not(target_family = "wasm"), schemars(flatten))]
-    pub access: Access<'a>,
+    pub access: Restrictions<'a>,
 }
 
 /// What reading a key depends on beside the key itself.
@@ -57,7 +57,7 @@ pub struct KeyContext<'c> {
     derive(schemars::JsonSchema),
     schemars(deny_unknown_fields, transform = super::schema::of_access)
 )]
-pub struct Access<'a> {
+pub struct Restrictions<'a> {
     /// `false` switches it off without taking it out.
     pub enabled: bool,
     /// Empty: the origin is not checked.
@@ -353,9 +353,9 @@ pub fn read_access<'a>(
     fields: &mut Fields<'a, '_>,
     place: &ConfigPath<'_>,
     diagnostics: &mut Diagnostics,
-) -> Access<'a> {
+) -> Restrictions<'a> {
     check_name(fields, place, diagnostics);
-    let access = Access {
+    let access = Restrictions {
         enabled: fields.take("enabled", diagnostics).unwrap_or(true),
         allowed_origins: read_origins(fields, place, diagnostics),
         origin_check: fields

@@ -16,12 +16,12 @@ pub enum Credential<'r> {
     /// More than one key, or one twice: another part of the system may take the other.
     Ambiguous,
     /// One key.
-    One(Carried<'r>),
+    One(PresentedKey<'r>),
 }
 
 /// One key as it stands in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Carried<'r> {
+pub struct PresentedKey<'r> {
     /// Which of the policy's sources it comes from.
     pub source: usize,
     /// The name of the header that it is in; empty in a query.
@@ -46,16 +46,16 @@ impl<'r> Credential<'r> {
     {
         let mut found = Credential::Missing;
         for (index, source) in sources.iter().enumerate() {
-            let carried = match source {
+            let presented = match source {
                 Source::Header { name, scheme } => in_lines(headers.alike(name.as_bytes()), scheme.as_deref(), index),
                 Source::Query(name) => in_query(path, name, index),
                 Source::WebSocketProtocol(prefix) => {
                     in_protocols(headers.values(WEBSOCKET_PROTOCOL), prefix.as_bytes(), index)
                 }
             };
-            found = match (found, carried) {
+            found = match (found, presented) {
                 (found, Credential::Missing) => found,
-                (Credential::Missing, carried) => carried,
+                (Credential::Missing, presented) => presented,
                 _ => Credential::Ambiguous,
             };
         }
@@ -91,7 +91,7 @@ fn in_lines<'r>(
     match value {
         None => Credential::Missing,
         Some(_) if is_repeated => Credential::Ambiguous,
-        Some(value) => Credential::One(Carried {
+        Some(value) => Credential::One(PresentedKey {
             source,
             header,
             value: Value::Plain(value),
@@ -113,7 +113,7 @@ fn in_query<'r>(path: &'r [u8], name: &str, source: usize) -> Credential<'r> {
     let mut values = parameters(path).filter(|(encoded, _)| is_named(encoded, name));
     match (values.next(), values.next()) {
         (None, _) => Credential::Missing,
-        (Some((_, value)), None) => Credential::One(Carried {
+        (Some((_, value)), None) => Credential::One(PresentedKey {
             source,
             header: b"",
             value: Value::Encoded(value),
@@ -129,7 +129,7 @@ fn in_protocols<'r>(lines: impl Iterator<Item = &'r [u8]>, prefix: &[u8], source
     let mut keys = lines.flat_map(protocols).filter_map(|item| item.strip_prefix(prefix));
     match (keys.next(), keys.next()) {
         (None, _) => Credential::Missing,
-        (Some(key), None) => Credential::One(Carried {
+        (Some(key), None) => Credential::One(PresentedKey {
             source,
             header: WEBSOCKET_PROTOCOL,
             value: Value::Plain(key),
@@ -205,10 +205,10 @@ fn hex(digits: &[u8; 2]) -> Option<u8> {
     u8::from_str_radix(text, 16).ok()
 }
 
-impl Carried<'_> {
+impl PresentedKey<'_> {
     /// In the same place, the key with this digest: to try a policy without the key itself.
     pub fn with_digest(self, digest: KeyDigest) -> Self {
-        Carried {
+        PresentedKey {
             value: Value::Digest(digest),
             ..self
         }
@@ -506,10 +506,12 @@ mod tests {
             let found = match Credential::find(&sources, &Headers::new(headers, u64::MAX), path.as_bytes()) {
                 Credential::Missing => Missing,
                 Credential::Ambiguous => Ambiguous,
-                Credential::One(carried) => match (carried.digest(), &expected) {
-                    (None, _) => Invalid(carried.source),
-                    (Some(digest), Key(_, key)) if digest == KeyDigest::of(key.as_bytes()) => Key(carried.source, key),
-                    (Some(_), _) => Key(carried.source, "another key"),
+                Credential::One(presented) => match (presented.digest(), &expected) {
+                    (None, _) => Invalid(presented.source),
+                    (Some(digest), Key(_, key)) if digest == KeyDigest::of(key.as_bytes()) => {
+                        Key(presented.source, key)
+                    }
+                    (Some(_), _) => Key(presented.source, "another key"),
                 },
             };
             assert_eq!(found, expected, "{name}");
@@ -526,12 +528,12 @@ mod tests {
                 (Source::Query("k".into()), vec![], path.as_str()),
             ] {
                 let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-                let Credential::One(carried) =
+                let Credential::One(presented) =
                     Credential::find(&[source], &Headers::new(headers, u64::MAX), path.as_bytes())
                 else {
                     panic!("{length}");
                 };
-                assert_eq!(carried.digest().is_some(), valid, "{length}");
+                assert_eq!(presented.digest().is_some(), valid, "{length}");
             }
         }
     }

@@ -49,16 +49,16 @@ impl<'h, H: Iterator<Item = (&'h [u8], &'h [u8])> + Clone> Headers<H> {
 
 /// Lines that are put together, in one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lines {
+pub struct HeaderList {
     text: Vec<u8>,
     /// Where each name and each value ends.
     ends: Vec<(usize, usize)>,
 }
 
-impl Lines {
+impl HeaderList {
     /// Room for as many lines as an answer has.
-    pub fn with_room() -> Lines {
-        Lines {
+    pub fn with_room() -> HeaderList {
+        HeaderList {
             text: Vec::with_capacity(1024),
             ends: Vec::with_capacity(24),
         }

@@ -1,12 +1,12 @@
-//! One request in, one verdict out. Nothing here knows the host: what only it can tell comes through [`Surroundings`].
+//! One request in, one decision out. Nothing here knows the host: what only it can tell comes through [`RequestContext`].
 
 pub mod address;
 pub mod credential;
 pub mod grpc;
 pub mod headers;
+pub mod local_reply;
 pub mod rate;
 pub mod reason;
-pub mod reply;
 pub mod request;
 pub mod response;
 pub mod upstream;
@@ -18,15 +18,15 @@ use crate::config::timestamp::Timestamp;
 use crate::policy::key_table::KeyIndex;
 use crate::policy::origins::OriginMatch;
 use crate::policy::scopes::{ScopeAnswer, is_ambiguous};
-use crate::policy::{Access, Key, Policy};
+use crate::policy::{Key, Policy, Restrictions};
 use address::SourceAddress;
-use credential::{Carried, Credential};
+use credential::{Credential, PresentedKey};
 use rate::RateStatus;
 use reason::Reason;
 use request::Head;
 
 /// What a decision may ask of the world beside the request. Each is asked for only where the policy needs it.
-pub trait Surroundings {
+pub trait RequestContext {
     /// Where the request came from.
     fn source_address(&self) -> SourceAddress;
 
@@ -55,7 +55,7 @@ pub enum Refusal {
 
 /// What is to be done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ruling {
+pub enum Outcome {
     /// It goes to the upstream.
     Allow,
     /// It is answered with an error.
@@ -73,13 +73,13 @@ pub enum Answer {
     Preflight,
 }
 
-impl Ruling {
-    /// The answer that carries the ruling out; `None`: the request is forwarded.
+impl Outcome {
+    /// The answer that carries the outcome out; `None`: the request is forwarded.
     pub fn answer(self) -> Option<Answer> {
         match self {
-            Ruling::Allow => None,
-            Ruling::Deny(reason) => Some(Answer::Error(reason)),
-            Ruling::Preflight => Some(Answer::Preflight),
+            Outcome::Allow => None,
+            Outcome::Deny(reason) => Some(Answer::Error(reason)),
+            Outcome::Preflight => Some(Answer::Preflight),
         }
     }
 }
@@ -99,17 +99,17 @@ pub enum AllowOrigin {
 
 /// The whole outcome of a decision.
 #[derive(Debug, Clone, Copy)]
-pub struct Verdict<'p, 'r> {
+pub struct Decision<'p, 'r> {
     /// What is to be done, or in report mode what would have been.
-    pub ruling: Ruling,
+    pub outcome: Outcome,
     /// Whether it is done.
     pub enforcement: Enforcement,
     /// The key, where it is known.
     pub key: Option<(KeyIndex, &'p Key)>,
     /// The policy that the request was held against: the key's or the anonymous one.
-    pub access: Option<&'p Access>,
+    pub access: Option<&'p Restrictions>,
     /// Where the request carries its one key.
-    pub carried: Option<Carried<'r>>,
+    pub presented: Option<PresentedKey<'r>>,
     /// The CORS headers of the response.
     pub allow_origin: AllowOrigin,
     /// The rate limit after this request, where there is one.
@@ -120,11 +120,11 @@ pub struct Verdict<'p, 'r> {
 
 /// The steps of a decision, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum Check {
     /// Which key is it?
     Key,
     /// Is it valid at this time?
-    Life,
+    Validity,
     /// May it be used from a browser?
     Kind,
     /// May it be used from this address?
@@ -140,27 +140,27 @@ pub enum Step {
 }
 
 /// What the steps after the first look at.
-struct Inquiry<'p, 'r, 's, S> {
+struct Evaluation<'p, 'r, 's, S> {
     policy: &'p Policy,
     head: &'r Head<'r>,
     key: Option<&'p Key>,
-    access: &'p Access,
+    access: &'p Restrictions,
     origin: Option<OriginMatch>,
-    surroundings: &'s S,
+    context: &'s S,
 }
 
 /// Decides on a request.
-pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, surroundings: &impl Surroundings) -> Verdict<'p, 'r> {
-    walk(policy, head, surroundings, &mut |_, _| {})
+pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, context: &impl RequestContext) -> Decision<'p, 'r> {
+    decide_with_trace(policy, head, context, &mut |_, _| {})
 }
 
-/// Decides on a request, and tells `observe` of each step as it is taken. The first that fails is the last.
-pub fn walk<'p, 'r>(
+/// Decides on a request, and tells `trace` of each step as it is taken. The first that fails is the last.
+pub fn decide_with_trace<'p, 'r>(
     policy: &'p Policy,
     head: &'r Head<'r>,
-    surroundings: &impl Surroundings,
-    observe: &mut impl FnMut(Step, Result<(), Reason>),
-) -> Verdict<'p, 'r> {
+    context: &impl RequestContext,
+    trace: &mut impl FnMut(Check, Result<(), Reason>),
+) -> Decision<'p, 'r> {
     let identified = identify(policy, head);
     let key = identified.as_ref().ok().and_then(|found| found.key);
     let access = identified.as_ref().ok().map(|found| found.access);
@@ -170,13 +170,13 @@ pub fn walk<'p, 'r>(
         None => policy.origins.match_union(&policy.union, origin),
     });
     let list = own_list.map_or(&policy.union, |access| &access.origins);
-    let mut verdict = Verdict {
-        ruling: Ruling::Allow,
+    let mut decision = Decision {
+        outcome: Outcome::Allow,
         enforcement: access.map_or(policy.response.enforcement, |access| access.enforcement),
         key,
         access,
-        carried: match head.credential {
-            Credential::One(carried) => Some(carried),
+        presented: match head.credential {
+            Credential::One(presented) => Some(presented),
             _ => None,
         },
         allow_origin: if head.is_preflight() {
@@ -189,36 +189,36 @@ pub fn walk<'p, 'r>(
     };
     if head.is_preflight() {
         if key.is_none() {
-            verdict.enforcement = policy.response.enforcement;
+            decision.enforcement = policy.response.enforcement;
         }
         let answer = origin.map(drop).ok_or(Reason::OriginNotAllowed);
-        observe(Step::Origin, answer);
-        verdict.ruling = answer.map_or_else(Ruling::Deny, |()| Ruling::Preflight);
-        return verdict;
+        trace(Check::Origin, answer);
+        decision.outcome = answer.map_or_else(Outcome::Deny, |()| Outcome::Preflight);
+        return decision;
     }
-    observe(Step::Key, identified.as_ref().map(drop).map_err(|reason| *reason));
+    trace(Check::Key, identified.as_ref().map(drop).map_err(|reason| *reason));
     let outcome = identified.and_then(|found| {
-        let inquiry = Inquiry {
+        let evaluation = Evaluation {
             policy,
             head,
             key: found.key.map(|(_, key)| key),
             access: found.access,
             origin,
-            surroundings,
+            context,
         };
-        inquiry.run(&mut verdict.rate, observe)
+        evaluation.run(&mut decision.rate, trace)
     });
-    verdict.ruling = outcome.map_or_else(Ruling::Deny, |()| Ruling::Allow);
-    verdict
+    decision.outcome = outcome.map_or_else(Outcome::Deny, |()| Outcome::Allow);
+    decision
 }
 
 /// One step after the key is known.
-type Check<I> = fn(&I) -> Result<(), Reason>;
+type CheckFn<I> = fn(&I) -> Result<(), Reason>;
 
 /// Whose request it is.
 struct Identified<'p> {
     key: Option<(KeyIndex, &'p Key)>,
-    access: &'p Access,
+    access: &'p Restrictions,
 }
 
 fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, Reason> {
@@ -230,7 +230,7 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, R
             .filter(|access| is_for_anonymous(access, head))
             .map(|access| Identified { key: None, access })
             .ok_or(Reason::MissingApiKey),
-        Credential::One(carried) => carried
+        Credential::One(presented) => presented
             .digest()
             .and_then(|digest| policy.find_key(&digest))
             .map(|(index, key)| Identified {
@@ -242,51 +242,51 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Identified<'p>, R
 }
 
 /// Whether the request may do without a key. Where the scopes of `anonymous` do not fit method and path, what it lacks is a key.
-fn is_for_anonymous(access: &Access, head: &Head<'_>) -> bool {
+fn is_for_anonymous(access: &Restrictions, head: &Head<'_>) -> bool {
     access.scopes.as_ref().is_none_or(|rules| {
         let path = head.bare_path();
         !is_ambiguous(path) && rules.answer(head.method, path, None) == ScopeAnswer::Fits
     })
 }
 
-impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
+impl<S: RequestContext> Evaluation<'_, '_, '_, S> {
     fn run(
         &self,
         rate: &mut Option<RateStatus>,
-        observe: &mut impl FnMut(Step, Result<(), Reason>),
+        trace: &mut impl FnMut(Check, Result<(), Reason>),
     ) -> Result<(), Reason> {
-        let steps: [(Step, Check<Self>); 6] = [
-            (Step::Life, Self::life),
-            (Step::Kind, Self::kind),
-            (Step::Address, Self::address),
-            (Step::Origin, Self::origin),
-            (Step::Path, Self::path),
-            (Step::Scope, Self::scope),
+        let steps: [(Check, CheckFn<Self>); 6] = [
+            (Check::Validity, Self::validity),
+            (Check::Kind, Self::kind),
+            (Check::Address, Self::address),
+            (Check::Origin, Self::origin),
+            (Check::Path, Self::path),
+            (Check::Scope, Self::scope),
         ];
         for (step, check) in steps {
             let result = check(self);
-            observe(step, result);
+            trace(step, result);
             if result.is_err() {
                 let limit = self.access.limit;
-                *rate = limit.and_then(|limit| self.surroundings.peek(self.key, limit).ok());
+                *rate = limit.and_then(|limit| self.context.peek(self.key, limit).ok());
                 return result;
             }
         }
         let Some(limit) = self.access.limit else {
-            observe(Step::Rate, Ok(()));
+            trace(Check::Rate, Ok(()));
             return Ok(());
         };
-        let (status, result) = match self.surroundings.admit(self.key, limit) {
+        let (status, result) = match self.context.admit(self.key, limit) {
             Ok(status) => (Some(status), Ok(())),
             Err(Refusal::UsedUp(status)) => (Some(status), Err(Reason::RateLimitExceeded)),
             Err(Refusal::Unavailable) => (None, Err(Reason::PolicyUnavailable)),
         };
         *rate = status;
-        observe(Step::Rate, result);
+        trace(Check::Rate, result);
         result
     }
 
-    fn life(&self) -> Result<(), Reason> {
+    fn validity(&self) -> Result<(), Reason> {
         let Some(key) = self.key else { return Ok(()) };
         if !key.enabled {
             return Err(Reason::KeyDisabled);
@@ -294,10 +294,7 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
         if key.not_before.is_none() && key.expires_at.is_none() {
             return Ok(());
         }
-        let now = self
-            .surroundings
-            .now()
-            .map_err(|Unavailable| Reason::PolicyUnavailable)?;
+        let now = self.context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
         if key.not_before.is_some_and(|begin| now < begin) {
             return Err(Reason::KeyNotYetValid);
         }
@@ -319,7 +316,7 @@ impl<S: Surroundings> Inquiry<'_, '_, '_, S> {
         if networks.is_empty() {
             return Ok(());
         }
-        let address = self.surroundings.source_address().known(self.policy.client_ip);
+        let address = self.context.source_address().known(self.policy.client_ip);
         match address {
             Some(address) if networks.contains(address) => Ok(()),
             _ => Err(Reason::IpNotAllowed),
@@ -390,11 +387,11 @@ impl AllowOrigin {
     }
 }
 
-impl Verdict<'_, '_> {
+impl Decision<'_, '_> {
     /// What the filter answers itself; `None`: the request is forwarded.
     pub fn answer(&self) -> Option<Answer> {
         match self.enforcement {
-            Enforcement::Enforce => self.ruling.answer(),
+            Enforcement::Enforce => self.outcome.answer(),
             Enforcement::Report => None,
         }
     }

@@ -8,11 +8,11 @@ use super::grpc::Grpc;
 use super::headers::{Headers, length_bit};
 use super::rate::RateStatus;
 use super::request::Head;
-use super::{AllowOrigin, Verdict};
+use super::{AllowOrigin, Decision};
 
 /// One change to the headers of a response. Names are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edit<'e> {
+pub enum HeaderMutation<'e> {
     /// The header is there; it gets this value, and no second line.
     Replace(&'e [u8], &'e [u8]),
     /// The header is not there yet.
@@ -23,7 +23,7 @@ pub enum Edit<'e> {
 
 /// What a response needs to know of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
+pub struct ResponseContext {
     allow_origin: AllowOrigin,
     /// The request's origin, where the response names it.
     origin: Option<Box<[u8]>>,
@@ -32,11 +32,11 @@ pub struct Exchange {
     grpc: Option<Grpc>,
 }
 
-impl Exchange {
+impl ResponseContext {
     /// Of a request whose headers the filter never saw: refused by Envoy or by a filter before this one. Its key is not known, so
     /// the union of all lists applies.
-    pub fn unseen(policy: &ResponsePolicy) -> Exchange {
-        Exchange {
+    pub fn unseen(policy: &ResponsePolicy) -> ResponseContext {
+        ResponseContext {
             allow_origin: AllowOrigin::of_response(policy.union_is_any_alone, None),
             origin: None,
             rate: None,
@@ -45,21 +45,21 @@ impl Exchange {
         }
     }
 
-    /// Of this request and its verdict.
-    pub fn new(head: &Head<'_>, verdict: &Verdict<'_, '_>) -> Exchange {
-        Exchange {
-            allow_origin: verdict.allow_origin,
+    /// Of this request and its decision.
+    pub fn new(head: &Head<'_>, decision: &Decision<'_, '_>) -> ResponseContext {
+        ResponseContext {
+            allow_origin: decision.allow_origin,
             origin: head
                 .origin
-                .filter(|_| verdict.allow_origin == AllowOrigin::Echo)
+                .filter(|_| decision.allow_origin == AllowOrigin::Echo)
                 .map(Into::into),
-            rate: verdict.rate,
-            enforcement: verdict.enforcement,
+            rate: decision.rate,
+            enforcement: decision.enforcement,
             grpc: head.grpc,
         }
     }
 
-    /// Whether the verdict took effect.
+    /// Whether the decision took effect.
     pub fn is_enforced(&self) -> bool {
         self.enforcement == Enforcement::Enforce
     }
@@ -74,7 +74,7 @@ impl Exchange {
         &self,
         policy: &ResponsePolicy,
         present: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-        edit: &mut impl FnMut(Edit<'_>),
+        edit: &mut impl FnMut(HeaderMutation<'_>),
     ) {
         let (mut lengths, mut has_cors) = (0, false);
         for (name, _) in present.clone() {
@@ -120,7 +120,7 @@ impl Exchange {
     fn edit_rate<'h>(
         &self,
         present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
-        edit: &mut impl FnMut(Edit<'_>),
+        edit: &mut impl FnMut(HeaderMutation<'_>),
     ) {
         let Some(rate) = self.rate else { return };
         for (name, value) in [
@@ -146,12 +146,12 @@ pub fn is_cors(name: &[u8]) -> bool {
 fn remove_cors<'h>(
     cors: &[(&[u8], Option<&[u8]>)],
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
-    edit: &mut impl FnMut(Edit<'_>),
+    edit: &mut impl FnMut(HeaderMutation<'_>),
 ) {
     let is_set = |name: &[u8]| cors.iter().any(|(set, value)| *set == name && value.is_some());
     for (name, _) in present.lines() {
         if is_cors(name) && !is_set(name) {
-            edit(Edit::Remove(name));
+            edit(HeaderMutation::Remove(name));
         }
     }
 }
@@ -160,12 +160,12 @@ fn put<'h>(
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
     name: &[u8],
     value: &[u8],
-    edit: &mut impl FnMut(Edit<'_>),
+    edit: &mut impl FnMut(HeaderMutation<'_>),
 ) {
     edit(if present.has(name) {
-        Edit::Replace(name, value)
+        HeaderMutation::Replace(name, value)
     } else {
-        Edit::Add(name, value)
+        HeaderMutation::Add(name, value)
     });
 }
 
@@ -173,13 +173,13 @@ fn put<'h>(
 fn edit_vary<'h>(
     policy: &ResponsePolicy,
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
-    edit: &mut impl FnMut(Edit<'_>),
+    edit: &mut impl FnMut(HeaderMutation<'_>),
 ) {
     let lines = present.values(b"vary");
     let count = lines.clone().count();
     if count == 0 {
         if !policy.vary.names.is_empty() {
-            edit(Edit::Add(b"vary", policy.vary.value.as_bytes()));
+            edit(HeaderMutation::Add(b"vary", policy.vary.value.as_bytes()));
         }
         return;
     }
@@ -199,26 +199,26 @@ fn edit_vary<'h>(
         }
     }
     if is_changed && !names.contains(&&b"*"[..]) {
-        edit(Edit::Replace(b"vary", &names.join(&b", "[..])));
+        edit(HeaderMutation::Replace(b"vary", &names.join(&b", "[..])));
     }
 }
 
 fn edit_standing<'h>(
     policy: &ResponsePolicy,
     present: &Headers<impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone>,
-    edit: &mut impl FnMut(Edit<'_>),
+    edit: &mut impl FnMut(HeaderMutation<'_>),
 ) {
-    for header in &policy.standing.set {
+    for header in &policy.static_headers.set {
         let (name, value) = (header.name.as_bytes(), header.value.as_bytes());
         match header.mode {
             SetMode::Overwrite => put(present, name, value, edit),
             SetMode::IfAbsent if present.has(name) => {}
-            SetMode::IfAbsent => edit(Edit::Add(name, value)),
+            SetMode::IfAbsent => edit(HeaderMutation::Add(name, value)),
         }
     }
-    for name in &policy.standing.remove {
+    for name in &policy.static_headers.remove {
         if present.has(name.as_bytes()) {
-            edit(Edit::Remove(name.as_bytes()));
+            edit(HeaderMutation::Remove(name.as_bytes()));
         }
     }
 }

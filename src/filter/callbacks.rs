@@ -32,7 +32,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Exchange(Stream::new(self.0))))
+        Some(Box::new(HttpStream(Stream::new(self.0))))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -47,11 +47,11 @@ impl Drop for Root {
 }
 
 /// A request and its response.
-struct Exchange(Stream);
+struct HttpStream(Stream);
 
-impl Context for Exchange {}
+impl Context for HttpStream {}
 
-impl HttpContext for Exchange {
+impl HttpContext for HttpStream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         PLUGIN.with_borrow_mut(|plugin| plugin.on_request_headers(&mut self.0).into())
     }

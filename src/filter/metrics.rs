@@ -3,7 +3,7 @@
 
 use crate::config::key::Enforcement;
 use crate::decision::reason::Reason;
-use crate::decision::{Ruling, Verdict};
+use crate::decision::{Decision, Outcome};
 
 use super::host::{Host, MetricId, MetricType, Result};
 
@@ -46,16 +46,16 @@ impl Counters {
         })
     }
 
-    fn of(&self, verdict: &Verdict<'_, '_>) -> Option<MetricId> {
+    fn of(&self, decision: &Decision<'_, '_>) -> Option<MetricId> {
         let by_reason = |metrics: &[Option<MetricId>], reason: Reason| {
             let index = Reason::ALL.iter().position(|known| *known == reason)?;
             *metrics.get(index)?
         };
-        match (verdict.ruling, verdict.enforcement) {
-            (Ruling::Deny(reason), Enforcement::Enforce) => by_reason(&self.deny_by_reason, reason),
-            (Ruling::Deny(reason), Enforcement::Report) => by_reason(&self.report_by_reason, reason),
-            (Ruling::Preflight, Enforcement::Report) => self.report,
-            (Ruling::Preflight, Enforcement::Enforce) | (Ruling::Allow, _) => Some(self.allow),
+        match (decision.outcome, decision.enforcement) {
+            (Outcome::Deny(reason), Enforcement::Enforce) => by_reason(&self.deny_by_reason, reason),
+            (Outcome::Deny(reason), Enforcement::Report) => by_reason(&self.report_by_reason, reason),
+            (Outcome::Preflight, Enforcement::Report) => self.report,
+            (Outcome::Preflight, Enforcement::Enforce) | (Outcome::Allow, _) => Some(self.allow),
         }
     }
 }
@@ -72,13 +72,13 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub fn count(&self, host: &impl Host, verdict: &Verdict<'_, '_>) -> Result<()> {
-        let counters = if verdict.is_preflight {
+    pub fn count(&self, host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
+        let counters = if decision.is_preflight {
             &self.preflights
         } else {
             &self.requests
         };
-        match counters.of(verdict) {
+        match counters.of(decision) {
             Some(metric) => host.increment_metric(metric),
             None => Ok(()),
         }

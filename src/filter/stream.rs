@@ -8,13 +8,13 @@ use crate::config::key::Enforcement;
 use crate::config::timestamp::Timestamp;
 use crate::decision::address::SourceAddress;
 use crate::decision::grpc::Grpc;
-use crate::decision::headers::Lines;
+use crate::decision::headers::HeaderList;
+use crate::decision::local_reply::{LocalReply, complete, is_of_body};
 use crate::decision::rate::RateStatus;
 use crate::decision::reason::Reason;
-use crate::decision::reply::{Reply, complete, is_of_body};
 use crate::decision::request::{Head, is_identity_claim, is_method_override};
-use crate::decision::response::{Edit, Exchange};
-use crate::decision::{Refusal, Ruling, Surroundings, Unavailable, Verdict, decide, upstream};
+use crate::decision::response::{HeaderMutation, ResponseContext};
+use crate::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
 use crate::policy::response_headers::ResponsePolicy;
 use crate::policy::{Key, Policy};
 
@@ -41,13 +41,13 @@ enum Stage {
         /// `None` where no policy could be applied.
         response: Option<Arc<ResponsePolicy>>,
         /// What the answer is to get when it comes by as every response does.
-        headers: Lines,
+        headers: HeaderList,
     },
 }
 
 struct Forwarded {
     response: Arc<ResponsePolicy>,
-    exchange: Exchange,
+    exchange: ResponseContext,
     removes_method_overrides: bool,
 }
 
@@ -122,7 +122,7 @@ impl Stream {
             }
             (Stage::Forwarded(forwarded), _) => edit_response(host, &forwarded.response, &forwarded.exchange),
             (Stage::Unseen, Some(response)) => {
-                unseen = Exchange::unseen(response);
+                unseen = ResponseContext::unseen(response);
                 edit_response(host, response, &unseen)
             }
             // No policy, and no request that was let through: an answer of Envoy's own.
@@ -148,7 +148,7 @@ impl Stream {
             Stage::Forwarded(forwarded) => forwarded.exchange.grpc(),
             _ => grpc_of(host),
         };
-        let reply = Reply::without_policy(grpc);
+        let reply = LocalReply::without_policy(grpc);
         let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
         let noted = note_decision(host, "deny:", Reason::PolicyUnavailable.code());
         // The stream stops here, whether or not the answer can be sent.
@@ -177,17 +177,17 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
     #[cfg(feature = "trap")]
     super::trap::on_demand(headers);
     let head = Head::read(policy, headers);
-    let verdict = decide(policy, &head, &Around(host));
-    note(host, &verdict)?;
-    if verdict.ruling == Ruling::Deny(Reason::IpNotAllowed) {
+    let decision = decide(policy, &head, &Around(host));
+    note(host, &decision)?;
+    if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
         explain_unknown_address(host, policy);
     }
     let response = policy.response.clone();
-    match verdict.answer() {
+    match decision.answer() {
         Some(answer) => {
-            let reply = Reply::new(policy, &head, &verdict, answer);
-            metrics.count(host, &verdict)?;
-            send(host, &reply, details(&verdict))?;
+            let reply = LocalReply::new(policy, &head, &decision, answer);
+            metrics.count(host, &decision)?;
+            send(host, &reply, details(&decision))?;
             let stage = Stage::Answered {
                 response: Some(response),
                 headers: reply.headers,
@@ -196,15 +196,15 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
         }
         None => {
             let mut edited = Ok(());
-            upstream::edit(policy, &head, &verdict, &mut |edit| {
+            upstream::edit(policy, &head, &decision, &mut |edit| {
                 apply(host, MapType::RequestHeaders, edit, &mut edited);
             });
             edited?;
-            metrics.count(host, &verdict)?;
+            metrics.count(host, &decision)?;
             let forwarded = Forwarded {
                 response,
-                exchange: Exchange::new(&head, &verdict),
-                removes_method_overrides: verdict.removes_method_overrides(),
+                exchange: ResponseContext::new(&head, &decision),
+                removes_method_overrides: decision.removes_method_overrides(),
             };
             Ok((Stage::Forwarded(forwarded), Action::Continue))
         }
@@ -213,7 +213,7 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
 
 /// The answer gets its headers when it comes by as every response does, with what Envoy's configuration adds on it already. Only what the
 /// body is has to be said now, or Envoy says something else.
-fn send(host: &impl Host, reply: &Reply, details: &str) -> Result<()> {
+fn send(host: &impl Host, reply: &LocalReply, details: &str) -> Result<()> {
     let of_body: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
     host.send_local_response(LocalResponse {
         status: reply.status,
@@ -224,13 +224,13 @@ fn send(host: &impl Host, reply: &Reply, details: &str) -> Result<()> {
     })
 }
 
-fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &Lines) -> Result<()> {
+fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &HeaderList) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
     let all = complete(response, headers, Pairs::of(&map));
     host.set_headers(MapType::ResponseHeaders, &encode(&all))
 }
 
-fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &Exchange) -> Result<()> {
+fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &ResponseContext) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
     let present = Pairs::of(&map);
     #[cfg(feature = "trap")]
@@ -261,34 +261,34 @@ fn edit_trailers(
 }
 
 /// Carries an edit out, unless one before it has failed.
-fn apply(host: &impl Host, map: MapType, edit: Edit<'_>, edited: &mut Result<()>) {
+fn apply(host: &impl Host, map: MapType, edit: HeaderMutation<'_>, edited: &mut Result<()>) {
     if edited.is_ok() {
         *edited = match edit {
-            Edit::Add(name, value) => host.add_header(map, name, value),
-            Edit::Replace(name, value) => host.replace_header(map, name, value),
-            Edit::Remove(name) => host.remove_header(map, name),
+            HeaderMutation::Add(name, value) => host.add_header(map, name, value),
+            HeaderMutation::Replace(name, value) => host.replace_header(map, name, value),
+            HeaderMutation::Remove(name) => host.remove_header(map, name),
         };
     }
 }
 
-fn details(verdict: &Verdict<'_, '_>) -> &'static str {
-    match verdict.ruling {
-        Ruling::Deny(reason) => reason.code(),
-        Ruling::Preflight => "preflight",
-        Ruling::Allow => "",
+fn details(decision: &Decision<'_, '_>) -> &'static str {
+    match decision.outcome {
+        Outcome::Deny(reason) => reason.code(),
+        Outcome::Preflight => "preflight",
+        Outcome::Allow => "",
     }
 }
 
 /// Leaves for the access log whose request it was and what was decided.
-fn note(host: &impl Host, verdict: &Verdict<'_, '_>) -> Result<()> {
-    if let Some((_, key)) = verdict.key {
+fn note(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
+    if let Some((_, key)) = decision.key {
         host.set_filter_state(b"keyfence.key_id", key.id.as_bytes())?;
     }
-    match (verdict.ruling, verdict.enforcement) {
-        (Ruling::Allow, _) => Ok(()),
-        (Ruling::Preflight, _) => note_decision(host, "preflight", ""),
-        (Ruling::Deny(reason), Enforcement::Enforce) => note_decision(host, "deny:", reason.code()),
-        (Ruling::Deny(reason), Enforcement::Report) => note_decision(host, "report:", reason.code()),
+    match (decision.outcome, decision.enforcement) {
+        (Outcome::Allow, _) => Ok(()),
+        (Outcome::Preflight, _) => note_decision(host, "preflight", ""),
+        (Outcome::Deny(reason), Enforcement::Enforce) => note_decision(host, "deny:", reason.code()),
+        (Outcome::Deny(reason), Enforcement::Report) => note_decision(host, "report:", reason.code()),
     }
 }
 
@@ -342,7 +342,7 @@ impl<H: Host> Around<'_, H> {
     }
 }
 
-impl<H: Host> Surroundings for Around<'_, H> {
+impl<H: Host> RequestContext for Around<'_, H> {
     fn source_address(&self) -> SourceAddress {
         let property = self.logged(self.0.property(b"source\0address")).flatten();
         property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address))

@@ -25,7 +25,7 @@ use footprint::Footprint;
 use key_table::{KeyIndex, KeyTable};
 use networks::Networks;
 use origins::{OriginList, OriginTable};
-use response_headers::{CorsValues, ResponsePolicy, StandingHeaders, Vary};
+use response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
 use scopes::{IndexList, ScopeRules};
 use sorted::sorted;
 
@@ -39,7 +39,7 @@ pub struct Policy {
     keys: Box<[Key]>,
     table: KeyTable,
     /// For requests without a key; `None`: they are refused.
-    pub anonymous: Option<Access>,
+    pub anonymous: Option<Restrictions>,
     /// The origins of all lists.
     pub origins: OriginTable,
     /// What any enabled key, or `anonymous`, lists.
@@ -86,12 +86,12 @@ pub struct Key {
     /// It is refused from then on.
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
-    pub access: Access,
+    pub access: Restrictions,
 }
 
 /// From where, for what and how often a key, or no key, may be used.
 #[derive(Debug)]
-pub struct Access {
+pub struct Restrictions {
     /// Empty: the origin is not checked.
     pub origins: OriginList,
     /// What becomes of a request whose origin is not listed.
@@ -241,7 +241,7 @@ impl<'c> Compiler<'c> {
     }
 
     /// `None` where it is switched off as well: then a request without a key is refused.
-    fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Access> {
+    fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Restrictions> {
         let access = self.config.anonymous.as_ref()?;
         let compiled = self.access(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
         access.enabled.then_some(compiled)
@@ -289,14 +289,19 @@ impl<'c> Compiler<'c> {
         None
     }
 
-    fn access(&mut self, access: &key::Access<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Access {
+    fn access(
+        &mut self,
+        access: &key::Restrictions<'_>,
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Restrictions {
         let origins = self.origins.add(&access.allowed_origins, access.enabled);
         self.names_origins |= origins.names_origins();
         if access.enabled {
             self.union.include(&origins);
         }
         self.find_rules_without_index(access, place, diagnostics);
-        Access {
+        Restrictions {
             origins,
             origin_check: access.origin_check,
             networks: Networks::new(&access.allowed_ips),
@@ -313,7 +318,7 @@ impl<'c> Compiler<'c> {
     /// Rules that no request can fit, for the key has `indexes` and they name none.
     fn find_rules_without_index(
         &self,
-        access: &key::Access<'_>,
+        access: &key::Restrictions<'_>,
         place: &ConfigPath<'_>,
         diagnostics: &mut Diagnostics,
     ) {
@@ -370,7 +375,7 @@ impl<'c> Compiler<'c> {
         self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()
     }
 
-    fn finish(mut self, anonymous: Option<Access>) -> Policy {
+    fn finish(mut self, anonymous: Option<Restrictions>) -> Policy {
         let config = self.config;
         self.origins.shrink();
         self.table.shrink();
@@ -390,7 +395,7 @@ impl<'c> Compiler<'c> {
                     .collect(),
                 cors: CorsValues::new(&config.cors, &config.key_sources),
                 vary: Vary::new(self.names_origins, &config.key_sources),
-                standing: StandingHeaders::new(&config.security_headers),
+                static_headers: StaticHeaders::new(&config.security_headers),
                 union_is_any_alone,
                 identity_header: config
                     .identity_header

@@ -15,7 +15,7 @@ pub struct ResponsePolicy {
     /// What responses differ by.
     pub vary: Vary,
     /// What every response carries.
-    pub standing: StandingHeaders,
+    pub static_headers: StaticHeaders,
     /// All enabled lists together are `*` alone, so that a response whose request was never seen carries it.
     pub union_is_any_alone: bool,
     /// The header that names the key to the upstream, in lower case. A client's own is removed from request trailers.
@@ -111,7 +111,7 @@ impl Vary {
 
 /// One header that every response carries.
 #[derive(Debug, PartialEq, Eq)]
-pub struct StandingHeader {
+pub struct StaticHeader {
     /// Lower case.
     pub name: Box<str>,
     /// Ready to send.
@@ -122,21 +122,21 @@ pub struct StandingHeader {
 
 /// What is done to every response.
 #[derive(Debug, PartialEq, Eq)]
-pub struct StandingHeaders {
+pub struct StaticHeaders {
     /// To set, each name once.
-    pub set: Box<[StandingHeader]>,
+    pub set: Box<[StaticHeader]>,
     /// To take away, in lower case.
     pub remove: Box<[Box<str>]>,
 }
 
-impl StandingHeaders {
+impl StaticHeaders {
     /// Of `security_headers`.
-    pub fn new(headers: &SecurityHeaders) -> StandingHeaders {
-        StandingHeaders {
+    pub fn new(headers: &SecurityHeaders) -> StaticHeaders {
+        StaticHeaders {
             set: headers
                 .set
                 .iter()
-                .map(|header| StandingHeader {
+                .map(|header| StaticHeader {
                     name: header.name.lower().into(),
                     value: header.value.as_str().into(),
                     mode: header.mode,

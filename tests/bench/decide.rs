@@ -29,9 +29,9 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response};
 use keyfence::decision::decide;
-use keyfence::decision::reply::Reply;
+use keyfence::decision::local_reply::LocalReply;
 use keyfence::decision::request::Head;
-use keyfence::decision::response::Exchange;
+use keyfence::decision::response::ResponseContext;
 use keyfence::policy::Policy;
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -56,8 +56,8 @@ fn decisions(criterion: &mut Criterion) {
                     let caller = turns.next().expect("there are callers");
                     request.come_from(caller);
                     let head = request.read(&policy);
-                    let verdict = decide(&policy, &head, caller);
-                    assert!(verdict.ruling == kind.ruling);
+                    let decision = decide(&policy, &head, caller);
+                    assert!(decision.outcome == kind.outcome);
                 });
             });
             group.bench_function("read", |bencher| {
@@ -73,8 +73,8 @@ fn decisions(criterion: &mut Criterion) {
                 let mut turns = callers.iter().zip(&heads).cycle();
                 bencher.iter(|| {
                     let (caller, head) = turns.next().expect("there are callers");
-                    let verdict = decide(&policy, head, caller);
-                    assert!(verdict.ruling == kind.ruling);
+                    let decision = decide(&policy, head, caller);
+                    assert!(decision.outcome == kind.outcome);
                 });
             });
         }
@@ -138,12 +138,12 @@ fn beside_tower_http(criterion: &mut Criterion) {
 /// Everything that keyfence hands to its host for one request and its response.
 fn answer(policy: &Policy, head: &Head<'_>, caller: &Caller) {
     const UPSTREAM: [(&[u8], &[u8]); 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
-    let verdict = decide(policy, head, caller);
-    if let Some(answer) = verdict.answer() {
-        black_box(Reply::new(policy, head, &verdict, answer));
+    let decision = decide(policy, head, caller);
+    if let Some(answer) = decision.answer() {
+        black_box(LocalReply::new(policy, head, &decision, answer));
         return;
     }
-    Exchange::new(head, &verdict).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
+    ResponseContext::new(head, &decision).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
         black_box(edit);
     });
 }

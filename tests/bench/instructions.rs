@@ -30,7 +30,7 @@ fn main() {
     for caller in callers.iter().cycle().take(decisions) {
         request.come_from(caller);
         let head = caller.hashed(request.read(&policy));
-        let verdict = decide(&policy, &head, caller);
-        assert!(verdict.ruling == kind.ruling);
+        let decision = decide(&policy, &head, caller);
+        assert!(decision.outcome == kind.outcome);
     }
 }

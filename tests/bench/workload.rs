@@ -12,7 +12,7 @@ use keyfence::decision::credential::Credential;
 use keyfence::decision::rate::{RateStatus, peek};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
-use keyfence::decision::{Refusal, Ruling, Surroundings, Unavailable};
+use keyfence::decision::{Outcome, Refusal, RequestContext, Unavailable};
 use keyfence::policy::{Key, Policy};
 
 /// 2026-07-01.
@@ -64,7 +64,7 @@ pub struct Kind {
     pub method: &'static str,
     origin: &'static str,
     more: &'static [(&'static str, &'static str)],
-    pub ruling: Ruling,
+    pub outcome: Outcome,
 }
 
 pub const KINDS: [Kind; 5] = [
@@ -73,35 +73,35 @@ pub const KINDS: [Kind; 5] = [
         method: "GET",
         origin: "https://shop-{}.example",
         more: &[],
-        ruling: Ruling::Allow,
+        outcome: Outcome::Allow,
     },
     Kind {
         name: "allowed, 20 headers",
         method: "GET",
         origin: "https://shop-{}.example",
         more: &FROM_A_BROWSER,
-        ruling: Ruling::Allow,
+        outcome: Outcome::Allow,
     },
     Kind {
         name: "allowed by a wildcard",
         method: "GET",
         origin: "https://www.eu.shop-{}.example",
         more: &FROM_A_BROWSER,
-        ruling: Ruling::Allow,
+        outcome: Outcome::Allow,
     },
     Kind {
         name: "denied",
         method: "GET",
         origin: "https://shop-{}.example.evil.example",
         more: &FROM_A_BROWSER,
-        ruling: Ruling::Deny(Reason::OriginNotAllowed),
+        outcome: Outcome::Deny(Reason::OriginNotAllowed),
     },
     Kind {
         name: "preflight",
         method: "OPTIONS",
         origin: "https://shop-{}.example",
         more: &PREFLIGHT,
-        ruling: Ruling::Preflight,
+        outcome: Outcome::Preflight,
     },
 ];
 
@@ -151,15 +151,15 @@ pub struct Caller {
 impl Caller {
     /// The same request, its key's digest known already: hashing takes another number of instructions on each kind of processor.
     pub fn hashed<'r>(&self, mut head: Head<'r>) -> Head<'r> {
-        if let Credential::One(carried) = head.credential {
-            head.credential = Credential::One(carried.with_digest(self.digest));
+        if let Credential::One(presented) = head.credential {
+            head.credential = Credential::One(presented.with_digest(self.digest));
         }
         head
     }
 }
 
 /// The address is parsed for each request, as it is from Envoy's property.
-impl Surroundings for Caller {
+impl RequestContext for Caller {
     fn source_address(&self) -> SourceAddress {
         SourceAddress::parse(self.address.as_bytes())
     }
@@ -198,7 +198,7 @@ impl Kind {
 
     /// The headers, with places for what each caller has of its own. A preflight carries no key.
     pub fn request(&self) -> Request<'static> {
-        let is_preflight = self.ruling == Ruling::Preflight;
+        let is_preflight = self.outcome == Outcome::Preflight;
         let head = [
             ("origin", ""),
             (":method", self.method),

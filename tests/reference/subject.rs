@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use keyfence::config::key::Enforcement;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::decision::address::SourceAddress;
+use keyfence::decision::local_reply::LocalReply;
 use keyfence::decision::rate::{self, RateStatus, Slot};
-use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
-use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{self, Refusal, Surroundings, Unavailable, upstream};
+use keyfence::decision::response::{HeaderMutation, ResponseContext};
+use keyfence::decision::{self, Refusal, RequestContext, Unavailable, upstream};
 use keyfence::filter::pairs::{Pairs, encode};
 use keyfence::policy::{Key, Policy};
 
@@ -25,7 +25,7 @@ pub struct Outcome {
     pub key: Option<String>,
     pub rate: Option<RateStatus>,
     /// In place of the upstream's.
-    pub reply: Option<Reply>,
+    pub reply: Option<LocalReply>,
     /// What the upstream gets; `None`: nothing.
     pub forwarded: Option<Headers>,
     /// What the client gets.
@@ -53,7 +53,7 @@ impl Around<'_> {
     }
 }
 
-impl Surroundings for Around<'_> {
+impl RequestContext for Around<'_> {
     fn source_address(&self) -> SourceAddress {
         let source = self.request.source.as_deref();
         source.map_or(SourceAddress::Unknown, |source| SourceAddress::parse(source.as_bytes()))
@@ -88,7 +88,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
     let head = Head::read(policy, Pairs::of(&map));
     let verdict = decision::decide(policy, &head, &Around { request, slots });
     let answered = verdict.answer();
-    let reply = answered.map(|answered| Reply::new(policy, &head, &verdict, answered));
+    let reply = answered.map(|answered| LocalReply::new(policy, &head, &verdict, answered));
     let (forwarded, response) = match &reply {
         Some(reply) => (
             None,
@@ -98,7 +98,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             let mut forwarded = request.headers.clone();
             upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
             let mut response = answer.clone();
-            let exchange = Exchange::new(&head, &verdict);
+            let exchange = ResponseContext::new(&head, &verdict);
             exchange.edit(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |edit| {
                 apply(&mut response, edit)
             });
@@ -106,10 +106,10 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         }
     };
     Outcome {
-        ruling: match verdict.ruling {
-            decision::Ruling::Allow => Ruling::Allow,
-            decision::Ruling::Preflight => Ruling::Preflight,
-            decision::Ruling::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
+        ruling: match verdict.outcome {
+            decision::Outcome::Allow => Ruling::Allow,
+            decision::Outcome::Preflight => Ruling::Preflight,
+            decision::Outcome::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
         },
         reports: verdict.enforcement == Enforcement::Report,
         key: verdict.key.map(|(_, key)| key.id.to_string()),
@@ -121,14 +121,14 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
 }
 
 /// As Envoy does: a header that is replaced has one line, whatever it had before.
-fn apply(headers: &mut Headers, edit: Edit<'_>) {
+fn apply(headers: &mut Headers, edit: HeaderMutation<'_>) {
     match edit {
-        Edit::Add(name, value) => headers.push((name.to_vec(), value.to_vec())),
-        Edit::Replace(name, value) => {
+        HeaderMutation::Add(name, value) => headers.push((name.to_vec(), value.to_vec())),
+        HeaderMutation::Replace(name, value) => {
             headers.retain(|(other, _)| other != name);
             headers.push((name.to_vec(), value.to_vec()));
         }
-        Edit::Remove(name) => headers.retain(|(other, _)| other != name),
+        HeaderMutation::Remove(name) => headers.retain(|(other, _)| other != name),
     }
 }
 

@@ -11,26 +11,26 @@ use keyfence::config::key_source::KeySource;
 use keyfence::config::timestamp::Timestamp;
 use keyfence::config::{ClientIp, Config, DiagnosticKind};
 use keyfence::decision::address::SourceAddress;
-use keyfence::decision::credential::{Carried, Credential, WEBSOCKET_PROTOCOL, without_parameter};
+use keyfence::decision::credential::{Credential, PresentedKey, WEBSOCKET_PROTOCOL, without_parameter};
+use keyfence::decision::local_reply::LocalReply;
 use keyfence::decision::rate::{self, RateStatus};
 use keyfence::decision::reason::Reason;
-use keyfence::decision::reply::Reply;
 use keyfence::decision::request::Head;
-use keyfence::decision::response::{Edit, Exchange};
-use keyfence::decision::{Answer, Refusal, Step, Surroundings, Unavailable, Verdict, upstream, walk};
+use keyfence::decision::response::{HeaderMutation, ResponseContext};
+use keyfence::decision::{Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide_with_trace, upstream};
 use keyfence::policy::{self, Policy};
 
 use super::Failure;
 use super::browser::{self, Page};
 use super::explain::Arguments;
-use super::explanation::{Explanation, Header, Response, Taken};
+use super::explanation::{Explanation, Header, Response, StepResult};
 use super::step::{self, Decided};
 
 /// In place of the API key.
 const HIDDEN: &str = "(the API key)";
 
 /// A request to try on a policy.
-pub struct Trial<'t> {
+pub struct Simulation<'t> {
     pub arguments: &'t Arguments,
     pub policy: &'t Policy,
     pub config: &'t Config<'t>,
@@ -39,13 +39,13 @@ pub struct Trial<'t> {
 }
 
 /// The world that the arguments describe.
-struct Described {
+struct SimulatedContext {
     address: Option<IpAddr>,
     client_ip: ClientIp,
     now: Timestamp,
 }
 
-impl Surroundings for Described {
+impl RequestContext for SimulatedContext {
     fn source_address(&self) -> SourceAddress {
         let known = match self.client_ip {
             ClientIp::Forwarded => SourceAddress::Forwarded,
@@ -67,40 +67,40 @@ impl Surroundings for Described {
     }
 }
 
-impl Described {
+impl SimulatedContext {
     fn second(&self) -> u64 {
         u64::try_from(self.now.0).unwrap_or(0)
     }
 }
 
-impl Trial<'_> {
+impl Simulation<'_> {
     /// Decides, and says how.
     pub fn run(&self) -> Result<Explanation, Failure> {
         let request = self.request()?;
         let mut head = Head::read(self.policy, pairs(&request));
-        if let (Some(id), Credential::One(carried)) = (&self.arguments.key_id, head.credential) {
-            head.credential = Credential::One(self.with_key(carried, id)?);
+        if let (Some(id), Credential::One(presented)) = (&self.arguments.key_id, head.credential) {
+            head.credential = Credential::One(self.with_key(presented, id)?);
         }
-        let mut taken: Vec<(Step, Result<(), Reason>)> = Vec::new();
-        let verdict = walk(self.policy, &head, &self.surroundings(), &mut |step, outcome| {
+        let mut taken: Vec<(Check, Result<(), Reason>)> = Vec::new();
+        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |step, outcome| {
             taken.push((step, outcome));
         });
         let decided = Decided {
             config: self.config,
             keys: self.keys,
             head: &head,
-            verdict: &verdict,
+            decision: &decision,
             address: self.arguments.ip,
             now: self.now,
         };
-        let steps = taken.into_iter().map(|(step, outcome)| Taken {
+        let steps = taken.into_iter().map(|(step, outcome)| StepResult {
             step: step::name(step),
             passed: outcome.is_ok(),
             compared: decided.compared(step, outcome),
         });
         let steps = steps.collect();
-        let (response, upstream) = self.outcome(&request, &head, &verdict);
-        let browser = match verdict.enforcement {
+        let (response, upstream) = self.outcome(&request, &head, &decision);
+        let browser = match decision.enforcement {
             Enforcement::Enforce => self.browser(&response),
             // The upstream answers as it does without the filter.
             Enforcement::Report => Vec::new(),
@@ -109,17 +109,17 @@ impl Trial<'_> {
             request: self.shown(request.clone()),
             steps,
             browser,
-            ruling: verdict.ruling,
-            enforcement: verdict.enforcement,
-            is_denied: matches!(verdict.answer(), Some(Answer::Error(_))),
-            key_id: verdict.key.map(|(_, key)| key.id.to_string()),
+            outcome: decision.outcome,
+            enforcement: decision.enforcement,
+            is_denied: matches!(decision.answer(), Some(Answer::Error(_))),
+            key_id: decision.key.map(|(_, key)| key.id.to_string()),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
         })
     }
 
     /// What a browser compares where a page on another origin sends the request. A WebSocket's handshake knows no CORS.
-    fn browser(&self, response: &Response) -> Vec<Taken> {
+    fn browser(&self, response: &Response) -> Vec<StepResult> {
         let arguments = self.arguments;
         let Some(origin) = &arguments.origin else {
             return Vec::new();
@@ -162,15 +162,15 @@ impl Trial<'_> {
     fn answer_to_preflight(&self, page: &Page<'_>) -> Response {
         let request = self.preflight_of(page);
         let mut head = Head::read(self.policy, pairs(&request));
-        if let (Some(id), Credential::One(carried)) = (&self.arguments.key_id, head.credential) {
-            head.credential = self.with_key(carried, id).map_or(head.credential, Credential::One);
+        if let (Some(id), Credential::One(presented)) = (&self.arguments.key_id, head.credential) {
+            head.credential = self.with_key(presented, id).map_or(head.credential, Credential::One);
         }
-        let verdict = walk(self.policy, &head, &self.surroundings(), &mut |_, _| {});
-        self.outcome(&request, &head, &verdict).0
+        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |_, _| {});
+        self.outcome(&request, &head, &decision).0
     }
 
-    fn surroundings(&self) -> Described {
-        Described {
+    fn context(&self) -> SimulatedContext {
+        SimulatedContext {
             address: self.arguments.ip,
             client_ip: self.policy.client_ip,
             now: self.now,
@@ -256,11 +256,11 @@ impl Trial<'_> {
         key.into_iter().chain(self.arguments.headers.iter().cloned()).collect()
     }
 
-    /// The key of this id in the place of the one carried.
-    fn with_key<'r>(&self, carried: Carried<'r>, id: &str) -> Result<Carried<'r>, Failure> {
+    /// The key of this id in the place of the one presented.
+    fn with_key<'r>(&self, presented: PresentedKey<'r>, id: &str) -> Result<PresentedKey<'r>, Failure> {
         let key = self.keys.iter().find(|key| key.id == id);
         match key.and_then(|key| key.api_keys.first()) {
-            Some(api_key) => Ok(carried.with_digest(api_key.digest)),
+            Some(api_key) => Ok(presented.with_digest(api_key.digest)),
             None => {
                 let near = nearest(id, self.keys.iter().map(|key| &*key.id));
                 let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
@@ -274,10 +274,10 @@ impl Trial<'_> {
         &self,
         request: &[Header],
         head: &Head<'_>,
-        verdict: &Verdict<'_, '_>,
+        decision: &Decision<'_, '_>,
     ) -> (Response, Option<Vec<Header>>) {
-        if let Some(answer) = verdict.answer() {
-            let reply = Reply::new(self.policy, head, verdict, answer);
+        if let Some(answer) = decision.answer() {
+            let reply = LocalReply::new(self.policy, head, decision, answer);
             let response = Response {
                 status: Some(reply.status),
                 headers: reply
@@ -290,13 +290,13 @@ impl Trial<'_> {
             return (response, None);
         }
         let mut forwarded = request.to_vec();
-        upstream::edit(self.policy, head, verdict, &mut |edit| apply(&mut forwarded, edit));
+        upstream::edit(self.policy, head, decision, &mut |edit| apply(&mut forwarded, edit));
         let sent = self.arguments.response_headers.iter();
         let sent: Vec<Header> = sent
             .map(|(name, value)| (name.clone().into(), value.clone().into()))
             .collect();
         let mut headers = sent.clone();
-        Exchange::new(head, verdict).edit(&self.policy.response, pairs(&sent), &mut |edit| {
+        ResponseContext::new(head, decision).edit(&self.policy.response, pairs(&sent), &mut |edit| {
             apply(&mut headers, edit)
         });
         let response = Response {
@@ -393,11 +393,11 @@ fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
 }
 
 /// What Envoy does with an edit.
-fn apply(headers: &mut Vec<Header>, edit: Edit<'_>) {
+fn apply(headers: &mut Vec<Header>, edit: HeaderMutation<'_>) {
     match edit {
-        Edit::Add(name, value) => headers.push((name.into(), value.into())),
-        Edit::Remove(name) => headers.retain(|(known, _)| known != name),
-        Edit::Replace(name, value) => {
+        HeaderMutation::Add(name, value) => headers.push((name.into(), value.into())),
+        HeaderMutation::Remove(name) => headers.retain(|(known, _)| known != name),
+        HeaderMutation::Replace(name, value) => {
             let mut is_first = true;
             headers.retain(|(known, _)| known != name || std::mem::take(&mut is_first));
             if let Some((_, known)) = headers.iter_mut().find(|(known, _)| known == name) {

@@ -4,21 +4,21 @@ use crate::policy::Policy;
 use crate::policy::response_headers::ResponsePolicy;
 
 use super::grpc::{self, Grpc};
-use super::headers::Lines;
+use super::headers::HeaderList;
 use super::reason::Reason;
 use super::request::Head;
-use super::response::{Edit, Exchange, is_cors};
-use super::{AllowOrigin, Answer, Verdict};
+use super::response::{HeaderMutation, ResponseContext, is_cors};
+use super::{AllowOrigin, Answer, Decision};
 
 /// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct LocalReply {
     /// The HTTP status: 200 where the request speaks gRPC, which has a status of its own.
     pub status: u16,
     /// `grpc-status`, which is among the headers too, where the request speaks gRPC.
     pub grpc_status: Option<u8>,
     /// Names in lower case.
-    pub headers: Lines,
+    pub headers: HeaderList,
     /// Empty for a preflight, and for gRPC.
     pub body: Vec<u8>,
 }
@@ -26,9 +26,9 @@ pub struct Reply {
 /// Longer ones are not repeated in an error.
 const MAX_REQUEST_ID: usize = 128;
 
-impl Reply {
-    /// The whole response for the verdict's `answer`.
-    pub fn new(policy: &Policy, head: &Head<'_>, verdict: &Verdict<'_, '_>, answer: Answer) -> Reply {
+impl LocalReply {
+    /// The whole response for the decision's `answer`.
+    pub fn new(policy: &Policy, head: &Head<'_>, decision: &Decision<'_, '_>, answer: Answer) -> LocalReply {
         let content = match answer {
             Answer::Preflight => Content::none(),
             Answer::Error(reason) => match head.grpc {
@@ -36,35 +36,35 @@ impl Reply {
                 None => Content::problem(reason, head.origin, policy.docs_url.as_deref(), head.request_id),
             },
         };
-        let retry_after = verdict.rate.map(|rate| rate.retry_after.to_string());
+        let retry_after = decision.rate.map(|rate| rate.retry_after.to_string());
         let mut own: Vec<Line<'_>> = Vec::with_capacity(10);
         own.extend(content.headers());
         if let Answer::Error(reason) = answer {
             own.extend(error_headers(policy, reason, retry_after.as_deref()));
         }
-        if verdict.is_preflight {
-            own.extend(preflight_headers(policy, verdict.allow_origin));
+        if decision.is_preflight {
+            own.extend(preflight_headers(policy, decision.allow_origin));
         }
-        let mut headers = Lines::with_room();
+        let mut headers = HeaderList::with_room();
         for (name, value) in &own {
             headers.push(name, value);
         }
-        Exchange::new(head, verdict).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
-            Edit::Add(name, value) => headers.push(name, value),
+        ResponseContext::new(head, decision).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
+            HeaderMutation::Add(name, value) => headers.push(name, value),
             // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
-            Edit::Replace(..) | Edit::Remove(_) => {}
+            HeaderMutation::Replace(..) | HeaderMutation::Remove(_) => {}
         });
         content.into_reply(headers)
     }
 
     /// The answer where no policy is in force. There is nothing to take CORS or security headers from.
-    pub fn without_policy(grpc: Option<Grpc>) -> Reply {
+    pub fn without_policy(grpc: Option<Grpc>) -> LocalReply {
         let reason = Reason::PolicyUnavailable;
         let content = match grpc {
             Some(grpc) => Content::grpc(grpc, reason, None),
             None => Content::problem(reason, None, None, None),
         };
-        let mut headers = Lines::default();
+        let mut headers = HeaderList::default();
         for (name, value) in content.headers() {
             headers.push(name, value);
         }
@@ -124,8 +124,8 @@ impl Content {
         ])
     }
 
-    fn into_reply(self, headers: Lines) -> Reply {
-        Reply {
+    fn into_reply(self, headers: HeaderList) -> LocalReply {
+        LocalReply {
             status: self.status,
             grpc_status: self.grpc.map(|(status, ..)| status),
             headers,
@@ -146,12 +146,12 @@ pub fn is_of_body(name: &[u8]) -> bool {
 /// gives an answer without a body nothing of the kind.
 pub fn complete<'l>(
     policy: Option<&ResponsePolicy>,
-    answer: &'l Lines,
+    answer: &'l HeaderList,
     present: impl Iterator<Item = Line<'l>> + Clone,
 ) -> Vec<Line<'l>> {
     let has_body = present.clone().any(|(name, _)| is_of_body(name));
     let is_removed = |name: &[u8]| {
-        let removed = policy.into_iter().flat_map(|policy| &policy.standing.remove);
+        let removed = policy.into_iter().flat_map(|policy| &policy.static_headers.remove);
         removed.into_iter().any(|removed| removed.as_bytes() == name)
     };
     let stays = |name: &[u8]| is_of_body(name) || !(answer.has(name) || is_cors(name) || is_removed(name));
