@@ -607,7 +607,9 @@ fn a_page_on_the_apis_own_site() {
         ("required_or_same_origin", "https://api.example:8443", &[SAME, SAME], "403 origin_not_allowed, omit"),
         ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "https://api.example:8443")], "allow, echo"),
         ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "https://evil.example")], "403 origin_not_allowed, omit"),
-        ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "null")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[SAME, ("origin", "null")], "allow, omit"),
+        ("required_or_same_origin", "https://api.example:8443", &[("sec-fetch-site", "cross-site"), ("origin", "null")], "403 origin_not_allowed, omit"),
+        ("required_or_same_origin", "https://api.example", &[SAME, ("origin", "null")], "403 origin_not_allowed, omit"),
         ("required", "https://api.example:8443", &[SAME], "403 origin_not_allowed, omit"),
         ("if_present", "https://api.example:8443", &[SAME], "allow, omit"),
     ];

@@ -172,6 +172,9 @@ impl<'d> Decided<'d> {
         if let Some(pattern) = matching(patterns, origin) {
             return format!("{} matches {pattern}", text(origin));
         }
+        if access.origin_check == OriginCheck::RequiredOrSameOrigin && self.head.same_origin().is_some() {
+            return self.same_origin(patterns);
+        }
         let near = near_miss(origin, patterns).map_or_else(String::new, |near| format!("; {near}"));
         let served = match access.origin_check {
             OriginCheck::CorsOnly if !self.decision.is_preflight => {
@@ -182,12 +185,12 @@ impl<'d> Decided<'d> {
         format!("{} is none of {}{near}{served}", text(origin), list(patterns))
     }
 
-    /// A request without `Origin` may come from a page on the API's own site.
+    /// A request whose `Origin` is missing or `null` may come from a page on the API's own site.
     fn same_origin(&self, patterns: &[OriginPattern]) -> String {
         let Some(own) = self.head.same_origin() else {
             return "the request has none, nor Sec-Fetch-Site: same-origin, and origin_check is required_or_same_origin".into();
         };
-        let site = format!("the request has none, and comes from its own site {}", text(&own));
+        let site = format!("the request names none, and comes from its own site {}", text(&own));
         match matching(patterns, &own) {
             Some(pattern) => format!("{site}, which matches {pattern}"),
             None => format!("{site}, which is none of {}", list(patterns)),

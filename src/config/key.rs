@@ -100,8 +100,8 @@ pub enum Kind {
 pub enum OriginCheck {
     /// A request without a listed origin is refused.
     Required,
-    /// As `required`, but a request without `Origin` of which the browser says that it is same-origin counts as from its own URL's
-    /// origin.
+    /// As `required`, but a request of which the browser says that it is same-origin, and whose `Origin` is missing or `null`, counts as
+    /// from its own URL's origin.
     RequiredOrSameOrigin,
     /// A request with an origin that is not listed is refused.
     IfPresent,

@@ -106,10 +106,12 @@ impl<'r> Head<'r> {
         self.origin.is_some() || self.fetch_site.is_some()
     }
 
-    /// The origin of the page where a browser says that the request's URL has the same, and sends no `Origin` for that reason (Fetch,
-    /// "append a request `Origin` header"; Fetch Metadata, `Sec-Fetch-Site`).
+    /// The origin of the page where a browser says that the request's URL has the same, and `Origin` does not name it (Fetch, "append a
+    /// request `Origin` header"; Fetch Metadata, `Sec-Fetch-Site`): it is missing with `GET` and `HEAD`, and `null` with a `POST` from a
+    /// page whose referrer policy is `no-referrer`. A page without an origin of its own, as in a sandboxed frame, is never same-origin.
     pub fn same_origin(&self) -> Option<Vec<u8>> {
-        let is_same = self.origin.is_none() && self.fetch_site == Some(b"same-origin");
+        let is_unnamed = matches!(self.origin, None | Some(b"null"));
+        let is_same = is_unnamed && self.fetch_site == Some(b"same-origin");
         is_same.then(|| [self.scheme, b"://", self.authority].concat())
     }
 

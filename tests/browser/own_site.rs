@@ -78,6 +78,18 @@ const ASKS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A page with `no-referrer` sends `Origin: null` with it.
+const POST_WITHOUT_REFERRER: &str = "
+    const meta = document.createElement('meta');
+    [meta.name, meta.content] = ['referrer', 'no-referrer'];
+    document.head.append(meta);
+    const form = document.createElement('form');
+    form.method = 'POST';
+    form.action = arguments[0];
+    document.body.append(form);
+    form.submit();
+    return 'submitted'";
+
 const WORKER: &str = "addEventListener('message', async ({ ports }) => {
     const response = await fetch('/data?api_key=ak_own_page').catch(() => null);
     ports[0].postMessage(response ? await response.text() : 'refused');
@@ -112,7 +124,19 @@ pub fn cases() -> Vec<Case> {
             expect(&got, "refused")
         },
     );
-    own.chain([foreign.at("own")]).collect()
+    let without_referrer = Case::new(
+        "own site: a form that is posted without a referrer",
+        &[Change::Ask("Sec-Fetch-Site", "cross-site")],
+        |sites, gateway| {
+            answer_all(sites);
+            sites.browser.open(&format!("{gateway}{PAGE}"))?;
+            sites
+                .browser
+                .run(POST_WITHOUT_REFERRER, &[json!(format!("/shown?{KEY}"))])?;
+            expect(&sites.browser.run(SHOWN, &[json!("/shown")])?, "data")
+        },
+    );
+    own.chain([foreign.at("own"), without_referrer.at("own")]).collect()
 }
 
 /// The text of the page that is there once the form has been submitted.

@@ -225,6 +225,8 @@ fn origin() {
             denied("required and missing", with_key("sites-key-000000")),
             denied("required, from the API's own site", with_key("sites-key-000000").header("Sec-Fetch-Site", "same-origin")),
             allowed("from the API's own site", own_page("same-origin")),
+            allowed("from the API's own site, without a referrer", own_page("same-origin").header("Origin", "null")),
+            denied("from a sandboxed frame", own_page("cross-site").header("Origin", "null")),
             denied("from the same site, another host", own_page("same-site")),
             denied("from another site, without Origin", own_page("cross-site")),
             denied("a typed address", own_page("none")),

@@ -203,7 +203,9 @@ fn denied(
         let fails = match access["origin_check"].as_str().unwrap_or("required") {
             "required" => true,
             "required_or_same_origin" => {
-                let own = own_origin(request).filter(|_| *origin == Sent::Nothing);
+                // Taken: pages with the referrer policy no-referrer send "null" to their own site.
+                let own =
+                    own_origin(request).filter(|_| *origin == Sent::Nothing || *origin == Sent::One("null".into()));
                 own.is_none_or(|own| origins::best(list(access), &own) == Match::None)
             }
             "if_present" => *origin != Sent::Nothing,
