@@ -110,7 +110,7 @@ impl Reason {
             Self::KeyNotYetValid => "Wait, or ask the owner of this API key to change not_before: it is not valid yet.",
             Self::KeyExpired => "Ask the owner of this API key for a new one: it has expired.",
             Self::SecretKeyInBrowser => {
-                "Use a publishable API key in the browser: this one is secret and for servers only, so have it replaced if a page has shown it."
+                "Use a publishable API key in the browser: this one is secret and for servers only, so have it replaced if a page has shown it; a server or proxy that uses it must not send Origin or Sec-Fetch-Site."
             }
             Self::IpNotAllowed => {
                 "Call from a network that this API key is for, or ask its owner to add yours to allowed_ips."
@@ -119,7 +119,7 @@ impl Reason {
                 "The request has no Origin header: set the attribute crossorigin on images, scripts and styles; for a page on this API's own site or a program, ask the owner of this API key to change its origin_check."
             }
             Self::OriginNotAllowed if origin == Some(b"null") => {
-                "The origin of this page is null: add allow-same-origin to the sandbox of its frame, do not open it from a file, or ask the owner of this API key to add null to allowed_origins."
+                "The origin of this page is null: add allow-same-origin to the sandbox of its frame, take no-referrer out of its referrer policy, do not open it from a file, or ask the owner of this API key to add null to allowed_origins."
             }
             Self::OriginNotAllowed => {
                 "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."
