@@ -1,20 +1,16 @@
 //! The commands, one file each, and what several of them need.
 
-mod browser;
 mod check;
 mod embedded;
 mod escape;
 mod explain;
-mod explanation;
 mod hash;
 mod keygen;
 mod render;
 mod report;
 mod scalar;
 mod schema;
-mod simulation;
 mod source;
-mod step;
 mod style;
 mod suffix;
 mod tree;

@@ -189,6 +189,9 @@ static_resources:
           use_remote_address: true
           # Whether there is a Server header is for the policy to say.
           server_header_transformation: PASS_THROUGH
+          # WebSockets pass the filters as requests do.
+          upgrade_configs:
+          - upgrade_type: websocket
           http_filters:
           - name: keyfence
             typed_config:

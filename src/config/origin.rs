@@ -247,6 +247,8 @@ impl OriginPattern {
             return Err(OriginErrorKind::NoScheme.suggest(match text.strip_suffix(':') {
                 _ if is_opaque => "null".to_owned(),
                 Some(scheme) => format!("{scheme}://"),
+                // Few have a certificate for it.
+                None if text.starts_with("localhost") || text.starts_with("127.") => format!("http://{text}"),
                 None => format!("https://{text}"),
             }));
         };
@@ -643,7 +645,7 @@ mod tests {
             ("about:blank", NoScheme, Some("null")),
             ("yourapp.com", NoScheme, https),
             ("//yourapp.com", NoScheme, None),
-            ("localhost:3000", NoScheme, Some("https://localhost:3000")),
+            ("localhost:3000", NoScheme, Some("http://localhost:3000")),
             ("Null", NoScheme, None),
             ("1https://yourapp.com", BadScheme, None),
             ("://yourapp.com", BadScheme, None),

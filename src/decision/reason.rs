@@ -119,7 +119,7 @@ impl Reason {
                 "The request has no Origin header: set the attribute crossorigin on images, scripts and styles; for a page on this API's own site or a program, ask the owner of this API key to change its origin_check."
             }
             Self::OriginNotAllowed if origin == Some(b"null") => {
-                "The origin of this page is null: add allow-same-origin to the sandbox of its frame, take no-referrer out of its referrer policy, do not open it from a file, or ask the owner of this API key to add null to allowed_origins."
+                "The origin of this request is null: call the final URL where another host redirects, take no-referrer out of the page's referrer policy, use a page that is in no sandboxed frame and no file, or ask the owner of this API key to add null to allowed_origins."
             }
             Self::OriginNotAllowed => {
                 "Call from a web page that this API key is for, or ask its owner to add the scheme, host and port of yours to allowed_origins."

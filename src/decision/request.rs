@@ -112,7 +112,17 @@ impl<'r> Head<'r> {
     pub fn same_origin(&self) -> Option<Vec<u8>> {
         let is_unnamed = matches!(self.origin, None | Some(b"null"));
         let is_same = is_unnamed && self.fetch_site == Some(b"same-origin");
-        is_same.then(|| [self.scheme, b"://", self.authority].concat())
+        is_same.then(|| [self.scheme, b"://", self.authority_of_origin()].concat())
+    }
+
+    /// `:authority` without the default port of the scheme, which browsers never send and proxies may add.
+    fn authority_of_origin(&self) -> &'r [u8] {
+        let port: &[u8] = match self.scheme {
+            b"https" => b":443",
+            b"http" => b":80",
+            _ => b"",
+        };
+        self.authority.strip_suffix(port).unwrap_or(self.authority)
     }
 
     /// The path without its query.

@@ -317,7 +317,8 @@ fn explain_unknown_address(host: &impl Host, policy: &Policy) {
         (SourceAddress::Peer(_), ClientIp::Forwarded) => (
             "peer",
             "Envoy gave the address of the connection, and client_ip is \"forwarded\": allowed_ips refuses it. The header had no address \
-             that Envoy takes (an entry with a port is none), or fewer entries than xff_num_trusted_hops asks for. Have the proxy in front \
+             that Envoy takes (an entry with a port is none), or fewer entries than xff_num_trusted_hops asks for, \
+             or xff_num_trusted_hops is 0. Have the proxy in front \
              write addresses without ports; where clients also connect directly, set client_ip \"forwarded_or_peer\"",
         ),
         _ => return,

@@ -1,6 +1,7 @@
 //! What memory a policy takes, said before it is compiled.
 
 use super::Key;
+use super::allocator::{OVERHEAD, table_bytes};
 use super::key_table;
 use super::origins;
 use crate::config::measure::Measure;
@@ -16,9 +17,6 @@ pub struct Footprint {
     /// What of that takes one piece each and grows with the policy.
     pub large: [usize; 11],
 }
-
-/// What an allocator adds to an allocation, and rounds it up by.
-const OVERHEAD: usize = 24;
 
 /// Further allocations that do not grow with the policy, diagnostics among them.
 const FIXED: usize = 256 << 10;
@@ -81,12 +79,4 @@ pub fn rules(measure: &Measure) -> usize {
 /// A tree of nodes. The vectors that it is made of double as they grow, and one that grows is there twice for a moment.
 fn tree(values: usize, bytes: usize) -> usize {
     values * (3 * size_of::<(std::borrow::Cow<'_, str>, Node<'_>)>() + OVERHEAD) + bytes
-}
-
-/// A hash table of so many items: its number of places is a power of two, of which seven in eight are used.
-pub(super) fn table_bytes<T>(items: usize) -> usize {
-    match items {
-        0 => 0,
-        items => (items.max(4) * 8).div_ceil(7).next_power_of_two() * (size_of::<T>() + 1) + OVERHEAD,
-    }
 }

@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use super::footprint::table_bytes;
+use super::allocator::table_bytes;
 use crate::config::api_key::KeyDigest;
 
 /// The number of a key in its policy: its place in `keys`.

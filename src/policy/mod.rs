@@ -1,5 +1,6 @@
 //! The compiled policy: immutable, without a spelling for what is wrong, and laid out for one request at a time.
 
+mod allocator;
 pub mod footprint;
 pub mod key_table;
 pub mod networks;

@@ -10,7 +10,7 @@
 
 use hashbrown::HashTable;
 
-use super::footprint::table_bytes;
+use super::allocator::table_bytes;
 use super::sorted::sorted;
 use crate::config::origin::{HostPattern, OriginPattern, PortPattern, TuplePattern, is_label_byte, split_written_port};
 

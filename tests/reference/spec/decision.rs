@@ -245,7 +245,13 @@ fn own_origin(request: &Request) -> Option<Sent> {
         return None;
     }
     let part = |name| request.first(name).unwrap_or_default();
-    let own = [part(":scheme"), b"://", part(":authority")].concat();
+    let mut own = [part(":scheme"), b"://", part(":authority")].concat();
+    // Taken: a proxy may write the default port, and no origin has it.
+    for (scheme, port) in [(&b"https://"[..], &b":443"[..]), (b"http://", b":80")] {
+        if own.starts_with(scheme) && own.ends_with(port) {
+            own.truncate(own.len() - port.len());
+        }
+    }
     Some(origins::sent(&[(b"origin".to_vec(), own)]))
 }
 

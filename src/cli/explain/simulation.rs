@@ -20,11 +20,11 @@ use keyfence::decision::response::{HeaderMutation, ResponseContext};
 use keyfence::decision::{Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide_with_trace, upstream};
 use keyfence::policy::{self, Policy};
 
-use super::Failure;
+use super::arguments::Arguments;
 use super::browser::{self, Page};
-use super::explain::Arguments;
 use super::explanation::{Explanation, Header, Response, StepResult};
 use super::step::{self, Decided};
+use crate::cli::Failure;
 
 /// In place of the API key.
 const HIDDEN: &str = "(the API key)";

@@ -7,8 +7,8 @@ use keyfence::decision::Outcome;
 use keyfence::decision::reason::Reason;
 use serde_json::{Value, json};
 
-use super::escape;
-use super::style::{Colour, Style};
+use crate::cli::escape;
+use crate::cli::style::{Colour, Style};
 
 /// Name and value.
 pub type Header = (Vec<u8>, Vec<u8>);
