@@ -478,7 +478,7 @@ function securitySection(answered, result) {
   const rows = answered.headers.filter(([name]) => name in MEANINGS)
     .map(([name, value]) => [code(name), value, MEANINGS[name], result.outcome === "readable" && readable.has(name) ? "yes" : "no"]);
   return section("Security headers",
-    el("p", {}, "On every answer of the gateway, refusals too. Browsers act on them whether or not the page may read them; a page of another origin reads only what is exposed. These were read through the demo’s own origin."),
+    el("p", {}, "On every answer of the gateway, refusals too. Browsers act on them even if the page may not read them; a page of another origin reads only what is exposed. These were read through the demo’s own origin."),
     table("Security headers of the gateway", ["Header", "Value", "What it does", "Readable"], rows));
 }
 

@@ -62,7 +62,7 @@ pub struct Restrictions<'a> {
     pub enabled: bool,
     /// Empty: the origin is not checked.
     pub allowed_origins: Vec<OriginPattern>,
-    /// What becomes of a request whose origin is not listed.
+    /// What happens to a request whose origin is not listed.
     pub origin_check: OriginCheck,
     /// Empty: the address is not checked.
     pub allowed_ips: Vec<Network>,

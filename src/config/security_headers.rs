@@ -24,11 +24,11 @@ pub struct SecurityHeader {
     pub name: HeaderName,
     /// Printable ASCII on one line.
     pub value: String,
-    /// What becomes of a header of this name that the upstream sent.
+    /// What happens to a header of this name that the upstream sent.
     pub mode: SetMode,
 }
 
-/// What becomes of the upstream's own header.
+/// What happens to the upstream's own header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     not(target_family = "wasm"),

@@ -34,7 +34,7 @@ enum Value<'r> {
     Plain(&'r [u8]),
     /// `application/x-www-form-urlencoded`.
     Encoded(&'r [u8]),
-    /// Nobody has the key at hand, only its digest.
+    /// Only the digest of the key is known.
     Digest(KeyDigest),
 }
 

@@ -1,4 +1,4 @@
-//! Header lines: those at hand, looked through as seldom as can be, and those put together for an answer.
+//! Header lines: those of a message, searched as rarely as possible, and those collected for an answer.
 
 use crate::config::token::equals_ignoring_separators;
 

@@ -31,7 +31,7 @@ pub struct RateStatus {
     pub retry_after: u64,
 }
 
-/// What becomes of one request.
+/// The result for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     /// It is within the limit.

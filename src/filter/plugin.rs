@@ -1,4 +1,4 @@
-//! The plugin in one VM, over a [`Host`]: its configurations, and what becomes of the streams under each.
+//! The plugin in one VM, over a [`Host`]: its configurations, and the streams under each.
 
 use std::sync::{Arc, Weak};
 
@@ -204,7 +204,7 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// What becomes of the request whose headers the host has.
+    /// Decides on the request whose headers the host has.
     pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
         let policy = self.policies.get(stream.root);
         stream.on_request_headers(&self.host, policy, self.metrics.as_ref())

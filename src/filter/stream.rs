@@ -151,7 +151,7 @@ impl Stream {
         let reply = LocalReply::without_policy(grpc);
         let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
         let noted = note_decision(host, "deny:", Reason::PolicyUnavailable.code());
-        // The stream stops here, whether or not the answer can be sent.
+        // The stream stops here, even if the answer cannot be sent.
         let sent = send(host, &reply, Reason::PolicyUnavailable.code());
         if let Err(error) = sent.and(noted).and(counted) {
             log_failure(host, &error);

@@ -95,7 +95,7 @@ pub struct Key {
 pub struct Restrictions {
     /// Empty: the origin is not checked.
     pub origins: OriginList,
-    /// What becomes of a request whose origin is not listed.
+    /// What happens to a request whose origin is not listed.
     pub origin_check: OriginCheck,
     /// Empty: the address is not checked.
     pub networks: Networks,

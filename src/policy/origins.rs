@@ -92,7 +92,7 @@ pub struct OriginList {
     any: bool,
     /// It is a union, and a list in it has patterns.
     includes_patterns: bool,
-    /// Something was listed, whether or not the table could take it: what has no room allows nothing, and not everything.
+    /// Something was listed, even if the table could not take it: a list that does not fit allows nothing, and not everything.
     is_checked: bool,
 }
 

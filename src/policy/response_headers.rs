@@ -116,7 +116,7 @@ pub struct StaticHeader {
     pub name: Box<str>,
     /// Ready to send.
     pub value: Box<str>,
-    /// What becomes of the upstream's own.
+    /// What happens to the upstream's own.
     pub mode: SetMode,
 }
 

@@ -1,4 +1,4 @@
-//! `keyfence explain`: what becomes of a request under a policy, step by step.
+//! `keyfence explain`: how a policy decides on a request, step by step.
 
 mod arguments;
 mod browser;
