@@ -184,16 +184,16 @@ impl DiagnosticKind {
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
             Self::Syntax { message, .. } => format!("this is not JSON: {message}").into(),
-            Self::UnknownField { .. } => "there is no such field".into(),
-            Self::DuplicateField => "the field stands here twice".into(),
+            Self::UnknownField { .. } => "unknown field".into(),
+            Self::DuplicateField => "duplicate field".into(),
             Self::MissingField { name } => format!("{name} is missing").into(),
             Self::WrongType { expected, found } => format!("expected {expected}, found {found}").into(),
-            Self::UnknownChoice { choices, .. } => format!("it is one of {}", choices.join(", ")).into(),
-            Self::IllFormedId => "an id is 1 to 64 of A-Z a-z 0-9 . _ -".into(),
-            Self::ControlCharacter => "a name has no control characters and no line breaks".into(),
+            Self::UnknownChoice { choices, .. } => format!("must be one of {}", choices.join(", ")).into(),
+            Self::IllFormedId => "an id must be 1 to 64 characters of A-Z a-z 0-9 . _ -".into(),
+            Self::ControlCharacter => "a name must not contain control characters or line breaks".into(),
             Self::DuplicateId { first } => format!("keys[{first}] has this id already").into(),
-            Self::ApiKey(ApiKeyError::Empty) => "an API key is not empty".into(),
-            Self::ApiKey(ApiKeyError::BadSha256) => "sha256: is followed by 64 hex digits".into(),
+            Self::ApiKey(ApiKeyError::Empty) => "an API key must not be empty".into(),
+            Self::ApiKey(ApiKeyError::BadSha256) => "sha256: must be followed by 64 hex digits".into(),
             Self::ApiKey(ApiKeyError::NotSendable) => {
                 "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end".into()
             }
@@ -212,10 +212,10 @@ impl DiagnosticKind {
                     .into()
             }
             Self::DuplicateKeySource => "this source is listed already, and a key presented twice is refused".into(),
-            Self::BadParameterName => "a query parameter has a name".into(),
-            Self::BadLimit => "a limit is a whole number from 1 to 4294967295".into(),
-            Self::BadMaxAge => "max_age is a whole number of seconds from 0 to 86400".into(),
-            Self::BadTimestamp => "it is not a date and time of RFC 3339".into(),
+            Self::BadParameterName => "a query parameter must have a name".into(),
+            Self::BadLimit => "a limit must be a whole number from 1 to 4294967295".into(),
+            Self::BadMaxAge => "max_age must be a whole number of seconds from 0 to 86400".into(),
+            Self::BadTimestamp => "must be a date and time as in RFC 3339".into(),
             Self::ExpiresBeforeItBegins => "expires_at is not after not_before, so the key is never valid".into(),
             Self::SecretWithOrigins => "a secret key is never used from a browser, so it has no origins".into(),
             Self::Origin(error) => error.fault.reason().into(),
@@ -232,7 +232,7 @@ impl DiagnosticKind {
             Self::ForbiddenMethod => "browsers never send CONNECT, TRACE and TRACK (Fetch: forbidden methods)".into(),
             Self::WildcardWithCredentials => "with credentials browsers take * literally, not as every name".into(),
             Self::BadHeaderValue => {
-                "a header value has no line breaks, control characters, letters outside ASCII or white space at an end"
+                "a header value must not contain line breaks, control characters, letters outside ASCII or white space at an end"
                     .into()
             }
             Self::OwnedHeader => "keyfence or Envoy writes this header itself".into(),
@@ -242,8 +242,8 @@ impl DiagnosticKind {
             Self::BadDirectiveSource => "a CSP source has no white space, ; or , and is printable ASCII".into(),
             Self::UnquotedKeyword => "unquoted, a CSP keyword is read as a host name".into(),
             Self::NoneBesideOthers => "browsers ignore 'none' where another source stands beside it".into(),
-            Self::DuplicateDirective => "the directive stands here twice, and browsers read the first alone".into(),
-            Self::BadDocsUrl => "it is not an absolute http or https URL without a fragment".into(),
+            Self::DuplicateDirective => "the directive is listed twice, and browsers read only the first".into(),
+            Self::BadDocsUrl => "must be an absolute http or https URL without a fragment".into(),
             Self::LongText => format!("a string has more than {} bytes", long_text::MAX).into(),
             Self::TooLarge { bytes } => format!(
                 "it takes {} MiB of memory on each worker, and a policy may take {} MiB",
@@ -436,7 +436,7 @@ pub struct Diagnostic {
     pub kind: DiagnosticKind,
 }
 
-/// `keys[3].allowed_origins[1]: "https://yourapp.com/": an origin has no trailing slash; write "https://yourapp.com"`
+/// `keys[3].allowed_origins[1]: "https://yourapp.com/": an origin must not end in a slash; write "https://yourapp.com"`
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.path.is_empty() {
