@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use keyfence::config::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
-use keyfence::policy;
+use keyfence::policy::{self, Summary};
 use serde_json::{Value, json};
 
 use super::escape;
@@ -26,9 +26,7 @@ pub struct Report {
 #[derive(Debug)]
 struct Accepted {
     mark: Mark,
-    keys: usize,
-    hash: u64,
-    summary: String,
+    summary: Summary,
 }
 
 #[derive(Debug)]
@@ -76,8 +74,6 @@ impl Report {
             Ok(loaded) => {
                 self.accepted.push(Accepted {
                     mark: found.start(),
-                    keys: loaded.policy.keys().len(),
-                    hash: loaded.hash,
                     summary: loaded.summary(),
                 });
                 loaded.diagnostics
@@ -134,7 +130,7 @@ impl Report {
                 let _ = writeln!(text, "{file}: and {} more {name}s", count - shown);
             }
         }
-        for Accepted { mark, summary, .. } in &self.accepted {
+        for Accepted { mark, summary } in &self.accepted {
             let at = style.paint(Colour::Bold, format_args!("{file}{}:", position(*mark)));
             let _ = writeln!(text, "{at} {summary}");
         }
@@ -160,8 +156,8 @@ impl Report {
             json!({
                 "line": accepted.mark.line,
                 "column": accepted.mark.column,
-                "keys": accepted.keys,
-                "hash": accepted.hash,
+                "keys": accepted.summary.keys,
+                "hash": accepted.summary.hash,
             })
         });
         json!({

@@ -5,7 +5,7 @@ const MARKS: [&str; 11] = [
     "|", r"\.", r"\/", r"\d", r"\w", ".+", "[^", "[a-z", "[0-9", "(?", "s?://",
 ];
 
-/// Whether `text`, which is no origin pattern, was written as a regular expression.
+/// Whether `text`, which could not be read as an origin pattern, was written as a regular expression.
 pub fn is_likely(text: &str) -> bool {
     let text = text.trim();
     // Behind a name or a star the dot may be one that is meant: `a.*.yourapp.com`.

@@ -12,7 +12,7 @@ pub enum Bare<'t> {
     Other,
 }
 
-/// A member of a dictionary: its key, and its items, which are one where it is no inner list.
+/// A member of a dictionary: its key, and its items: several for an inner list, otherwise one.
 pub type Member<'t> = (&'t str, Vec<Bare<'t>>);
 
 /// Reads a dictionary (section 4.2.2); `None` where a browser would ignore the whole field.

@@ -99,9 +99,9 @@ fn in_lines<'r>(
     }
 }
 
-/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key. Where what
-/// follows is no white space, the value is none of any scheme (RFC 9110, section 11.4), but a careless upstream may still take the rest
-/// for a key: so it is one, and unknown.
+/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key. Where
+/// something other than white space follows, the value is not valid for any scheme (RFC 9110, section 11.4), but a careless upstream may
+/// still take the rest for a key: so it counts as one, which is unknown.
 fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let value = value.trim_ascii();
     let (start, rest) = value.split_at_checked(scheme.len())?;

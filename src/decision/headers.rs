@@ -24,21 +24,25 @@ impl<'h, H: Iterator<Item = (&'h [u8], &'h [u8])> + Clone> Headers<H> {
 
     /// The values of a header, line by line.
     pub fn values(&self, name: &[u8]) -> impl Iterator<Item = &'h [u8]> + Clone {
-        let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
-        let lines = lines.into_iter().flatten();
+        let lines = self.of_length(name);
         lines.filter(move |(header, _)| *header == name).map(|(_, value)| value)
     }
 
     /// The lines whose name an upstream may read as this one, see [`equals_ignoring_separators`].
     pub fn alike(&self, name: &[u8]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone {
-        let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
-        let lines = lines.into_iter().flatten();
+        let lines = self.of_length(name);
         lines.filter(move |(header, _)| *header == name || equals_ignoring_separators(header, name))
     }
 
     /// Whether there is such a line.
     pub fn has(&self, name: &[u8]) -> bool {
-        self.lengths & length_bit(name) != 0 && self.lines.clone().any(|(header, _)| header == name)
+        self.of_length(name).any(|(header, _)| header == name)
+    }
+
+    /// All lines, or none where no name is as long as this one.
+    fn of_length(&self, name: &[u8]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone {
+        let lines = (self.lengths & length_bit(name) != 0).then(|| self.lines.clone());
+        lines.into_iter().flatten()
     }
 
     /// All of them.

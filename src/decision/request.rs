@@ -101,7 +101,7 @@ impl<'r> Head<'r> {
         self.method == b"OPTIONS" && self.origin.is_some() && self.has_request_method
     }
 
-    /// Whether a browser sent it, as far as it shows. `Sec-Fetch-Mode` is no sign of one: Node's `fetch` sends it.
+    /// Whether a browser sent it, as far as it shows. `Sec-Fetch-Mode` does not show it: Node's `fetch` sends it too.
     pub fn is_from_browser(&self) -> bool {
         self.origin.is_some() || self.fetch_site.is_some()
     }

@@ -22,49 +22,45 @@ impl fmt::Display for HostError {
 pub type Result<T> = std::result::Result<T, HostError>;
 
 /// Whether a request or response goes on.
-#[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It goes on.
-    Continue = 0,
+    Continue,
     /// It goes no further.
-    Pause = 1,
+    Pause,
 }
 
 /// Which headers are meant.
-#[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapType {
     /// Of the request.
-    RequestHeaders = 0,
+    RequestHeaders,
     /// Behind the body of the request.
-    RequestTrailers = 1,
+    RequestTrailers,
     /// Of the response.
-    ResponseHeaders = 2,
+    ResponseHeaders,
 }
 
 /// How grave a line of the log is.
-#[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// For who looks closely.
-    Debug = 1,
+    Debug,
     /// What an operator wants to see.
-    Info = 2,
+    Info,
     /// Doubtful.
-    Warn = 3,
+    Warn,
     /// Refused.
-    Error = 4,
+    Error,
 }
 
 /// What a metric does.
-#[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricType {
     /// Goes up.
-    Counter = 0,
+    Counter,
     /// Is set.
-    Gauge = 1,
+    Gauge,
 }
 
 /// A counter or gauge of the host's.

@@ -4,6 +4,7 @@
 use crate::config::key::Enforcement;
 use crate::decision::reason::Reason;
 use crate::decision::{Decision, Outcome};
+use crate::policy::Summary;
 
 use super::host::{Host, MetricId, MetricType, Result};
 
@@ -119,10 +120,10 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         self.host.record_metric(self.gauge(name)?, value)
     }
 
-    /// A policy has been accepted: its keys, its hash, and when that was.
-    pub fn record_loaded(&self, keys: usize, hash: u64, unix_seconds: u64) -> Result<()> {
-        self.record("keyfence_keys", keys as u64)?;
-        self.record("keyfence_policy_hash", hash)?;
+    /// A policy has been accepted, and when that was.
+    pub fn record_loaded(&self, summary: Summary, unix_seconds: u64) -> Result<()> {
+        self.record("keyfence_keys", summary.keys as u64)?;
+        self.record("keyfence_policy_hash", summary.hash)?;
         self.record("keyfence_policy_loaded_timestamp_seconds", unix_seconds)
     }
 

@@ -80,19 +80,17 @@ impl<H: Host> Plugin<H> {
         let metrics = PolicyMetrics::of(&self.host, &name);
         let (response, is_accepted) = match loaded {
             Ok((loaded, bytes)) => {
-                let line = loaded.summary();
+                let summary = loaded.summary();
                 let Loaded {
-                    policy,
-                    hash,
-                    diagnostics,
+                    policy, diagnostics, ..
                 } = loaded;
                 warn_once(&self.host, &diagnostics);
-                let keys = policy.keys().len();
                 let now = host::unix_seconds(&self.host).unwrap_or_default();
-                let recorded = metrics.load_failures().and(metrics.record_loaded(keys, hash, now));
+                let recorded = metrics.load_failures().and(metrics.record_loaded(summary, now));
                 if let Err(error) = recorded {
                     self.host.log(LogLevel::Error, &error.to_string());
                 }
+                let line = summary.to_string();
                 if log_once(
                     &self.host,
                     format!("keyfence/accepted/{name}").as_bytes(),

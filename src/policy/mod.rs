@@ -11,6 +11,7 @@ mod sorted;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -120,12 +121,29 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
 }
 
+/// Which policy it is, in the words of the filter's log and of the command line, so that one can be compared with the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// How many it has.
+    pub keys: usize,
+    /// As [`Loaded::hash`].
+    pub hash: u64,
+}
+
 impl Loaded {
-    /// In the words of the filter's log and of the command line, so that one can be compared with the other.
-    pub fn summary(&self) -> String {
-        let keys = self.policy.keys().len();
-        let noun = if keys == 1 { "key" } else { "keys" };
-        format!("policy accepted: {keys} {noun}, hash {}", self.hash)
+    /// Of this policy.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            keys: self.policy.keys().len(),
+            hash: self.hash,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.keys == 1 { "key" } else { "keys" };
+        write!(f, "policy accepted: {} {noun}, hash {}", self.keys, self.hash)
     }
 }
 

@@ -32,21 +32,24 @@ impl Page<'_> {
     /// What the browser compares in the answer to its preflight (Fetch, "CORS-preflight fetch"). The first that fails is the last, for
     /// the request is not sent then.
     pub fn after_preflight(&self, status: u16, headers: &[Header]) -> Vec<StepResult> {
-        let mut steps = vec![self.may_use(
-            "preflight",
-            headers,
-            "Response to preflight request doesn't pass access control check: ",
-        )];
-        if steps.iter().all(|step| step.passed) && !(200..300).contains(&status) {
-            steps.push(failed("preflight", "console: It does not have HTTP ok status."));
-        }
-        if steps.iter().all(|step| step.passed) {
-            steps.push(self.method_step(headers));
-        }
-        if steps.iter().all(|step| step.passed) {
-            steps.extend(self.headers_step(headers));
+        let checks = [Self::preflight_step, Self::method_step, Self::headers_step];
+        let mut steps: Vec<StepResult> = Vec::new();
+        for check in checks {
+            steps.extend(check(self, status, headers));
+            if steps.iter().any(|step| !step.passed) {
+                break;
+            }
         }
         steps
+    }
+
+    fn preflight_step(&self, status: u16, headers: &[Header]) -> Option<StepResult> {
+        let before = "Response to preflight request doesn't pass access control check: ";
+        let may_ask = self.may_use("preflight", headers, before);
+        Some(match may_ask.passed && !(200..300).contains(&status) {
+            true => failed("preflight", "console: It does not have HTTP ok status."),
+            false => may_ask,
+        })
     }
 
     /// Whether the page may read a response (Fetch, "CORS check").
@@ -79,27 +82,27 @@ impl Page<'_> {
         failed(step, &format!("console: {before}{problem}"))
     }
 
-    fn method_step(&self, headers: &[Header]) -> StepResult {
+    fn method_step(&self, _: u16, headers: &[Header]) -> Option<StepResult> {
         let allowed = values(headers, "access-control-allow-methods");
         let list = allowed.join(", ");
         let is_listed = |wanted: &str| items(&allowed).any(|method| method == wanted);
         if SAFELISTED_METHODS.contains(&self.method) {
-            return passed("method", format!("{} needs no permission", self.method));
+            return Some(passed("method", format!("{} needs no permission", self.method)));
         }
         if is_listed(self.method) || !self.credentials && is_listed("*") {
-            return passed("method", format!("{} is one of {list}", self.method));
+            return Some(passed("method", format!("{} is one of {list}", self.method)));
         }
         let console = format!(
             "Method {} is not allowed by Access-Control-Allow-Methods in preflight response.",
             self.method
         );
-        failed(
+        Some(failed(
             "method",
             &format!("{} is none of {list}; console: {console}", self.method),
-        )
+        ))
     }
 
-    fn headers_step(&self, headers: &[Header]) -> Option<StepResult> {
+    fn headers_step(&self, _: u16, headers: &[Header]) -> Option<StepResult> {
         let names = self.unsafe_headers();
         let allowed = values(headers, "access-control-allow-headers");
         let list = allowed.join(", ");
@@ -142,7 +145,7 @@ pub fn normalized(method: &str) -> Option<String> {
 
 /// Headers that the browser sets and no page (Fetch, "forbidden request-header").
 fn is_forbidden(name: &str) -> bool {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 22] = [
         "accept-charset",
         "accept-encoding",
         "access-control-request-headers",
@@ -164,8 +167,9 @@ fn is_forbidden(name: &str) -> bool {
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "via",
     ];
-    NAMES.contains(&name) || name == "via" || name.starts_with("proxy-") || name.starts_with("sec-")
+    NAMES.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-")
 }
 
 /// Fetch, "CORS-safelisted request-header".

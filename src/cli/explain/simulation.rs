@@ -17,7 +17,9 @@ use keyfence::decision::rate::{self, RateStatus};
 use keyfence::decision::reason::Reason;
 use keyfence::decision::request::Head;
 use keyfence::decision::response::{HeaderMutation, ResponseContext};
-use keyfence::decision::{Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide_with_trace, upstream};
+use keyfence::decision::{
+    Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide, decide_with_trace, upstream,
+};
 use keyfence::policy::{self, Policy};
 
 use super::arguments::Arguments;
@@ -77,10 +79,7 @@ impl Simulation<'_> {
     /// Decides, and says how.
     pub fn run(&self) -> Result<Explanation, Failure> {
         let request = self.request()?;
-        let mut head = Head::read(self.policy, pairs(&request));
-        if let (Some(id), Credential::One(presented)) = (&self.arguments.key_id, head.credential) {
-            head.credential = Credential::One(self.with_key(presented, id)?);
-        }
+        let head = self.head(&request)?;
         let mut taken: Vec<(Check, Result<(), Reason>)> = Vec::new();
         let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |step, outcome| {
             taken.push((step, outcome));
@@ -101,7 +100,7 @@ impl Simulation<'_> {
         let steps = steps.collect();
         let (response, upstream) = self.outcome(&request, &head, &decision);
         let browser = match decision.enforcement {
-            Enforcement::Enforce => self.browser(&response),
+            Enforcement::Enforce => self.browser(&response)?,
             // The upstream answers as it does without the filter.
             Enforcement::Report => Vec::new(),
         };
@@ -119,10 +118,10 @@ impl Simulation<'_> {
     }
 
     /// What a browser compares where a page on another origin sends the request. A WebSocket's handshake knows no CORS.
-    fn browser(&self, response: &Response) -> Vec<StepResult> {
+    fn browser(&self, response: &Response) -> Result<Vec<StepResult>, Failure> {
         let arguments = self.arguments;
         let Some(origin) = &arguments.origin else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let headers = self.page_headers();
         let own = arguments
@@ -133,10 +132,10 @@ impl Simulation<'_> {
             .iter()
             .any(|(name, _)| name == "upgrade" || name.starts_with("sec-websocket-"));
         if is_websocket || own.as_ref() == Some(origin) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let Some(method) = browser::normalized(&arguments.method) else {
-            return vec![browser::forbidden_method(&arguments.method)];
+            return Ok(vec![browser::forbidden_method(&arguments.method)]);
         };
         let page = Page {
             origin,
@@ -145,28 +144,34 @@ impl Simulation<'_> {
             credentials: arguments.credentials,
         };
         if arguments.preflight {
-            return page.after_preflight(response.status.unwrap_or(200), &response.headers);
+            return Ok(page.after_preflight(response.status.unwrap_or(200), &response.headers));
         }
         let mut steps = Vec::new();
         if page.needs_preflight() {
-            let answer = self.answer_to_preflight(&page);
+            let answer = self.answer_to_preflight(&page)?;
             steps = page.after_preflight(answer.status.unwrap_or(200), &answer.headers);
         }
         if steps.iter().all(|step| step.passed) {
             steps.push(page.may_read(&response.headers));
         }
-        steps
+        Ok(steps)
     }
 
     /// What the filter answers to the preflight that a browser sends before the request.
-    fn answer_to_preflight(&self, page: &Page<'_>) -> Response {
+    fn answer_to_preflight(&self, page: &Page<'_>) -> Result<Response, Failure> {
         let request = self.preflight_of(page);
-        let mut head = Head::read(self.policy, pairs(&request));
+        let head = self.head(&request)?;
+        let decision = decide(self.policy, &head, &self.context());
+        Ok(self.outcome(&request, &head, &decision).0)
+    }
+
+    /// What the request says, with the key that the arguments name in the place of the one that stands for it.
+    fn head<'r>(&self, request: &'r [Header]) -> Result<Head<'r>, Failure> {
+        let mut head = Head::read(self.policy, pairs(request));
         if let (Some(id), Credential::One(presented)) = (&self.arguments.key_id, head.credential) {
-            head.credential = self.with_key(presented, id).map_or(head.credential, Credential::One);
+            head.credential = Credential::One(self.with_key(presented, id)?);
         }
-        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |_, _| {});
-        self.outcome(&request, &head, &decision).0
+        Ok(head)
     }
 
     fn context(&self) -> SimulatedContext {
