@@ -143,7 +143,7 @@ fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// The items of `lines` that do not begin with `prefix`; `None` where there is no other.
+/// The items of `lines` that do not begin with `prefix`; `None` where all of them do.
 pub fn other_protocols(lines: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     let items = lines.iter().flat_map(|line| protocols(line));
     let kept: Vec<&[u8]> = items
@@ -176,7 +176,7 @@ fn is_named(encoded: &[u8], name: &str) -> bool {
     decoded(encoded).map(folded).eq(name.bytes().map(folded))
 }
 
-/// The bytes of a name or value; what is no escape stands for itself.
+/// The bytes of a name or value; a byte outside an escape is itself.
 fn decoded(mut text: &[u8]) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         let (&byte, mut rest) = text.split_first()?;

@@ -94,7 +94,7 @@ impl Reason {
         }
     }
 
-    /// One sentence that says what to change, for a request with this `Origin`. It tells nothing of the policy, and has no character
+    /// One sentence that says what to change, for a request with this `Origin`. It tells nothing of the policy, and contains no character
     /// that JSON escapes.
     pub fn detail(self, origin: Option<&[u8]>) -> &'static str {
         match self {
