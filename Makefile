@@ -23,7 +23,7 @@ build: wasm reload
 .PHONY: wasm
 wasm:
 	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || rustup target add $(TARGET)
-	cargo build --release --lib --target $(TARGET)
+	cargo build --release --package keyfence-envoy --target $(TARGET)
 
 # The command line, for this machine.
 .PHONY: cli
@@ -54,9 +54,9 @@ skipped = | sed 's/^/skipped: /' | tee -a "$${KEYFENCE_SKIPPED:-/dev/null}"
 
 .PHONY: test
 test: build
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets --features instructions -- -D warnings
-	cargo clippy --lib --target $(TARGET) -- -D warnings
+	cargo clippy --package keyfence-envoy --target $(TARGET) -- -D warnings
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
 	@$(MAKE) --no-print-directory test-monitoring test-compose
 
@@ -101,7 +101,7 @@ test-monitoring: build
 .PHONY: bench
 bench: wasm
 	@command -v wrk >/dev/null || { echo "make bench needs wrk (Debian: apt-get install wrk)."; exit 1; }
-	cargo build --release --examples --target $(TARGET)
+	cargo build --release --package keyfence-envoy --examples --target $(TARGET)
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo bench --profile dev --bench gateway
 
 # Each target for TIME seconds, from the committed corpus and what earlier runs left in target/fuzz.

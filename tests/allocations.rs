@@ -15,15 +15,15 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use keyfence::config::Measure;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::address::SourceAddress;
-use keyfence::decision::rate::{RateStatus, Slot, admit, peek};
-use keyfence::decision::reason::Reason;
-use keyfence::decision::request::Head;
-use keyfence::decision::{Outcome, Refusal, RequestContext, Unavailable, decide};
-use keyfence::policy::footprint::Footprint;
-use keyfence::policy::{Key, Policy};
+use keyfence_core::config::Measure;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::rate::{RateStatus, Slot, admit, peek};
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::{Outcome, Refusal, RequestContext, Unavailable, decide};
+use keyfence_core::policy::footprint::Footprint;
+use keyfence_core::policy::{Key, Policy};
 use workload::NOW;
 
 /// The system's allocator, and what each thread has asked of it. Tests run beside each other.

@@ -9,9 +9,9 @@
 
 use std::time::{Duration, Instant};
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::config::{Diagnostic, Diagnostics, Severity};
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::config::{Diagnostic, Diagnostics, Severity};
+use keyfence_core::policy::Policy;
 use serde_json::{Value, json};
 
 /// 2026-07-01.

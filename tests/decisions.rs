@@ -11,17 +11,17 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use keyfence::config::key::Enforcement;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::address::SourceAddress;
-use keyfence::decision::headers::HeaderList;
-use keyfence::decision::local_reply::{LocalReply, complete};
-use keyfence::decision::rate::{RateStatus, peek};
-use keyfence::decision::reason::Reason;
-use keyfence::decision::request::Head;
-use keyfence::decision::response::{HeaderMutation, ResponseContext};
-use keyfence::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
-use keyfence::policy::{Key, Policy};
+use keyfence_core::config::key::Enforcement;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::headers::HeaderList;
+use keyfence_core::decision::local_reply::{LocalReply, complete};
+use keyfence_core::decision::rate::{RateStatus, peek};
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
+use keyfence_core::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
+use keyfence_core::policy::{Key, Policy};
 
 const NOW: &str = "2026-06-15T12:00:00Z";
 

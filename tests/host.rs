@@ -15,8 +15,8 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use keyfence::filter::host::{Action, MapType};
-use keyfence::filter::stream::Stream;
+use keyfence_filter::host::{Action, MapType};
+use keyfence_filter::stream::Stream;
 use world::{Fake, Vm};
 
 const POLICY: &str = r#"{

@@ -10,9 +10,9 @@
 use std::fs;
 use std::process::Command;
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::reason::Reason;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::policy::Policy;
 
 const README: &str = include_str!("../README.md");
 

@@ -12,8 +12,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::policy::Policy;
 use serde_json::Value;
 
 const SCHEMA: &str = include_str!("../envoy/policy.schema.json");
@@ -30,7 +30,7 @@ fn faults(policy: &str) -> Vec<String> {
 
 #[test]
 fn the_committed_schema_is_that_of_the_types() {
-    let current = format!("{:#}\n", keyfence::config::schema::policy());
+    let current = format!("{:#}\n", keyfence_core::config::schema::policy());
     assert!(SCHEMA == current, "keyfence schema >envoy/policy.schema.json");
 }
 

@@ -5,9 +5,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::str;
 
 use clap::Args;
-use keyfence::config::api_key::{ApiKey, ApiKeyError};
-use keyfence::config::key_source::KeySource;
-use keyfence::config::{DiagnosticKind, raw_key};
+use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
+use keyfence_core::config::key_source::KeySource;
+use keyfence_core::config::{DiagnosticKind, raw_key};
 
 use super::{DENIED, Failure, print};
 

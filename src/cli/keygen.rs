@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use keyfence::config::api_key::ApiKey;
-use keyfence::config::key_source::KeySource;
-use keyfence::config::raw_key;
+use keyfence_core::config::api_key::ApiKey;
+use keyfence_core::config::key_source::KeySource;
+use keyfence_core::config::raw_key;
 
 use super::{Failure, print};
 

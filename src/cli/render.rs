@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::{fs, io, process, str};
 
 use clap::{Args, ValueEnum};
-use keyfence::config::node::Node;
+use keyfence_core::config::node::Node;
 use serde_json::{Value, json};
 
 use super::report::Report;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use keyfence::config::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
-use keyfence::policy::{self, Summary};
+use keyfence_core::config::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
+use keyfence_core::policy::{self, Summary};
 use serde_json::{Value, json};
 
 use super::escape;

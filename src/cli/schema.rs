@@ -22,6 +22,6 @@ In YAML:
   # yaml-language-server: $schema=policy.schema.json";
 
 pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
-    print(&format!("{:#}\n", keyfence::config::schema::policy()))?;
+    print(&format!("{:#}\n", keyfence_core::config::schema::policy()))?;
     Ok(ExitCode::SUCCESS)
 }

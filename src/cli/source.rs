@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, str};
 
-use keyfence::config::config_path::ConfigPath;
-use keyfence::config::without_byte_order_mark;
+use keyfence_core::config::config_path::ConfigPath;
+use keyfence_core::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
 use super::Failure;

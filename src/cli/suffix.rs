@@ -3,10 +3,10 @@
 
 use std::str;
 
-use keyfence::config::DiagnosticKind;
-use keyfence::config::Diagnostics;
-use keyfence::config::config_path::ConfigPath;
-use keyfence::config::origin::{HostPattern, OriginPattern};
+use keyfence_core::config::DiagnosticKind;
+use keyfence_core::config::Diagnostics;
+use keyfence_core::config::config_path::ConfigPath;
+use keyfence_core::config::origin::{HostPattern, OriginPattern};
 
 use super::scalar::quoted;
 use super::tree::Node;

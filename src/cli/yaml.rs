@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use keyfence::config::node::Node;
+use keyfence_core::config::node::Node;
 use serde_json::Value;
 
 use super::escape;

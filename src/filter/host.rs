@@ -71,7 +71,7 @@ pub struct MetricId(pub u32);
 /// the host looks at the number only where a value is there already.
 pub const NEVER: u32 = u32::MAX;
 
-/// An error of the filter's own, or the answer to a preflight. `headers` is in the ABI's encoding, see [`super::pairs::encode`].
+/// An error of the filter's own, or the answer to a preflight. `headers` is in the ABI's encoding, see [`crate::pairs::encode`].
 #[derive(Debug, Clone, Copy)]
 pub struct LocalResponse<'r> {
     /// The HTTP status.
@@ -97,10 +97,13 @@ pub trait Host {
     /// Whether the allocator can give so many bytes more at once: those of each of `large` in one piece, the rest in pieces of a megabyte.
     fn has_memory(&self, bytes: usize, large: &[usize]) -> bool;
 
+    /// The memory that the VM has taken so far, in bytes.
+    fn memory(&self) -> usize;
+
     /// The configuration of the plugin that is being configured.
     fn plugin_configuration(&self) -> Result<Self::Bytes>;
 
-    /// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
+    /// All headers in the ABI's encoding, see [`crate::pairs::Pairs`].
     fn headers(&self, map: MapType) -> Result<Self::Bytes>;
 
     /// Puts other headers in the place of all; `headers` is in the ABI's encoding.

@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use crate::decision::Refusal;
-use crate::decision::rate::{RateStatus, admit, peek};
-use crate::policy::Key;
+use keyfence_core::decision::Refusal;
+use keyfence_core::decision::rate::{RateStatus, admit, peek};
+use keyfence_core::policy::Key;
 
-use super::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError};
 
 /// Each lost race is another worker's success, so this many in a row do not happen; if they do, the request is refused.
 const TRIES: usize = 10_000;

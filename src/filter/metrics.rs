@@ -1,12 +1,12 @@
 //! What is counted. No name comes from a key, an origin or a header: Envoy never forgets one. Gauges carry the plugin's name, because
 //! two policies in one Envoy would overwrite each other's.
 
-use crate::config::key::Enforcement;
-use crate::decision::reason::Reason;
-use crate::decision::{Decision, Outcome};
-use crate::policy::Summary;
+use keyfence_core::config::key::Enforcement;
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::{Decision, Outcome};
+use keyfence_core::policy::Summary;
 
-use super::host::{Host, MetricId, MetricType, Result};
+use crate::host::{Host, MetricId, MetricType, Result};
 
 /// Counters of one kind of request.
 struct Counters {

@@ -1,6 +1,6 @@
 //! What is logged once, however many workers have it to say.
 
-use super::host::{self, Host};
+use crate::host::{self, Host};
 
 /// Whether `text` is new under `topic`, in this process. Where the host does not tell, it is.
 pub fn log_once(host: &impl Host, topic: &[u8], text: &[u8]) -> bool {

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::config::timestamp::Timestamp;
-use crate::config::{Diagnostics, Measure, Severity};
-use crate::policy::footprint::Footprint;
-use crate::policy::response_headers::ResponsePolicy;
-use crate::policy::{Loaded, Policy};
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::config::{Diagnostics, Measure, Severity};
+use keyfence_core::policy::footprint::Footprint;
+use keyfence_core::policy::response_headers::ResponsePolicy;
+use keyfence_core::policy::{Loaded, Policy};
 
-use super::host::{self, Action, Host, LogLevel};
-use super::metrics::{Metrics, PolicyMetrics};
-use super::once::log_once;
-use super::plugin_configuration::Configuration;
-use super::policy_cache::{PluginId, PolicyCache};
-use super::stream::Stream;
+use crate::host::{self, Action, Host, LogLevel};
+use crate::metrics::{Metrics, PolicyMetrics};
+use crate::once::log_once;
+use crate::plugin_configuration::Configuration;
+use crate::policy_cache::{PluginId, PolicyCache};
+use crate::stream::Stream;
 
 /// Everything that the VM keeps.
 pub struct Plugin<H> {
@@ -167,14 +167,10 @@ impl<H: Host> Plugin<H> {
         let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Refused)?;
         self.share_response(&mut loaded.policy);
         let milliseconds = self.host.nanoseconds()?.saturating_sub(begin) / 1_000_000;
-        self.host.log(
-            LogLevel::Debug,
-            &format!(
-                "{} keys loaded in {milliseconds} ms; {}",
-                loaded.policy.keys().len(),
-                memory()
-            ),
-        );
+        let keys = loaded.policy.keys().len();
+        let memory = self.host.memory() / 1024;
+        let line = format!("{keys} keys loaded in {milliseconds} ms; the VM has {memory} kB of memory");
+        self.host.log(LogLevel::Debug, &line);
         Ok((loaded, compiled))
     }
 
@@ -230,17 +226,6 @@ impl<H: Host> Plugin<H> {
 fn response_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {
     let root = roots.iter().rev().find(|root| root.context == context)?;
     root.response.as_deref()
-}
-
-#[cfg(target_family = "wasm")]
-fn memory() -> String {
-    let kilobytes = core::arch::wasm32::memory_size(0) * 64;
-    format!("the VM has {kilobytes} kB of memory")
-}
-
-#[cfg(not(target_family = "wasm"))]
-fn memory() -> String {
-    "not in a VM".into()
 }
 
 fn log_findings(host: &impl Host, diagnostics: &Diagnostics) {

@@ -5,7 +5,7 @@
 //! space for it, and the one that was not used for the longest time goes first. One that has no newer policy of its own plugin stays:
 //! whether it is superseded or only idle, nobody can tell.
 
-use crate::policy::Policy;
+use keyfence_core::policy::Policy;
 
 /// Which of the plugins in a VM a configuration is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl PolicyCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::timestamp::Timestamp;
+    use keyfence_core::config::timestamp::Timestamp;
 
     fn policy() -> Policy {
         Policy::load(b"{}", Timestamp(0)).unwrap().policy

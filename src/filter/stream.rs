@@ -3,26 +3,26 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::ClientIp;
-use crate::config::key::Enforcement;
-use crate::config::timestamp::Timestamp;
-use crate::decision::address::SourceAddress;
-use crate::decision::grpc::Grpc;
-use crate::decision::headers::HeaderList;
-use crate::decision::local_reply::{LocalReply, complete, is_of_body};
-use crate::decision::rate::RateStatus;
-use crate::decision::reason::Reason;
-use crate::decision::request::{Head, is_identity_claim, is_method_override};
-use crate::decision::response::{HeaderMutation, ResponseContext};
-use crate::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
-use crate::policy::response_headers::ResponsePolicy;
-use crate::policy::{Key, Policy};
+use keyfence_core::config::ClientIp;
+use keyfence_core::config::key::Enforcement;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::grpc::Grpc;
+use keyfence_core::decision::headers::HeaderList;
+use keyfence_core::decision::local_reply::{LocalReply, complete, is_of_body};
+use keyfence_core::decision::rate::RateStatus;
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::{Head, is_identity_claim, is_method_override};
+use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
+use keyfence_core::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
+use keyfence_core::policy::response_headers::ResponsePolicy;
+use keyfence_core::policy::{Key, Policy};
 
-use super::host::{self, Action, Host, LocalResponse, LogLevel, MapType, Result};
-use super::limits;
-use super::metrics::Metrics;
-use super::once::log_once;
-use super::pairs::{Pairs, encode};
+use crate::host::{self, Action, Host, LocalResponse, LogLevel, MapType, Result};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::once::log_once;
+use crate::pairs::{Pairs, encode};
 
 /// The state of one stream. It keeps what its own response needs, and nothing else of the policy.
 pub struct Stream {
@@ -174,8 +174,6 @@ fn grpc_of(host: &impl Host) -> Option<Grpc> {
 fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
     let map = host.headers(MapType::RequestHeaders)?;
     let headers = Pairs::of(&map);
-    #[cfg(feature = "trap")]
-    super::trap::on_demand(headers);
     let head = Head::read(policy, headers);
     let decision = decide(policy, &head, &Around(host));
     note(host, &decision)?;
@@ -233,8 +231,6 @@ fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &Hea
 fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &ResponseContext) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
     let present = Pairs::of(&map);
-    #[cfg(feature = "trap")]
-    super::trap::on_demand(present);
     let mut edited = Ok(());
     exchange.edit(response, present, &mut |edit| {
         apply(host, MapType::ResponseHeaders, edit, &mut edited);

@@ -10,7 +10,7 @@ mod workload;
 
 use std::env;
 
-use keyfence::decision::decide;
+use keyfence_core::decision::decide;
 use workload::KINDS;
 
 fn main() {

@@ -5,15 +5,15 @@
 use std::iter;
 use std::num::NonZeroU32;
 
-use keyfence::config::api_key::KeyDigest;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::address::SourceAddress;
-use keyfence::decision::credential::Credential;
-use keyfence::decision::rate::{RateStatus, peek};
-use keyfence::decision::reason::Reason;
-use keyfence::decision::request::Head;
-use keyfence::decision::{Outcome, Refusal, RequestContext, Unavailable};
-use keyfence::policy::{Key, Policy};
+use keyfence_core::config::api_key::KeyDigest;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::credential::Credential;
+use keyfence_core::decision::rate::{RateStatus, peek};
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::{Outcome, Refusal, RequestContext, Unavailable};
+use keyfence_core::policy::{Key, Policy};
 
 /// 2026-07-01.
 pub const NOW: Timestamp = Timestamp(1_782_864_000);

@@ -194,7 +194,15 @@ pub fn trapping_filter() -> &'static Path {
     PATH.get_or_init(|| {
         let target = repository().join("target/trap");
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--lib", "--features", "trap"])
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--package",
+                "keyfence-envoy",
+                "--features",
+                "trap",
+            ])
             .args(["--target", "wasm32-wasip1", "--target-dir"])
             .arg(&target)
             .current_dir(repository())

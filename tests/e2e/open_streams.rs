@@ -4,8 +4,8 @@
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::policy::Policy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

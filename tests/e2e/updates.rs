@@ -161,7 +161,7 @@ impl Drop for EndAll<'_> {
 fn a_running_gateway_shows_no_usable_key() {
     let upstream = Upstream::start();
     let raw = "a-raw-key-that-no-dump-may-show";
-    let digest = keyfence::config::api_key::KeyDigest::of(raw.as_bytes()).to_string();
+    let digest = keyfence_core::config::api_key::KeyDigest::of(raw.as_bytes()).to_string();
     let policy = json!({"keys": [{"id": "hashed", "api_key": digest, "allowed_origins": ["https://yourapp.com"]}]});
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("main", &policy).updatable())

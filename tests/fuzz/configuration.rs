@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::filter::plugin_configuration::to_json;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_filter::plugin_configuration::to_json;
+use keyfence_core::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 use reference::compare::Pair;
 use reference::generate::{Generator, Written};

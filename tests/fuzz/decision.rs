@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::filter::pairs::Pairs;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_filter::pairs::Pairs;
+use keyfence_core::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 use reference::compare::Pair;
 use reference::spec::decision::{Headers, Request};

@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 
-use keyfence::config::ClientIp;
-use keyfence::config::network::Network;
-use keyfence::decision::address::SourceAddress;
-use keyfence::policy::networks::Networks;
+use keyfence_core::config::ClientIp;
+use keyfence_core::config::network::Network;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::policy::networks::Networks;
 use libfuzzer_sys::fuzz_target;
 use reference::spec::addresses;
 

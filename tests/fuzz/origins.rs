@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use keyfence::config::origin::{HostPattern, OriginPattern, PortPattern, TuplePattern, has_label_wildcard};
-use keyfence::policy::origins::{OriginList, OriginMatch, OriginTable};
+use keyfence_core::config::origin::{HostPattern, OriginPattern, PortPattern, TuplePattern, has_label_wildcard};
+use keyfence_core::policy::origins::{OriginList, OriginMatch, OriginTable};
 use libfuzzer_sys::fuzz_target;
 use reference::spec::origins::{Match, Sent, best, sent};
 

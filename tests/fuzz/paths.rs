@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use keyfence::config::index::IndexPattern;
-use keyfence::config::scope::{PathPattern, Rule, Segment};
-use keyfence::config::token::Method;
-use keyfence::policy::scopes::{IndexList, ScopeAnswer, ScopeRules, is_ambiguous};
+use keyfence_core::config::index::IndexPattern;
+use keyfence_core::config::scope::{PathPattern, Rule, Segment};
+use keyfence_core::config::token::Method;
+use keyfence_core::policy::scopes::{IndexList, ScopeAnswer, ScopeRules, is_ambiguous};
 use libfuzzer_sys::fuzz_target;
 use reference::spec::paths::{self, Reach};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use keyfence::decision::rate::{SLOT_LENGTH, admit, peek};
+use keyfence_core::decision::rate::{SLOT_LENGTH, admit, peek};
 use libfuzzer_sys::fuzz_target;
 
 const START: u64 = 1_800_000_000;

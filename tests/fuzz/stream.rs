@@ -11,8 +11,8 @@ mod world;
 
 use std::sync::OnceLock;
 
-use keyfence::filter::host::{Action, MapType};
-use keyfence::filter::stream::Stream;
+use keyfence_filter::host::{Action, MapType};
+use keyfence_filter::stream::Stream;
 use libfuzzer_sys::fuzz_target;
 use reference::spec::upstreams::folded;
 use serde_json::Value;

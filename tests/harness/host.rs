@@ -6,10 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use keyfence::filter::host::{Action, Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
-use keyfence::filter::pairs::{Pairs, encode};
-use keyfence::filter::plugin::Plugin;
-use keyfence::filter::stream::Stream;
+use keyfence_filter::host::{Action, Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
+use keyfence_filter::pairs::{Pairs, encode};
+use keyfence_filter::plugin::Plugin;
+use keyfence_filter::stream::Stream;
 
 pub type HeaderList = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -182,6 +182,10 @@ impl Host for Fake {
 
     fn set_filter_state(&self, _: &[u8], _: &[u8]) -> Result<()> {
         self.call("set_filter_state")
+    }
+
+    fn memory(&self) -> usize {
+        0
     }
 
     fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {

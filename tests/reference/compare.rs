@@ -1,6 +1,6 @@
 //! One request through both: what differs, and what must hold whatever the specification's details.
 
-use keyfence::policy::Policy;
+use keyfence_core::policy::Policy;
 use serde_json::Value;
 
 use crate::spec::decision::{Decision, Headers, Request, Ruling, decide, key_id};

@@ -24,8 +24,8 @@ mod subject;
 use std::collections::BTreeMap;
 use std::thread;
 
-use keyfence::config::timestamp::Timestamp;
-use keyfence::policy::Policy;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::policy::Policy;
 
 use compare::Pair;
 use generate::Generator;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use keyfence::config::ClientIp;
-use keyfence::config::network::Network;
-use keyfence::decision::address::SourceAddress;
-use keyfence::policy::networks::Networks;
+use keyfence_core::config::ClientIp;
+use keyfence_core::config::network::Network;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::policy::networks::Networks;
 
 use crate::generate::Generator;
 use crate::skipped::skip;

@@ -4,16 +4,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use keyfence::config::key::Enforcement;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::address::SourceAddress;
-use keyfence::decision::local_reply::LocalReply;
-use keyfence::decision::rate::{self, RateStatus, Slot};
-use keyfence::decision::request::Head;
-use keyfence::decision::response::{HeaderMutation, ResponseContext};
-use keyfence::decision::{self, Refusal, RequestContext, Unavailable, upstream};
-use keyfence::filter::pairs::{Pairs, encode};
-use keyfence::policy::{Key, Policy};
+use keyfence_core::config::key::Enforcement;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::local_reply::LocalReply;
+use keyfence_core::decision::rate::{self, RateStatus, Slot};
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
+use keyfence_core::decision::{self, Refusal, RequestContext, Unavailable, upstream};
+use keyfence_core::policy::{Key, Policy};
+use keyfence_filter::pairs::{Pairs, encode};
 
 use crate::spec::decision::{Headers, Request, Ruling};
 

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::config::token::is_token;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::config::token::is_token;
 
-use crate::cli::Format;
+use crate::Format;
 
 /// Try a request on a policy without a gateway: each step of the decision, and the exact headers that client and upstream would get
 ///

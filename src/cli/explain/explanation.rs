@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use keyfence::config::key::Enforcement;
-use keyfence::decision::Outcome;
-use keyfence::decision::reason::Reason;
+use keyfence_core::config::key::Enforcement;
+use keyfence_core::decision::Outcome;
+use keyfence_core::decision::reason::Reason;
 use serde_json::{Value, json};
 
-use crate::cli::escape;
-use crate::cli::style::{Colour, Style};
+use crate::escape;
+use crate::style::{Colour, Style};
 
 /// Name and value.
 pub type Header = (Vec<u8>, Vec<u8>);

@@ -8,9 +8,9 @@ mod step;
 
 use std::process::ExitCode;
 
-use keyfence::config::key::KeyContext;
-use keyfence::config::{self, Diagnostics};
-use keyfence::policy::Policy;
+use keyfence_core::config::key::KeyContext;
+use keyfence_core::config::{self, Diagnostics};
+use keyfence_core::policy::Policy;
 
 pub use arguments::Arguments;
 

@@ -4,29 +4,29 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use keyfence::config::api_key::{ApiKey, ApiKeyError};
-use keyfence::config::diagnostic::nearest;
-use keyfence::config::key::{Enforcement, Key};
-use keyfence::config::key_source::KeySource;
-use keyfence::config::timestamp::Timestamp;
-use keyfence::config::{ClientIp, Config, DiagnosticKind};
-use keyfence::decision::address::SourceAddress;
-use keyfence::decision::credential::{Credential, PresentedKey, WEBSOCKET_PROTOCOL, without_parameter};
-use keyfence::decision::local_reply::LocalReply;
-use keyfence::decision::rate::{self, RateStatus};
-use keyfence::decision::reason::Reason;
-use keyfence::decision::request::Head;
-use keyfence::decision::response::{HeaderMutation, ResponseContext};
-use keyfence::decision::{
+use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
+use keyfence_core::config::diagnostic::nearest;
+use keyfence_core::config::key::{Enforcement, Key};
+use keyfence_core::config::key_source::KeySource;
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::config::{ClientIp, Config, DiagnosticKind};
+use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::credential::{Credential, PresentedKey, WEBSOCKET_PROTOCOL, without_parameter};
+use keyfence_core::decision::local_reply::LocalReply;
+use keyfence_core::decision::rate::{self, RateStatus};
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
+use keyfence_core::decision::{
     Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide, decide_with_trace, upstream,
 };
-use keyfence::policy::{self, Policy};
+use keyfence_core::policy::{self, Policy};
 
 use super::arguments::Arguments;
 use super::browser::{self, Page};
 use super::explanation::{Explanation, Header, Response, StepResult};
 use super::step::{self, Decided};
-use crate::cli::Failure;
+use crate::Failure;
 
 /// In place of the API key.
 const HIDDEN: &str = "(the API key)";

@@ -1,21 +1,23 @@
-//! What each step of a decision compared, in words. The decision is not made here: see [`keyfence::decision`].
+//! What each step of a decision compared, in words. The decision is not made here: see [`keyfence_core::decision`].
 
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use keyfence::config::Config;
-use keyfence::config::key::{Key, Kind, OriginCheck, Restrictions};
-use keyfence::config::origin::{HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern};
-use keyfence::config::scope::{Rule, Segment};
-use keyfence::config::timestamp::Timestamp;
-use keyfence::decision::credential::Credential;
-use keyfence::decision::rate::RateStatus;
-use keyfence::decision::reason::Reason;
-use keyfence::decision::request::Head;
-use keyfence::decision::{Check, Decision};
-use keyfence::policy::networks::Networks;
-use keyfence::policy::origins::OriginTable;
-use keyfence::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
+use keyfence_core::config::Config;
+use keyfence_core::config::key::{Key, Kind, OriginCheck, Restrictions};
+use keyfence_core::config::origin::{
+    HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern,
+};
+use keyfence_core::config::scope::{Rule, Segment};
+use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::decision::credential::Credential;
+use keyfence_core::decision::rate::RateStatus;
+use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::request::Head;
+use keyfence_core::decision::{Check, Decision};
+use keyfence_core::policy::networks::Networks;
+use keyfence_core::policy::origins::OriginTable;
+use keyfence_core::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
 
 /// A decision that was made, with the configuration that it was made by.
 pub struct Decided<'d> {

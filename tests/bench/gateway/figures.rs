@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
-use keyfence::config::timestamp::Timestamp;
+use keyfence_core::config::timestamp::Timestamp;
 
 use crate::contender::Contender::{self, *};
 use crate::growth;

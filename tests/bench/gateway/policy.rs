@@ -1,6 +1,6 @@
 //! The policy that all contenders enforce: so many keys, each with three origins and two networks of its own.
 
-use keyfence::config::api_key::KeyDigest;
+use keyfence_core::config::api_key::KeyDigest;
 use serde_json::{Value, json};
 
 pub const KEY_HEADER: &str = "X-API-Key";

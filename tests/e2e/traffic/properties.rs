@@ -1,6 +1,6 @@
 //! What holds for every answer, whatever was asked.
 
-use keyfence::decision::reason::Reason;
+use keyfence_core::decision::reason::Reason;
 
 use crate::harness::witness::number_seen;
 use crate::harness::{Request, Response};

@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
-use super::envoy::Envoy;
-use super::host;
-use super::plugin::Plugin;
-use super::stream::Stream;
+use keyfence_filter::host;
+use keyfence_filter::plugin::Plugin;
+use keyfence_filter::stream::Stream;
+
+use super::host::Envoy;
 
 thread_local! {
     /// A VM has one thread, and calls do not nest.
@@ -53,23 +54,25 @@ impl Context for HttpStream {}
 
 impl HttpContext for HttpStream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        PLUGIN.with_borrow_mut(|plugin| plugin.on_request_headers(&mut self.0).into())
+        #[cfg(feature = "trap")]
+        super::trap::on_demand(host::MapType::RequestHeaders);
+        action(PLUGIN.with_borrow_mut(|plugin| plugin.on_request_headers(&mut self.0)))
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        PLUGIN.with_borrow(|plugin| plugin.on_request_trailers(&mut self.0).into())
+        action(PLUGIN.with_borrow(|plugin| plugin.on_request_trailers(&mut self.0)))
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        PLUGIN.with_borrow(|plugin| plugin.on_response_headers(&mut self.0).into())
+        #[cfg(feature = "trap")]
+        super::trap::on_demand(host::MapType::ResponseHeaders);
+        action(PLUGIN.with_borrow(|plugin| plugin.on_response_headers(&mut self.0)))
     }
 }
 
-impl From<host::Action> for Action {
-    fn from(action: host::Action) -> Action {
-        match action {
-            host::Action::Continue => Action::Continue,
-            host::Action::Pause => Action::Pause,
-        }
+fn action(action: host::Action) -> Action {
+    match action {
+        host::Action::Continue => Action::Continue,
+        host::Action::Pause => Action::Pause,
     }
 }

@@ -17,7 +17,7 @@ use super::timestamp::Timestamp;
 /// One entry of `keys`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(deny_unknown_fields, transform = super::schema::of_key)
 )]
@@ -25,10 +25,7 @@ pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
     /// Each is valid, so that a key can be rotated. Not empty.
-    #[cfg_attr(
-        not(target_family = "wasm"),
-        schemars(rename = "api_key", with = "super::schema::ApiKeys")
-    )]
+    #[cfg_attr(feature = "schema", schemars(rename = "api_key", with = "super::schema::ApiKeys"))]
     pub api_keys: Vec<ApiKey>,
     /// Where the key may be seen.
     pub kind: Kind,
@@ -37,7 +34,7 @@ pub struct Key<'a> {
     /// The key is refused from then on, if any.
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
-    #[cfg_attr(not(target_family = "wasm"), schemars(flatten))]
+    #[cfg_attr(feature = "schema", schemars(flatten))]
     pub access: Restrictions<'a>,
 }
 
@@ -53,7 +50,7 @@ pub struct KeyContext<'c> {
 /// What `anonymous` and every key have in common.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(deny_unknown_fields, transform = super::schema::of_access)
 )]
@@ -79,7 +76,7 @@ pub struct Restrictions<'a> {
 /// Whether a key is made to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(rename_all = "snake_case")
 )]
@@ -93,7 +90,7 @@ pub enum Kind {
 /// How `allowed_origins` is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(rename_all = "snake_case")
 )]
@@ -112,7 +109,7 @@ pub enum OriginCheck {
 /// Whether the policy's verdicts take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(rename_all = "snake_case")
 )]

@@ -9,8 +9,8 @@ use std::time::UNIX_EPOCH;
 use proxy_wasm::hostcalls as sdk;
 use proxy_wasm::types::{Bytes, MapType as SdkMap, MetricType as SdkMetric, Status};
 
-use super::host::{Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
 use super::hostcalls;
+use keyfence_filter::host::{Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
 
 /// The host that the filter is loaded into.
 #[derive(Debug, Default)]
@@ -61,6 +61,11 @@ impl Host for Envoy {
             pieces.push(piece);
             fits
         })
+    }
+
+    fn memory(&self) -> usize {
+        const PAGE: usize = 64 << 10;
+        core::arch::wasm32::memory_size(0) * PAGE
     }
 
     fn plugin_configuration(&self) -> Result<Bytes> {

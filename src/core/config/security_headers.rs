@@ -31,7 +31,7 @@ pub struct SecurityHeader {
 /// What happens to the upstream's own header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(rename_all = "snake_case")
 )]

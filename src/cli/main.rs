@@ -1,4 +1,5 @@
-//! The commands, one file each, and what several of them need.
+//! The command line: what a policy does, before a gateway runs it. It uses the same code as the filter. Each command has a file; what
+//! several of them need is here.
 
 mod check;
 mod embedded;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use keyfence::config::timestamp::Timestamp;
+use keyfence_core::config::timestamp::Timestamp;
 
 /// API keys that work only from where they may be used: tools for the policy of the keyfence filter.
 #[derive(Debug, Parser)]
@@ -66,8 +67,7 @@ impl Failure {
 const DENIED: u8 = 1;
 const MISUSED: u8 = 2;
 
-/// Runs the command that the arguments name.
-pub fn run() -> ExitCode {
+fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

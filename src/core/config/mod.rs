@@ -23,7 +23,7 @@ mod punycode;
 pub mod raw_key;
 mod read;
 mod regex;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 pub mod schema;
 pub mod scope;
 pub mod security_headers;

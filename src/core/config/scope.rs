@@ -21,14 +21,10 @@ pub struct Scope {
 
 /// Methods on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(
-    not(target_family = "wasm"),
-    derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields)
-)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rule {
     /// Not empty. `*` is any method.
-    #[cfg_attr(not(target_family = "wasm"), schemars(extend("minItems" = 1)))]
+    #[cfg_attr(feature = "schema", schemars(extend("minItems" = 1)))]
     pub methods: Vec<Method>,
     /// What the path must be like.
     pub path: PathPattern,

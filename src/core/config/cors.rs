@@ -9,7 +9,7 @@ use super::token::{HeaderName, Method};
 /// The lists are sent whole and in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(deny_unknown_fields, transform = super::schema::of_cors)
 )]

@@ -20,7 +20,7 @@ use super::token::HeaderName;
 /// Everything but the keys. Each field has its default where the operator left it out.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(deny_unknown_fields, transform = super::schema::of_config)
 )]
@@ -31,7 +31,7 @@ pub struct Config<'a> {
     pub anonymous: Option<Restrictions<'a>>,
     /// By name.
     #[cfg_attr(
-        not(target_family = "wasm"),
+        feature = "schema",
         schemars(with = "std::collections::BTreeMap<String, Vec<super::scope::Rule>>")
     )]
     pub scopes: Vec<Scope>,
@@ -54,7 +54,7 @@ pub struct Config<'a> {
 /// Which client addresses count as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
-    not(target_family = "wasm"),
+    feature = "schema",
     derive(schemars::JsonSchema),
     schemars(rename_all = "snake_case")
 )]

@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 
 use proxy_wasm::types::{BufferType, Bytes, MapType};
 
-use super::host::{HostError, LocalResponse, Result};
+use keyfence_filter::host::{HostError, LocalResponse, Result};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
