@@ -14,13 +14,15 @@ use std::num::NonZeroU32;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
-use keyfence_core::decision::headers::HeaderList;
+use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete};
 use keyfence_core::decision::rate::{RateStatus, peek};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
-use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
-use keyfence_core::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
+use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::{
+    Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
+};
 use keyfence_core::policy::{Key, Policy};
 
 const NOW: &str = "2026-06-15T12:00:00Z";
@@ -581,8 +583,8 @@ fn the_decision_table() {
         let decision = decide(&policy, &head, &world);
         assert_eq!(outcome(&decision), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
-        assert_eq!(decision.answer().is_some(), !passes, "{name}");
-        let counts = matches!(decision.key, Some((_, key)) if key.access.limit.is_some())
+        assert_eq!(decision.effect() == Effect::Forward, passes, "{name}");
+        let counts = matches!(decision.key, Some((_, key)) if key.restrictions.limit.is_some())
             && !matches!(decision.outcome, Outcome::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
     }
@@ -720,7 +722,7 @@ fn edited(policy: &Policy, exchange: &ResponseContext, upstream: &[(&str, &str)]
     }
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let present = upstream.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    exchange.edit(&policy.response, present, &mut |edit| match edit {
+    exchange.apply(&policy.response, present, &mut |edit| match edit {
         HeaderMutation::Add(name, value) => {
             let earlier = headers.insert(text(name), vec![text(value)]);
             assert_eq!(earlier, None, "{} is there already", text(name));
@@ -1017,7 +1019,7 @@ fn errors_explain_themselves() {
             taken: Cell::new(0),
         };
         let decision = decide(&policy, &head, &world);
-        let reply = LocalReply::new(&policy, &head, &decision, decision.answer().expect(name));
+        let reply = local_reply(&policy, &head, &decision);
         assert_eq!(reply.status, status);
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["type"], format!("https://docs.example.com/errors#{code}"));
@@ -1212,7 +1214,7 @@ fn what_reaches_the_upstream() {
         let decision = decide(&policy, &head, &world);
         let mut edits = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        upstream::edit(&policy, &head, &decision, &mut |edit| {
+        upstream::apply(&policy, &head, &decision, &mut |edit| {
             edits.push(match edit {
                 HeaderMutation::Add(name, value) => format!("+{}: {}", text(name), text(value)),
                 HeaderMutation::Replace(name, value) => format!("={}: {}", text(name), text(value)),
@@ -1220,6 +1222,13 @@ fn what_reaches_the_upstream() {
             });
         });
         assert_eq!(edits, expected, "{name}");
+    }
+}
+
+fn local_reply(policy: &Policy, head: &Head<'_>, decision: &Decision<'_, '_>) -> LocalReply {
+    match decision.effect() {
+        Effect::Respond(kind) => LocalReply::new(policy, head, decision, kind),
+        Effect::Forward => panic!("the request is forwarded"),
     }
 }
 
@@ -1231,7 +1240,7 @@ fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(
         taken: Cell::new(0),
     };
     let decision = decide(policy, &head, &world);
-    let reply = LocalReply::new(policy, &head, &decision, decision.outcome.answer().unwrap());
+    let reply = local_reply(policy, &head, &decision);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lines = reply.headers.iter().map(|(name, value)| (text(name), text(value)));
     (reply.status, lines.collect(), reply.body)
@@ -1438,7 +1447,7 @@ fn errors_speak_grpc_to_its_clients() {
         let head = head(&policy, "POST", "/s/%2e", &headers);
         let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
         let decision = decide(&policy, &head, &world);
-        let reply = LocalReply::new(&policy, &head, &decision, decision.answer().unwrap());
+        let reply = local_reply(&policy, &head, &decision);
         let value = |wanted: &str| {
             let mut lines = reply.headers.iter().filter(|(name, _)| *name == wanted.as_bytes());
             let value = lines.next().map(|(_, value)| std::str::from_utf8(value).unwrap().to_owned());

@@ -8,13 +8,15 @@ use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
 use keyfence_core::decision::grpc::Grpc;
-use keyfence_core::decision::headers::HeaderList;
+use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete, is_of_body};
 use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::{Head, is_identity_claim, is_method_override};
-use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
-use keyfence_core::decision::{Decision, Outcome, Refusal, RequestContext, Unavailable, decide, upstream};
+use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::{
+    Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
+};
 use keyfence_core::policy::response_headers::ResponsePolicy;
 use keyfence_core::policy::{Key, Policy};
 
@@ -47,7 +49,7 @@ enum Stage {
 
 struct Forwarded {
     response: Arc<ResponsePolicy>,
-    exchange: ResponseContext,
+    context: ResponseContext,
     removes_method_overrides: bool,
 }
 
@@ -94,7 +96,7 @@ impl Stream {
             (Stage::Forwarded(forwarded), _) => edit_trailers(
                 host,
                 &forwarded.response,
-                forwarded.exchange.is_enforced(),
+                forwarded.context.is_enforced(),
                 forwarded.removes_method_overrides,
             ),
             (Stage::Unseen, Some(response)) => edit_trailers(host, response, true, false),
@@ -120,7 +122,7 @@ impl Stream {
                 }
                 return Action::Continue;
             }
-            (Stage::Forwarded(forwarded), _) => edit_response(host, &forwarded.response, &forwarded.exchange),
+            (Stage::Forwarded(forwarded), _) => edit_response(host, &forwarded.response, &forwarded.context),
             (Stage::Unseen, Some(response)) => {
                 unseen = ResponseContext::unseen(response);
                 edit_response(host, response, &unseen)
@@ -145,7 +147,7 @@ impl Stream {
     /// Ends the stream with an error that no policy has a say in.
     fn refuse(&mut self, host: &impl Host, metrics: Option<&Metrics>) -> Action {
         let grpc = match &self.stage {
-            Stage::Forwarded(forwarded) => forwarded.exchange.grpc(),
+            Stage::Forwarded(forwarded) => forwarded.context.grpc(),
             _ => grpc_of(host),
         };
         let reply = LocalReply::without_policy(grpc);
@@ -175,15 +177,15 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
     let map = host.headers(MapType::RequestHeaders)?;
     let headers = Pairs::of(&map);
     let head = Head::read(policy, headers);
-    let decision = decide(policy, &head, &Around(host));
+    let decision = decide(policy, &head, &HostContext(host));
     note(host, &decision)?;
     if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
         explain_unknown_address(host, policy);
     }
     let response = policy.response.clone();
-    match decision.answer() {
-        Some(answer) => {
-            let reply = LocalReply::new(policy, &head, &decision, answer);
+    match decision.effect() {
+        Effect::Respond(kind) => {
+            let reply = LocalReply::new(policy, &head, &decision, kind);
             metrics.count(host, &decision)?;
             send(host, &reply, details(&decision))?;
             let stage = Stage::Answered {
@@ -192,16 +194,16 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
             };
             Ok((stage, Action::Pause))
         }
-        None => {
-            let mut edited = Ok(());
-            upstream::edit(policy, &head, &decision, &mut |edit| {
-                apply(host, MapType::RequestHeaders, edit, &mut edited);
+        Effect::Forward => {
+            let mut applied = Ok(());
+            upstream::apply(policy, &head, &decision, &mut |mutation| {
+                apply(host, MapType::RequestHeaders, mutation, &mut applied);
             });
-            edited?;
+            applied?;
             metrics.count(host, &decision)?;
             let forwarded = Forwarded {
                 response,
-                exchange: ResponseContext::new(&head, &decision),
+                context: ResponseContext::new(&head, &decision),
                 removes_method_overrides: decision.removes_method_overrides(),
             };
             Ok((Stage::Forwarded(forwarded), Action::Continue))
@@ -228,14 +230,14 @@ fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &Hea
     host.set_headers(MapType::ResponseHeaders, &encode(&all))
 }
 
-fn edit_response(host: &impl Host, response: &ResponsePolicy, exchange: &ResponseContext) -> Result<()> {
+fn edit_response(host: &impl Host, response: &ResponsePolicy, context: &ResponseContext) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
     let present = Pairs::of(&map);
-    let mut edited = Ok(());
-    exchange.edit(response, present, &mut |edit| {
-        apply(host, MapType::ResponseHeaders, edit, &mut edited);
+    let mut applied = Ok(());
+    context.apply(response, present, &mut |mutation| {
+        apply(host, MapType::ResponseHeaders, mutation, &mut applied);
     });
-    edited
+    applied
 }
 
 fn edit_trailers(
@@ -256,10 +258,10 @@ fn edit_trailers(
     Ok(())
 }
 
-/// Carries an edit out, unless one before it has failed.
-fn apply(host: &impl Host, map: MapType, edit: HeaderMutation<'_>, edited: &mut Result<()>) {
-    if edited.is_ok() {
-        *edited = match edit {
+/// Makes a change, unless one before it has failed.
+fn apply(host: &impl Host, map: MapType, mutation: HeaderMutation<'_>, applied: &mut Result<()>) {
+    if applied.is_ok() {
+        *applied = match mutation {
             HeaderMutation::Add(name, value) => host.add_header(map, name, value),
             HeaderMutation::Replace(name, value) => host.replace_header(map, name, value),
             HeaderMutation::Remove(name) => host.remove_header(map, name),
@@ -302,7 +304,7 @@ fn log_failure(host: &impl Host, error: &host::HostError) {
 
 /// An address that `client_ip` does not take is refused for a reason that the operator does not see in the policy.
 fn explain_unknown_address(host: &impl Host, policy: &Policy) {
-    let (seen, line) = match (Around(host).source_address(), policy.client_ip) {
+    let (seen, line) = match (HostContext(host).source_address(), policy.client_ip) {
         (SourceAddress::Forwarded(_), ClientIp::Peer) => (
             "forwarded",
             "a client address has no port, so Envoy took it from a header (X-Forwarded-For, or the one of an \
@@ -324,10 +326,10 @@ fn explain_unknown_address(host: &impl Host, policy: &Policy) {
     }
 }
 
-/// What a host tells of a request beside its headers.
-struct Around<'h, H>(&'h H);
+/// The host, as decisions ask it.
+struct HostContext<'h, H>(&'h H);
 
-impl<H: Host> Around<'_, H> {
+impl<H: Host> HostContext<'_, H> {
     fn logged<T>(&self, answer: Result<T>) -> Option<T> {
         match answer {
             Ok(value) => Some(value),
@@ -339,7 +341,7 @@ impl<H: Host> Around<'_, H> {
     }
 }
 
-impl<H: Host> RequestContext for Around<'_, H> {
+impl<H: Host> RequestContext for HostContext<'_, H> {
     fn source_address(&self) -> SourceAddress {
         let property = self.logged(self.0.property(b"source\0address")).flatten();
         property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address))

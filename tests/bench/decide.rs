@@ -28,10 +28,10 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response};
-use keyfence_core::decision::decide;
 use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::{Effect, decide};
 use keyfence_core::policy::Policy;
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -139,13 +139,17 @@ fn beside_tower_http(criterion: &mut Criterion) {
 fn answer(policy: &Policy, head: &Head<'_>, caller: &Caller) {
     const UPSTREAM: [(&[u8], &[u8]); 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
     let decision = decide(policy, head, caller);
-    if let Some(answer) = decision.answer() {
-        black_box(LocalReply::new(policy, head, &decision, answer));
-        return;
+    match decision.effect() {
+        Effect::Respond(kind) => {
+            black_box(LocalReply::new(policy, head, &decision, kind));
+        }
+        Effect::Forward => {
+            let context = ResponseContext::new(head, &decision);
+            context.apply(&policy.response, UPSTREAM.into_iter(), &mut |mutation| {
+                black_box(mutation);
+            });
+        }
     }
-    ResponseContext::new(head, &decision).edit(&policy.response, UPSTREAM.into_iter(), &mut |edit| {
-        black_box(edit);
-    });
 }
 
 /// As keyfence's defaults are.

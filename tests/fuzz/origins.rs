@@ -77,7 +77,7 @@ fn told_by_spec<'l>(list: impl IntoIterator<Item = &'l str>, sent: &Sent) -> Opt
 
 fn told(how: OriginMatch) -> Match {
     match how {
-        OriginMatch::Listed => Match::Named,
+        OriginMatch::Listed(_) => Match::Named,
         OriginMatch::Null => Match::Null,
         OriginMatch::Any => Match::Any,
     }

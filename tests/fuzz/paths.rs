@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use keyfence_core::config::index::IndexPattern;
 use keyfence_core::config::scope::{PathPattern, Rule, Segment};
 use keyfence_core::config::token::Method;
-use keyfence_core::policy::scopes::{IndexList, ScopeAnswer, ScopeRules, is_ambiguous};
+use keyfence_core::decision::path::is_ambiguous;
+use keyfence_core::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
 use libfuzzer_sys::fuzz_target;
 use reference::spec::paths::{self, Reach};
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     });
 
     assert_eq!(is_ambiguous(path), paths::is_ambiguous(path));
-    let Some(compiled) = ScopeRules::new(&rules.iter().map(|(_, rule)| rule).collect::<Vec<_>>(), &mut (4 << 20)) else {
+    let Some(compiled) = ScopeRules::new(&rules.iter().map(|(_, rule)| ("all", rule)).collect::<Vec<_>>(), &mut (4 << 20)) else {
         return;
     };
     let list = indexes.as_ref().map(|entries| {
@@ -63,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
         for method in &rule.methods {
             let method = if method.0 == "*" { "ANY" } else { &method.0 };
             let answer = compiled.answer(method.as_bytes(), example.as_bytes(), None);
-            assert_eq!(answer, ScopeAnswer::Fits, "{method} {example} for {text}");
+            assert!(matches!(answer, ScopeAnswer::Fits(_)), "{method} {example} for {text}");
         }
     }
 });
@@ -91,10 +92,10 @@ fn example(path: &PathPattern) -> String {
     format!("/{}", segments.chain(rest).collect::<Vec<_>>().join("/"))
 }
 
-fn told(answer: ScopeAnswer) -> Reach {
+fn told(answer: ScopeAnswer<'_, '_>) -> Reach {
     match answer {
-        ScopeAnswer::Fits => Reach::Fits,
+        ScopeAnswer::Fits(_) => Reach::Fits,
         ScopeAnswer::NoRule => Reach::NoRule,
-        ScopeAnswer::NoIndex => Reach::NoIndex,
+        ScopeAnswer::NoIndex(_) => Reach::NoIndex,
     }
 }

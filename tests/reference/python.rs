@@ -58,7 +58,7 @@ fn line(network: &str, address: &str) -> String {
         .known(ClientIp::Peer)
         .filter(|_| !address.contains('%'));
     let inside = match (network, address) {
-        (Some(network), Some(address)) => Networks::new(&[network]).contains(address),
+        (Some(network), Some(address)) => Networks::new(&[network]).find(address).is_some(),
         _ => false,
     };
     let text = |address: Option<IpAddr>| address.map_or("-".to_owned(), |address| address.to_string());

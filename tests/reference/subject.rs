@@ -10,8 +10,8 @@ use keyfence_core::decision::address::SourceAddress;
 use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::rate::{self, RateStatus, Slot};
 use keyfence_core::decision::request::Head;
-use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
-use keyfence_core::decision::{self, Refusal, RequestContext, Unavailable, upstream};
+use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::{self, Effect, HeaderMutation, Refusal, RequestContext, Unavailable, upstream};
 use keyfence_core::policy::{Key, Policy};
 use keyfence_filter::pairs::{Pairs, encode};
 
@@ -86,9 +86,11 @@ impl RequestContext for Around<'_> {
 pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
     let map = encode(&lines(&request.headers));
     let head = Head::read(policy, Pairs::of(&map));
-    let verdict = decision::decide(policy, &head, &Around { request, slots });
-    let answered = verdict.answer();
-    let reply = answered.map(|answered| LocalReply::new(policy, &head, &verdict, answered));
+    let decision = decision::decide(policy, &head, &Around { request, slots });
+    let reply = match decision.effect() {
+        Effect::Respond(kind) => Some(LocalReply::new(policy, &head, &decision, kind)),
+        Effect::Forward => None,
+    };
     let (forwarded, response) = match &reply {
         Some(reply) => (
             None,
@@ -96,24 +98,26 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         ),
         None => {
             let mut forwarded = request.headers.clone();
-            upstream::edit(policy, &head, &verdict, &mut |edit| apply(&mut forwarded, edit));
+            upstream::apply(policy, &head, &decision, &mut |mutation| {
+                apply(&mut forwarded, mutation)
+            });
             let mut response = answer.clone();
-            let exchange = ResponseContext::new(&head, &verdict);
-            exchange.edit(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |edit| {
-                apply(&mut response, edit)
+            let context = ResponseContext::new(&head, &decision);
+            context.apply(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |mutation| {
+                apply(&mut response, mutation)
             });
             (Some(forwarded), response)
         }
     };
     Outcome {
-        ruling: match verdict.outcome {
+        ruling: match decision.outcome {
             decision::Outcome::Allow => Ruling::Allow,
             decision::Outcome::Preflight => Ruling::Preflight,
             decision::Outcome::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
         },
-        reports: verdict.enforcement == Enforcement::Report,
-        key: verdict.key.map(|(_, key)| key.id.to_string()),
-        rate: verdict.rate,
+        reports: decision.enforcement == Enforcement::Report,
+        key: decision.key.map(|(_, key)| key.id.to_string()),
+        rate: decision.rate,
         reply,
         forwarded,
         response,

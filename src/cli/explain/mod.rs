@@ -3,6 +3,7 @@
 mod arguments;
 mod browser;
 mod explanation;
+mod near_miss;
 mod simulation;
 mod step;
 

@@ -11,14 +11,16 @@ use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{ClientIp, Config, DiagnosticKind};
 use keyfence_core::decision::address::SourceAddress;
-use keyfence_core::decision::credential::{Credential, PresentedKey, WEBSOCKET_PROTOCOL, without_parameter};
+use keyfence_core::decision::credential::{Credential, PresentedKey};
 use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::rate::{self, RateStatus};
 use keyfence_core::decision::reason::Reason;
+use keyfence_core::decision::redaction::redacted;
 use keyfence_core::decision::request::Head;
-use keyfence_core::decision::response::{HeaderMutation, ResponseContext};
+use keyfence_core::decision::response::ResponseContext;
 use keyfence_core::decision::{
-    Answer, Check, Decision, Refusal, RequestContext, Unavailable, decide, decide_with_trace, upstream,
+    Check, Decision, Effect, HeaderMutation, LocalReplyKind, Refusal, RequestContext, Unavailable, decide,
+    decide_with_trace, upstream,
 };
 use keyfence_core::policy::{self, Policy};
 
@@ -87,15 +89,14 @@ impl Simulation<'_> {
         let decided = Decided {
             config: self.config,
             keys: self.keys,
+            policy: self.policy,
             head: &head,
             decision: &decision,
-            address: self.arguments.ip,
-            now: self.now,
         };
         let steps = taken.into_iter().map(|(step, outcome)| StepResult {
             step: step::name(step),
             passed: outcome.is_ok(),
-            compared: decided.compared(step, outcome),
+            compared: decided.evidence(step),
         });
         let steps = steps.collect();
         let (response, upstream) = self.outcome(&request, &head, &decision);
@@ -110,7 +111,7 @@ impl Simulation<'_> {
             browser,
             outcome: decision.outcome,
             enforcement: decision.enforcement,
-            is_denied: matches!(decision.answer(), Some(Answer::Error(_))),
+            is_denied: matches!(decision.effect(), Effect::Respond(LocalReplyKind::Error(_))),
             key_id: decision.key.map(|(_, key)| key.id.to_string()),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
@@ -281,8 +282,8 @@ impl Simulation<'_> {
         head: &Head<'_>,
         decision: &Decision<'_, '_>,
     ) -> (Response, Option<Vec<Header>>) {
-        if let Some(answer) = decision.answer() {
-            let reply = LocalReply::new(self.policy, head, decision, answer);
+        if let Effect::Respond(kind) = decision.effect() {
+            let reply = LocalReply::new(self.policy, head, decision, kind);
             let response = Response {
                 status: Some(reply.status),
                 headers: reply
@@ -295,14 +296,17 @@ impl Simulation<'_> {
             return (response, None);
         }
         let mut forwarded = request.to_vec();
-        upstream::edit(self.policy, head, decision, &mut |edit| apply(&mut forwarded, edit));
+        upstream::apply(self.policy, head, decision, &mut |mutation| {
+            apply(&mut forwarded, mutation)
+        });
         let sent = self.arguments.response_headers.iter();
         let sent: Vec<Header> = sent
             .map(|(name, value)| (name.clone().into(), value.clone().into()))
             .collect();
         let mut headers = sent.clone();
-        ResponseContext::new(head, decision).edit(&self.policy.response, pairs(&sent), &mut |edit| {
-            apply(&mut headers, edit)
+        let context = ResponseContext::new(head, decision);
+        context.apply(&self.policy.response, pairs(&sent), &mut |mutation| {
+            apply(&mut headers, mutation)
         });
         let response = Response {
             status: None,
@@ -314,32 +318,13 @@ impl Simulation<'_> {
 
     /// Headers without the API key in them.
     fn shown(&self, headers: Vec<Header>) -> Vec<Header> {
-        let shown = headers.into_iter().map(|(name, value)| {
-            let value = self
-                .config
-                .key_sources
-                .iter()
-                .fold(value, |value, source| match source {
-                    KeySource::Header(header) if header.lower().as_bytes() == name => HIDDEN.into(),
-                    KeySource::Scheme { header, scheme } if header.lower().as_bytes() == name => {
-                        let has_scheme = value.len() >= scheme.len()
-                            && value
-                                .iter()
-                                .zip(scheme.bytes())
-                                .all(|(a, b)| a.eq_ignore_ascii_case(&b));
-                        if has_scheme {
-                            format!("{scheme} {HIDDEN}").into()
-                        } else {
-                            value
-                        }
-                    }
-                    KeySource::Query(parameter) if name == b":path" => hide_parameter(&value, parameter),
-                    KeySource::WebSocketProtocol(prefix) if name == WEBSOCKET_PROTOCOL => hide_item(&value, prefix),
-                    _ => value,
-                });
-            (name, value)
-        });
-        shown.collect()
+        let headers = headers.into_iter();
+        headers
+            .map(|(name, value)| {
+                let value = redacted(&self.policy.key_sources, &name, &value, HIDDEN);
+                (name, value)
+            })
+            .collect()
     }
 }
 
@@ -355,39 +340,6 @@ fn form_encoded(text: &str) -> String {
     })
 }
 
-/// The path with the value of this parameter hidden.
-fn hide_parameter(path: &[u8], name: &str) -> Vec<u8> {
-    let Some(at) = path.iter().position(|byte| *byte == b'?') else {
-        return path.to_vec();
-    };
-    let (target, query) = path.split_at(at);
-    let pairs = query.strip_prefix(b"?").unwrap_or(query).split(|byte| *byte == b'&');
-    let pairs: Vec<Vec<u8>> = pairs
-        .map(|pair| {
-            // The parameter by whatever spelling it is taken for it.
-            let is_hidden = without_parameter(&[b"/?", pair].concat(), name) == b"/";
-            if is_hidden {
-                format!("{name}={HIDDEN}").into()
-            } else {
-                pair.to_vec()
-            }
-        })
-        .collect();
-    [target, b"?", &pairs.join(&b'&')].concat()
-}
-
-/// The list with what follows `prefix` in its items hidden.
-fn hide_item(list: &[u8], prefix: &str) -> Vec<u8> {
-    let items = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    let shown: Vec<Vec<u8>> = items
-        .map(|item| match item.starts_with(prefix.as_bytes()) {
-            true => format!("{prefix}{HIDDEN}").into(),
-            false => item.to_vec(),
-        })
-        .collect();
-    shown.join(&b", "[..])
-}
-
 fn bytes(lines: Vec<(String, String)>) -> Vec<Header> {
     let lines = lines.into_iter();
     lines.map(|(name, value)| (name.into(), value.into())).collect()
@@ -397,9 +349,9 @@ fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
 }
 
-/// What Envoy does with an edit.
-fn apply(headers: &mut Vec<Header>, edit: HeaderMutation<'_>) {
-    match edit {
+/// What Envoy does with a mutation.
+fn apply(headers: &mut Vec<Header>, mutation: HeaderMutation<'_>) {
+    match mutation {
         HeaderMutation::Add(name, value) => headers.push((name.into(), value.into())),
         HeaderMutation::Remove(name) => headers.retain(|(known, _)| known != name),
         HeaderMutation::Replace(name, value) => {

@@ -1,37 +1,32 @@
-//! What each step of a decision compared, in words. The decision is not made here: see [`keyfence_core::decision`].
+//! The evidence for each step of a decision, in words. Nothing is decided or matched here: see [`keyfence_core::decision`].
 
 use std::fmt::Display;
-use std::net::IpAddr;
 
 use keyfence_core::config::Config;
 use keyfence_core::config::key::{Key, Kind, OriginCheck, Restrictions};
-use keyfence_core::config::origin::{
-    HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern,
-};
-use keyfence_core::config::scope::{Rule, Segment};
-use keyfence_core::config::timestamp::Timestamp;
+use keyfence_core::config::origin::OriginPattern;
 use keyfence_core::decision::credential::Credential;
 use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
-use keyfence_core::decision::{Check, Decision};
-use keyfence_core::policy::networks::Networks;
-use keyfence_core::policy::origins::OriginTable;
-use keyfence_core::policy::scopes::{IndexList, ScopeAnswer, ScopeRules};
+use keyfence_core::decision::{Check, Decision, Outcome};
+use keyfence_core::policy::Policy;
+use keyfence_core::policy::origins::OriginMatch;
 
-/// A decision that was made, with the configuration that it was made by.
+use super::near_miss::near_miss;
+
+/// A decision, with the policy that it was made by, as compiled and as the operator wrote it.
 pub struct Decided<'d> {
     pub config: &'d Config<'d>,
     pub keys: &'d [Key<'d>],
+    pub policy: &'d Policy,
     pub head: &'d Head<'d>,
     pub decision: &'d Decision<'d, 'd>,
-    pub address: Option<IpAddr>,
-    pub now: Timestamp,
 }
 
-/// The step in one word.
-pub fn name(step: Check) -> &'static str {
-    match step {
+/// The step in one word, as scripts know it.
+pub fn name(check: Check) -> &'static str {
+    match check {
         Check::Key => "key",
         Check::Validity => "life",
         Check::Kind => "kind",
@@ -53,44 +48,48 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl<'d> Decided<'d> {
-    /// What the step held against what.
-    pub fn compared(&self, step: Check, outcome: Result<(), Reason>) -> String {
-        match step {
-            Check::Key => self.key(outcome),
+    /// What the check compared with what.
+    pub fn evidence(&self, check: Check) -> String {
+        match check {
+            Check::Key => self.key(),
             Check::Validity => self.validity(),
             Check::Kind => self.kind(),
             Check::Address => self.address(),
             Check::Origin => self.origin(),
-            Check::Path => self.path(outcome),
+            Check::Path => self.path(),
             Check::Scope => self.scope(),
             Check::Rate => self.rate(),
         }
     }
 
-    /// The key that was found, as the operator wrote it.
-    fn found_key(&self) -> Option<&'d Key<'d>> {
-        let (_, found) = self.decision.key?;
-        self.keys.iter().find(|key| key.id == *found.id)
+    fn is_denied_for(&self, reason: Reason) -> bool {
+        self.decision.outcome == Outcome::Deny(reason)
     }
 
-    /// What the request was held against: the key's or the anonymous policy.
-    fn access(&self) -> Option<&'d Restrictions<'d>> {
-        match self.found_key() {
-            Some(key) => Some(&key.access),
+    /// The restrictions that the request was checked against, as the operator wrote them.
+    fn written(&self) -> Option<&'d Restrictions<'d>> {
+        self.decision.restrictions?;
+        match self.decision.key {
+            Some((_, found)) => {
+                let key = self.keys.iter().find(|key| key.id == *found.id)?;
+                Some(&key.access)
+            }
             None => self.config.anonymous.as_ref(),
         }
     }
 
-    fn key(&self, outcome: Result<(), Reason>) -> String {
+    fn key(&self) -> String {
         let sources = list(&self.config.key_sources);
-        match (self.head.credential, outcome) {
-            (Credential::Missing, Ok(())) => format!("none in {sources}, so the anonymous policy holds"),
-            (Credential::Missing, Err(_)) if self.config.anonymous.is_some() => {
+        match self.head.credential {
+            Credential::Missing if self.decision.restrictions.is_some() => {
+                format!("none in {sources}, so the anonymous policy holds")
+            }
+            Credential::Missing if self.policy.anonymous.is_some() => {
                 format!("none in {sources}, and the scopes of anonymous do not fit method and path")
             }
-            (Credential::Missing, Err(_)) => format!("none in {sources}, and there is no anonymous policy"),
-            (Credential::Ambiguous, _) => format!("more than one in {sources}"),
-            (Credential::One(presented), _) => {
+            Credential::Missing => format!("none in {sources}, and there is no anonymous policy"),
+            Credential::Ambiguous => format!("more than one in {sources}"),
+            Credential::One(presented) => {
                 let source = self.config.key_sources.get(presented.source);
                 let source = source.map_or_else(String::new, ToString::to_string);
                 match self.decision.key {
@@ -102,27 +101,26 @@ impl<'d> Decided<'d> {
     }
 
     fn validity(&self) -> String {
-        let Some(key) = self.found_key() else {
+        let Some((_, key)) = self.decision.key else {
             return "only keys have one".into();
         };
-        if !key.access.enabled {
+        if !key.enabled {
             return "enabled is false".into();
         }
-        let side = |time: Timestamp| if self.now < time { "before" } else { "past" };
-        let begin = key
-            .not_before
-            .map(|begin| format!("{} not_before {begin}", side(begin)));
-        let end = key.expires_at.map(|end| format!("{} expires_at {end}", side(end)));
-        let dates = list([begin, end].into_iter().flatten());
-        if dates.is_empty() {
-            "enabled, without dates".into()
-        } else {
-            format!("enabled; {} is {dates}", self.now)
-        }
+        let Some(now) = self.decision.matched.time else {
+            return "enabled, without dates".into();
+        };
+        let date = |name: &str, date| {
+            let side = if now < date { "before" } else { "past" };
+            format!("{side} {name} {date}")
+        };
+        let begin = key.not_before.map(|begin| date("not_before", begin));
+        let end = key.expires_at.map(|end| date("expires_at", end));
+        format!("enabled; {now} is {}", list(begin.into_iter().chain(end)))
     }
 
     fn kind(&self) -> String {
-        match self.found_key().map(|key| key.kind) {
+        match self.decision.key.map(|(_, key)| key.kind) {
             None => "only keys have one".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
             Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),
@@ -132,29 +130,24 @@ impl<'d> Decided<'d> {
     }
 
     fn address(&self) -> String {
-        let networks = self.access().map_or(&[][..], |access| &access.allowed_ips);
-        if networks.is_empty() {
-            return "no allowed_ips: from any address".into();
-        }
-        let Some(address) = self.address else {
-            return format!("not known (give --ip), and allowed_ips is {}", list(networks));
-        };
-        let has = |network| Networks::new(std::slice::from_ref(network)).contains(address);
-        match networks.iter().find(|network| has(network)) {
-            Some(network) => format!("{address} is in {network}"),
-            None => format!("{address} is in none of {}", list(networks)),
+        let networks = self.written().map_or(&[][..], |written| &written.allowed_ips);
+        let matched = &self.decision.matched;
+        match (networks, matched.address, matched.network) {
+            ([], ..) => "no allowed_ips: from any address".into(),
+            (_, Some(address), Some(network)) => format!("{address} is in {network}"),
+            (_, Some(address), None) => format!("{address} is in none of {}", list(networks)),
+            (_, None, _) => format!("not known (give --ip), and allowed_ips is {}", list(networks)),
         }
     }
 
     fn origin(&self) -> String {
-        let is_for_all = self.decision.is_preflight && self.decision.key.is_none();
-        if is_for_all {
-            return self.origin_of_any();
+        if self.decision.is_preflight && self.decision.key.is_none() {
+            return self.origin_of_any_key();
         }
-        let Some(access) = self.access() else {
+        let Some(written) = self.written() else {
             return String::new();
         };
-        let patterns = &access.allowed_origins;
+        let patterns = &written.allowed_origins;
         if patterns.is_empty() {
             return if self.decision.is_preflight {
                 "no allowed_origins, so no page may use the key".into()
@@ -163,22 +156,22 @@ impl<'d> Decided<'d> {
             };
         }
         let Some(origin) = self.head.origin else {
-            let check = match access.origin_check {
+            let check = match written.origin_check {
                 OriginCheck::Required => "required",
-                OriginCheck::RequiredOrSameOrigin => return self.same_origin(patterns),
+                OriginCheck::RequiredOrSameOrigin => return self.own_origin(patterns),
                 OriginCheck::IfPresent => "if_present",
                 OriginCheck::CorsOnly => "cors_only",
             };
             return format!("the request has none, and origin_check is {check}");
         };
-        if let Some(pattern) = matching(patterns, origin) {
-            return format!("{} matches {pattern}", text(origin));
+        if let Some(found) = self.decision.matched.origin {
+            return format!("{} matches {}", text(origin), self.pattern(found));
         }
-        if access.origin_check == OriginCheck::RequiredOrSameOrigin && self.head.same_origin().is_some() {
-            return self.same_origin(patterns);
+        if written.origin_check == OriginCheck::RequiredOrSameOrigin && self.head.same_origin().is_some() {
+            return self.own_origin(patterns);
         }
         let near = near_miss(origin, patterns).map_or_else(String::new, |near| format!("; {near}"));
-        let served = match access.origin_check {
+        let served = match written.origin_check {
             OriginCheck::CorsOnly if !self.decision.is_preflight => {
                 "; origin_check is cors_only, so it is served without CORS headers"
             }
@@ -187,108 +180,89 @@ impl<'d> Decided<'d> {
         format!("{} is none of {}{near}{served}", text(origin), list(patterns))
     }
 
+    /// The pattern that an origin matched.
+    fn pattern(&self, found: OriginMatch) -> String {
+        match found {
+            OriginMatch::Listed(id) => {
+                let pattern = self.policy.origins.pattern(id);
+                pattern.map_or_else(String::new, |pattern| pattern.to_string())
+            }
+            OriginMatch::Null => OriginPattern::Null.to_string(),
+            OriginMatch::Any => OriginPattern::Any.to_string(),
+        }
+    }
+
     /// A request whose `Origin` is missing or `null` may come from a page on the API's own site.
-    fn same_origin(&self, patterns: &[OriginPattern]) -> String {
+    fn own_origin(&self, patterns: &[OriginPattern]) -> String {
         let Some(own) = self.head.same_origin() else {
             return "the request has none, nor Sec-Fetch-Site: same-origin, and origin_check is required_or_same_origin".into();
         };
         let site = format!("the request names none, and comes from its own site {}", text(&own));
-        match matching(patterns, &own) {
-            Some(pattern) => format!("{site}, which matches {pattern}"),
+        match self.decision.matched.own_origin {
+            Some(found) => format!("{site}, which matches {}", self.pattern(found)),
             None => format!("{site}, which is none of {}", list(patterns)),
         }
     }
 
-    /// A preflight without a key is held against the origins of all.
-    fn origin_of_any(&self) -> String {
+    /// A preflight without a key is checked against the origins of all.
+    fn origin_of_any_key(&self) -> String {
         let origin = self.head.origin.unwrap_or_default();
-        let keys = self.keys.iter().map(|key| (&*key.id, &key.access));
-        let anonymous = self.config.anonymous.iter().map(|access| ("anonymous", access));
-        let mut lists = keys.chain(anonymous).filter(|(_, access)| access.enabled);
-        let found = lists.find_map(|(id, access)| Some((id, matching(&access.allowed_origins, origin)?)));
-        match found {
-            Some((id, pattern)) => format!("{} matches {pattern} of {id}", text(origin)),
-            None => {
-                let all = self.keys.iter().map(|key| &key.access).chain(&self.config.anonymous);
-                let patterns: Vec<OriginPattern> = all.flat_map(|access| access.allowed_origins.clone()).collect();
-                let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
-                format!("{} is in no allowed_origins of an enabled key{near}", text(origin))
-            }
+        if let Some(found) = self.decision.matched.origin {
+            let pattern = self.pattern(found);
+            return format!("{} matches {pattern} of {}", text(origin), self.owner_of(found));
         }
+        let all = self.keys.iter().map(|key| &key.access).chain(&self.config.anonymous);
+        let patterns: Vec<OriginPattern> = all.flat_map(|written| written.allowed_origins.clone()).collect();
+        let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
+        format!("{} is in no allowed_origins of an enabled key{near}", text(origin))
     }
 
-    fn path(&self, outcome: Result<(), Reason>) -> String {
+    /// The first enabled key that lists the pattern which an origin matched.
+    fn owner_of(&self, found: OriginMatch) -> &'d str {
+        let keys = self.policy.keys().iter().filter(|key| key.enabled);
+        let owner = keys.into_iter().find(|key| key.restrictions.origins.contains(found));
+        owner.map_or("anonymous", |key| &key.id)
+    }
+
+    fn path(&self) -> String {
         let path = text(self.head.bare_path());
-        match (self.access().and_then(|access| access.scopes.as_ref()), outcome) {
-            (None, _) => "no scopes: any path".into(),
-            (Some(_), Ok(())) => format!("{path} has one reading"),
-            (Some(_), Err(_)) => {
-                format!(
-                    "{path} has an empty or dot segment, an encoded slash, backslash or dot, a semicolon, or no ASCII"
-                )
-            }
+        if self
+            .decision
+            .restrictions
+            .is_none_or(|restrictions| restrictions.scopes.is_none())
+        {
+            "no scopes: any path".into()
+        } else if self.is_denied_for(Reason::AmbiguousPath) {
+            format!("{path} has an empty or dot segment, an encoded slash, backslash or dot, a semicolon, or no ASCII")
+        } else {
+            format!("{path} has one reading")
         }
     }
 
     fn scope(&self) -> String {
-        let Some((access, names)) = self.access().and_then(|access| Some((access, access.scopes.as_ref()?))) else {
-            return "no scopes: any method, path and index".into();
+        let Some((written, names)) = self
+            .written()
+            .and_then(|written| Some((written, written.scopes.as_ref()?)))
+        else {
+            return if self.is_denied_for(Reason::IndexNotAllowed) {
+                "no scopes, and only the rule of a scope tells where in the path the index is".into()
+            } else {
+                "no scopes: any method, path and index".into()
+            };
         };
-        let scopes = self
-            .config
-            .scopes
-            .iter()
-            .filter(|scope| names.iter().any(|name| *name == scope.name));
-        let rules = scopes.flat_map(|scope| scope.rules.iter().map(|rule| (scope.name.as_str(), rule)));
-        let fitting: Vec<(&str, &Rule)> = rules.filter(|(_, rule)| self.fits(rule)).collect();
         let request = format!("{} {}", text(self.head.method), text(self.head.bare_path()));
-        let Some((first_name, first)) = fitting.first() else {
+        let Some(found) = self.decision.matched.rule else {
             return format!("{request} fits no rule of {}", list(names));
         };
-        let shown = |name: &str, rule: &Rule| format!("{request} fits {rule} of {name}");
-        let Some(indexes) = &access.indexes else {
-            return shown(first_name, first);
-        };
-        let list_of_indexes = IndexList::new(indexes);
-        let listed = |index: &str| list_of_indexes.contains(index.as_bytes());
-        let named: Vec<(&str, &Rule, String)> = fitting
-            .iter()
-            .filter_map(|(name, rule)| Some((*name, *rule, self.index_of(rule)?)))
-            .collect();
-        match named.iter().find(|(.., index)| listed(index)).or_else(|| named.first()) {
-            None => format!("{}, which names no index", shown(first_name, first)),
-            Some((name, rule, index)) if listed(index) => {
-                format!(
-                    "{}, and the index {index} is one of {}",
-                    shown(name, rule),
-                    list(indexes)
-                )
+        let fits = format!("{request} fits {}", found.rule);
+        match (&written.indexes, found.index.map(text)) {
+            (None, _) => fits,
+            (Some(_), None) => format!("{fits}, which names no index"),
+            (Some(indexes), Some(index)) if self.is_denied_for(Reason::IndexNotAllowed) => {
+                format!("{fits}, but the index {index} is none of {}", list(indexes))
             }
-            Some((name, rule, index)) => {
-                format!(
-                    "{}, but the index {index} is none of {}",
-                    shown(name, rule),
-                    list(indexes)
-                )
-            }
+            (Some(indexes), Some(index)) => format!("{fits}, and the index {index} is one of {}", list(indexes)),
         }
-    }
-
-    fn fits(&self, rule: &Rule) -> bool {
-        // One rule alone has no more states than segments.
-        let mut unbounded = usize::MAX;
-        ScopeRules::new(&[rule], &mut unbounded)
-            .is_some_and(|rules| rules.answer(self.head.method, self.head.bare_path(), None) == ScopeAnswer::Fits)
-    }
-
-    fn index_of(&self, rule: &Rule) -> Option<String> {
-        let at = rule
-            .path
-            .segments
-            .iter()
-            .position(|segment| *segment == Segment::Index)?;
-        // Before the first slash is nothing.
-        self.head.bare_path().split(|byte| *byte == b'/').nth(at + 1).map(text)
     }
 
     fn rate(&self) -> String {
@@ -297,110 +271,4 @@ impl<'d> Decided<'d> {
             Some(RateStatus { limit, .. }) => format!("1 of {limit} in 60 seconds, in a fresh window"),
         }
     }
-}
-
-/// The pattern that allows the origin; `*` only where no other does.
-fn matching<'p>(patterns: &'p [OriginPattern], origin: &[u8]) -> Option<&'p OriginPattern> {
-    let allows = |pattern: &&OriginPattern| {
-        let mut table = OriginTable::default();
-        let list = table.add(std::slice::from_ref(*pattern), true);
-        table.match_list(&list, origin).is_some()
-    };
-    let mut specific = patterns.iter().filter(|pattern| **pattern != OriginPattern::Any);
-    specific.find(allows).or_else(|| patterns.iter().find(allows))
-}
-
-/// What keeps an origin from matching a pattern that may have been meant for it.
-fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
-    if patterns.contains(&OriginPattern::Any) {
-        return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
-    }
-    let origin = text(origin);
-    let no_browser_sends = |fault: OriginErrorKind| Some(format!("no browser sends it: {}", fault.reason()));
-    let sent = match OriginPattern::parse(&origin) {
-        Ok(OriginPattern::Tuple(sent)) => sent,
-        Ok(_) => return None,
-        Err(error) => return no_browser_sends(error.fault),
-    };
-    let HostPattern::One(host) = &sent.hosts else {
-        return no_browser_sends(OriginErrorKind::BadHost);
-    };
-    let tuples = || {
-        patterns.iter().filter_map(|pattern| match pattern {
-            OriginPattern::Tuple(tuple) => Some(tuple),
-            _ => None,
-        })
-    };
-    let differences = |pattern: &TuplePattern| {
-        let port = match (pattern.port, sent.port) {
-            (PortPattern::Any, _) => None,
-            (written, sent) if written == sent => None,
-            (PortPattern::Absent, _) => Some("no port"),
-            (_, PortPattern::Absent) => Some("a port"),
-            _ => Some("another port"),
-        };
-        let scheme = (pattern.scheme != sent.scheme).then_some("another scheme");
-        let differences: Vec<&str> = scheme.into_iter().chain(port).collect();
-        (!differences.is_empty()).then(|| format!("{pattern} has {}", differences.join(" and ")))
-    };
-    if let Some(pattern) = tuples().find(|pattern| pattern.hosts == sent.hosts) {
-        return differences(pattern);
-    }
-    if let Some(pattern) = tuples().find(|pattern| pattern.hosts == HostPattern::Below(host.clone())) {
-        return Some(format!("{pattern} is for subdomains, not for {host} itself"));
-    }
-    let labels = || {
-        tuples().filter_map(|pattern| match &pattern.hosts {
-            HostPattern::Label(label) => Some((pattern, label, label_before(host, label.parts()[2])?)),
-            _ => None,
-        })
-    };
-    let resembles = |(_, pattern, label): &(&TuplePattern, &LabelPattern, &str)| {
-        let [prefix, suffix, _] = pattern.parts();
-        !prefix.is_empty() && label.starts_with(prefix) || !suffix.is_empty() && label.ends_with(suffix)
-    };
-    let label_miss = |(pattern, wanted, label): (&TuplePattern, &LabelPattern, &str)| {
-        let miss = label_miss(wanted, label).map(|miss| format!("in {pattern} {miss}"));
-        miss.or_else(|| differences(pattern))
-    };
-    if let Some(nearest) = labels().find(resembles) {
-        return label_miss(nearest);
-    }
-    let is_above = |pattern: &&TuplePattern| match &pattern.hosts {
-        HostPattern::One(above) | HostPattern::Below(above) => label_before(host, above).is_some(),
-        _ => false,
-    };
-    if let Some(above) = tuples().find(is_above) {
-        return match &above.hosts {
-            HostPattern::Below(_) => Some(format!("{above} has another scheme or port")),
-            _ => Some(format!("{above} is for that host alone, not for its subdomains")),
-        };
-    }
-    if let Some(other) = labels().next() {
-        return label_miss(other);
-    }
-    let any_host = tuples().find(|pattern| pattern.hosts == HostPattern::Any && pattern.scheme == sent.scheme)?;
-    differences(any_host).or_else(|| Some(format!("{any_host} is for hosts of letters, digits, -, _ and dots")))
-}
-
-/// What stands before `parent` and its dot.
-fn label_before<'h>(host: &'h str, parent: &str) -> Option<&'h str> {
-    host.strip_suffix(parent)?
-        .strip_suffix('.')
-        .filter(|_| !parent.is_empty())
-}
-
-/// Why the label does not fit; `None`: it does.
-fn label_miss(pattern: &LabelPattern, label: &str) -> Option<String> {
-    let [prefix, suffix, _] = pattern.parts();
-    if !label.starts_with(prefix) || !label.ends_with(suffix) {
-        let begins = (!prefix.is_empty()).then(|| format!("begins with {prefix}"));
-        let ends = (!suffix.is_empty()).then(|| format!("ends with {suffix}"));
-        let both: Vec<String> = begins.into_iter().chain(ends).collect();
-        return Some(format!("the label {}", both.join(" and ")));
-    }
-    if label.len() <= prefix.len() + suffix.len() {
-        return Some("* is one character or more".into());
-    }
-    label.contains('.').then(|| "* has no dot".into())
 }

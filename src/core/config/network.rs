@@ -153,6 +153,21 @@ impl Network {
         Ok(network)
     }
 
+    /// The network with exactly the addresses from `first` to `last`, as [`Network::range`] gives them. Where no network has these, the
+    /// smallest that has both.
+    pub fn between(first: IpAddr, last: IpAddr) -> Network {
+        let equal_bits = match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => (u32::from(first) ^ u32::from(last)).leading_zeros(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => (u128::from(first) ^ u128::from(last)).leading_zeros(),
+            _ => 0,
+        };
+        let prefix = u8::try_from(equal_bits).unwrap_or(0);
+        Network {
+            first: masked(first, prefix),
+            prefix,
+        }
+    }
+
     /// Every address of its family.
     pub fn is_everything(&self) -> bool {
         self.prefix == 0

@@ -52,6 +52,11 @@ pub enum HostPattern {
 pub struct LabelPattern(String);
 
 impl LabelPattern {
+    /// Of its parts, as [`LabelPattern::parts`] gives them.
+    pub fn new(prefix: &str, suffix: &str, parent: &str) -> LabelPattern {
+        LabelPattern(format!("{prefix}*{suffix}.{parent}"))
+    }
+
     /// What the label begins with, what it ends with, and the host behind its dot. One of the first two may be empty.
     pub fn parts(&self) -> [&str; 3] {
         let (prefix, rest) = self.0.split_once('*').unwrap_or_default();

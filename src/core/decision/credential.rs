@@ -39,6 +39,14 @@ enum Value<'r> {
 }
 
 impl<'r> Credential<'r> {
+    /// The key, if it is the only one.
+    pub fn one(self) -> Option<PresentedKey<'r>> {
+        match self {
+            Credential::One(presented) => Some(presented),
+            Credential::Missing | Credential::Ambiguous => None,
+        }
+    }
+
     /// Looks for a key in `headers` and in the query of `path`.
     pub fn find<H>(sources: &[Source], headers: &Headers<H>, path: &'r [u8]) -> Self
     where
@@ -102,7 +110,7 @@ fn in_lines<'r>(
 /// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key. Where
 /// something other than white space follows, the value is not valid for any scheme (RFC 9110, section 11.4), but a careless upstream may
 /// still take the rest for a key: so it counts as one, which is unknown.
-fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
+pub(super) fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let value = value.trim_ascii();
     let (start, rest) = value.split_at_checked(scheme.len())?;
     let ends = rest.first().is_none_or(|byte| !is_token_byte(*byte));
@@ -139,7 +147,7 @@ fn in_protocols<'r>(lines: impl Iterator<Item = &'r [u8]>, prefix: &[u8], source
 }
 
 /// The items of one line of `Sec-WebSocket-Protocol`.
-fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
@@ -171,7 +179,7 @@ fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Whether an upstream may read the encoded name of a parameter as `name`: PHP makes `_` of dots and spaces.
-fn is_named(encoded: &[u8], name: &str) -> bool {
+pub(super) fn is_named(encoded: &[u8], name: &str) -> bool {
     let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
     decoded(encoded).map(folded).eq(name.bytes().map(folded))
 }

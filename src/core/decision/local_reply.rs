@@ -1,21 +1,27 @@
-//! The answers of the filter's own: errors (RFC 9457) and preflights (Fetch, "CORS-preflight fetch").
+//! The filter's own responses: errors (RFC 9457) and responses to preflights.
+//!
+//! Envoy passes a local reply through the response phase as it passes any response. So the reply is made here without the headers that
+//! Envoy's configuration adds on the way, and [`complete`] puts both together when it comes by.
 
-use crate::policy::Policy;
-use crate::policy::response_headers::ResponsePolicy;
-
+use super::cors::is_cors;
 use super::grpc::{self, Grpc};
-use super::headers::HeaderList;
+use super::header_list::HeaderList;
+use super::headers::{Line, present};
+use super::mutation::HeaderMutation;
+use super::outcome::{Decision, LocalReplyKind};
 use super::reason::Reason;
 use super::request::Head;
-use super::response::{HeaderMutation, ResponseContext, is_cors};
-use super::{AllowOrigin, Answer, Decision};
+use super::response::ResponseContext;
+use super::{preflight, problem};
+use crate::policy::Policy;
+use crate::policy::response_headers::ResponsePolicy;
 
 /// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
-    /// The HTTP status: 200 where the request speaks gRPC, which has a status of its own.
+    /// The HTTP status: 200 if the request speaks gRPC, which has a status of its own.
     pub status: u16,
-    /// `grpc-status`, which is among the headers too, where the request speaks gRPC.
+    /// `grpc-status`, which is among the headers too, if the request speaks gRPC.
     pub grpc_status: Option<u8>,
     /// Names in lower case.
     pub headers: HeaderList,
@@ -23,15 +29,12 @@ pub struct LocalReply {
     pub body: Vec<u8>,
 }
 
-/// Longer ones are not repeated in an error.
-const MAX_REQUEST_ID: usize = 128;
-
 impl LocalReply {
-    /// The whole response for the decision's `answer`.
-    pub fn new(policy: &Policy, head: &Head<'_>, decision: &Decision<'_, '_>, answer: Answer) -> LocalReply {
-        let content = match answer {
-            Answer::Preflight => Content::none(),
-            Answer::Error(reason) => match head.grpc {
+    /// The whole response to a request on which `decision` was made.
+    pub fn new(policy: &Policy, head: &Head<'_>, decision: &Decision<'_, '_>, kind: LocalReplyKind) -> LocalReply {
+        let content = match kind {
+            LocalReplyKind::Preflight => Content::none(),
+            LocalReplyKind::Error(reason) => match head.grpc {
                 Some(grpc) => Content::grpc(grpc, reason, head.origin),
                 None => Content::problem(reason, head.origin, policy.docs_url.as_deref(), head.request_id),
             },
@@ -39,25 +42,26 @@ impl LocalReply {
         let retry_after = decision.rate.map(|rate| rate.retry_after.to_string());
         let mut own: Vec<Line<'_>> = Vec::with_capacity(10);
         own.extend(content.headers());
-        if let Answer::Error(reason) = answer {
+        if let LocalReplyKind::Error(reason) = kind {
             own.extend(error_headers(policy, reason, retry_after.as_deref()));
         }
         if decision.is_preflight {
-            own.extend(preflight_headers(policy, decision.allow_origin));
+            own.extend(preflight::headers(policy, decision.allow_origin));
         }
-        let mut headers = HeaderList::with_room();
+        let mut headers = HeaderList::for_reply();
         for (name, value) in &own {
             headers.push(name, value);
         }
-        ResponseContext::new(head, decision).edit(&policy.response, own.iter().copied(), &mut |edit| match edit {
+        let context = ResponseContext::new(head, decision);
+        context.apply(&policy.response, own.iter().copied(), &mut |mutation| match mutation {
             HeaderMutation::Add(name, value) => headers.push(name, value),
-            // What a reply says of itself stands: an error must not be cached whatever the policy says of other responses.
+            // The reply's own headers win: an error must not be cached, whatever the policy says of other responses.
             HeaderMutation::Replace(..) | HeaderMutation::Remove(_) => {}
         });
         content.into_reply(headers)
     }
 
-    /// The answer where no policy is in force. There is nothing to take CORS or security headers from.
+    /// The error if no policy is in force: then there are no CORS and security headers to set.
     pub fn without_policy(grpc: Option<Grpc>) -> LocalReply {
         let reason = Reason::PolicyUnavailable;
         let content = match grpc {
@@ -73,7 +77,7 @@ impl LocalReply {
     }
 }
 
-/// How an answer says what it has to say.
+/// Status and body.
 struct Content {
     status: u16,
     content_type: Option<&'static str>,
@@ -83,7 +87,6 @@ struct Content {
 }
 
 impl Content {
-    /// Of a preflight.
     fn none() -> Content {
         Content {
             status: 204,
@@ -96,8 +99,8 @@ impl Content {
     fn problem(reason: Reason, origin: Option<&[u8]>, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Content {
         Content {
             status: reason.status(),
-            content_type: Some("application/problem+json"),
-            body: problem(reason, origin, docs_url, request_id),
+            content_type: Some(problem::CONTENT_TYPE),
+            body: problem::body(reason, origin, docs_url, request_id),
             grpc: None,
         }
     }
@@ -118,7 +121,7 @@ impl Content {
             None => (None, None),
         };
         present([
-            (&b"content-type"[..], self.content_type),
+            (b"content-type", self.content_type),
             (b"grpc-status", status),
             (b"grpc-message", message),
         ])
@@ -134,19 +137,17 @@ impl Content {
     }
 }
 
-type Line<'l> = (&'l [u8], &'l [u8]);
-
-/// Whether a header says what the body is, and so comes with it.
+/// Whether a header describes the body, and so is sent together with it.
 pub fn is_of_body(name: &[u8]) -> bool {
     name == b"content-type"
 }
 
-/// All headers of an answer: its own, and what they leave of those `present`, which Envoy and its configuration have given it. That is
-/// none that the answer has itself, none of CORS, and none that the policy takes away. What came with the body stays as it came; Envoy
-/// gives an answer without a body nothing of the kind.
+/// All headers of a local reply in the response phase: the `reply`'s own, and those `present`, which Envoy and its configuration have given
+/// it, less CORS, less those that the reply has itself, and less those that the policy removes. A header that came with the body stays as
+/// it came. Envoy adds none to a reply without a body.
 pub fn complete<'l>(
     policy: Option<&ResponsePolicy>,
-    answer: &'l HeaderList,
+    reply: &'l HeaderList,
     present: impl Iterator<Item = Line<'l>> + Clone,
 ) -> Vec<Line<'l>> {
     let has_body = present.clone().any(|(name, _)| is_of_body(name));
@@ -154,10 +155,10 @@ pub fn complete<'l>(
         let removed = policy.into_iter().flat_map(|policy| &policy.static_headers.remove);
         removed.into_iter().any(|removed| removed.as_bytes() == name)
     };
-    let stays = |name: &[u8]| is_of_body(name) || !(answer.has(name) || is_cors(name) || is_removed(name));
+    let stays = |name: &[u8]| is_of_body(name) || !(reply.has(name) || is_cors(name) || is_removed(name));
     let others = present.filter(|(name, _)| stays(name));
     others
-        .chain(answer.iter().filter(|(name, _)| !(has_body && is_of_body(name))))
+        .chain(reply.iter().filter(|(name, _)| !(has_body && is_of_body(name))))
         .collect()
 }
 
@@ -168,58 +169,9 @@ fn error_headers<'l>(
 ) -> impl Iterator<Item = Line<'l>> {
     let challenge = (reason.status() == 401).then_some(&*policy.challenge);
     let retry_after = retry_after.filter(|_| reason == Reason::RateLimitExceeded);
-    let lines = [
-        (&b"cache-control"[..], Some("no-store")),
+    present([
+        (b"cache-control", Some("no-store")),
         (b"www-authenticate", challenge),
         (b"retry-after", retry_after),
-    ];
-    present(lines)
-}
-
-/// What the preflight asks for is not read: the browser compares, and names what is missing.
-fn preflight_headers(policy: &Policy, allow_origin: AllowOrigin) -> impl Iterator<Item = Line<'_>> {
-    let cors = Some(&policy.response.cors).filter(|_| allow_origin != AllowOrigin::Omit);
-    let lines = [
-        (
-            &b"vary"[..],
-            Some("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
-        ),
-        (
-            b"access-control-allow-methods",
-            cors.and_then(|cors| cors.allow_methods.as_deref()),
-        ),
-        (
-            b"access-control-allow-headers",
-            cors.and_then(|cors| cors.allow_headers.as_deref()),
-        ),
-        (b"access-control-max-age", cors.map(|cors| &*cors.max_age)),
-    ];
-    present(lines)
-}
-
-fn present<'l, const N: usize>(lines: [(&'l [u8], Option<&'l str>); N]) -> impl Iterator<Item = Line<'l>> {
-    lines
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?.as_bytes())))
-}
-
-/// The body of an error. Everything in it but the request's id is the filter's own text.
-fn problem(reason: Reason, origin: Option<&[u8]>, docs_url: Option<&str>, request_id: Option<&[u8]>) -> Vec<u8> {
-    let (code, status) = (reason.code(), reason.status().to_string());
-    let kind = match docs_url {
-        Some(url) => [url, "#", code],
-        None => ["about:blank", "", ""],
-    };
-    let mut body = String::with_capacity(512);
-    body.extend([r#"{"type":""#]);
-    body.extend(kind);
-    body.extend([r#"","title":""#, reason.title(), r#"","status":"#, &status]);
-    body.extend([r#","code":""#, code, r#"","detail":""#, reason.detail(origin), r#"""#]);
-    let id = request_id.filter(|id| id.len() <= MAX_REQUEST_ID);
-    let id = id.and_then(|id| std::str::from_utf8(id).ok());
-    if let Some(id) = id.and_then(|id| serde_json::to_string(id).ok()) {
-        body.extend([r#","request_id":"#, &id]);
-    }
-    body.push_str("}\n");
-    body.into_bytes()
+    ])
 }

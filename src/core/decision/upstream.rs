@@ -3,36 +3,41 @@
 use crate::config::key::Enforcement;
 use crate::policy::{Policy, Source};
 
-use super::Decision;
 use super::credential::{WEBSOCKET_PROTOCOL, other_protocols, without_parameter};
+use super::mutation::HeaderMutation;
+use super::outcome::Decision;
 use super::request::Head;
-use super::response::HeaderMutation;
 
-/// The changes to the headers of a request that goes to the upstream.
-pub fn edit(policy: &Policy, head: &Head<'_>, decision: &Decision<'_, '_>, edit: &mut impl FnMut(HeaderMutation<'_>)) {
+/// Calls `mutate` with each change to the headers of a request that goes to the upstream.
+pub fn apply(
+    policy: &Policy,
+    head: &Head<'_>,
+    decision: &Decision<'_, '_>,
+    mutate: &mut impl FnMut(HeaderMutation<'_>),
+) {
     for name in &head.identity_claims {
-        edit(HeaderMutation::Remove(name));
+        mutate(HeaderMutation::Remove(name));
     }
     if decision.enforcement == Enforcement::Report {
         // Nothing else changes: the upstream gets what it would get without the filter.
         return;
     }
     if let (Some(name), Some((_, key))) = (&policy.response.identity_header, decision.key) {
-        edit(HeaderMutation::Add(name.as_bytes(), key.id.as_bytes()));
-        keep_through_next_hop(name.as_bytes(), head.connection, edit);
+        mutate(HeaderMutation::Add(name.as_bytes(), key.id.as_bytes()));
+        keep_through_next_hop(name.as_bytes(), head.connection, mutate);
     }
     if decision.removes_method_overrides() {
         for name in &head.method_overrides {
-            edit(HeaderMutation::Remove(name));
+            mutate(HeaderMutation::Remove(name));
         }
     }
     if !policy.forward_api_key {
-        remove_credential(policy, head, decision, edit);
+        remove_credential(policy, head, decision, mutate);
     }
 }
 
 /// Takes `name` out of `Connection`, with which a client would have the next hop take the header away (RFC 9110, 7.6.1).
-fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, edit: &mut impl FnMut(HeaderMutation<'_>)) {
+fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, mutate: &mut impl FnMut(HeaderMutation<'_>)) {
     let Some(connection) = connection else { return };
     let options = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
     let kept: Vec<&[u8]> = options
@@ -43,9 +48,9 @@ fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, edit: &mut impl
         return;
     }
     if kept.is_empty() {
-        edit(HeaderMutation::Remove(b"connection"));
+        mutate(HeaderMutation::Remove(b"connection"));
     } else {
-        edit(HeaderMutation::Replace(b"connection", &kept.join(&b", "[..])));
+        mutate(HeaderMutation::Replace(b"connection", &kept.join(&b", "[..])));
     }
 }
 
@@ -53,16 +58,16 @@ fn remove_credential(
     policy: &Policy,
     head: &Head<'_>,
     decision: &Decision<'_, '_>,
-    edit: &mut impl FnMut(HeaderMutation<'_>),
+    mutate: &mut impl FnMut(HeaderMutation<'_>),
 ) {
     let Some(presented) = decision.presented else { return };
     match policy.key_sources.get(presented.source) {
         None => {}
-        Some(Source::Header { .. }) => edit(HeaderMutation::Remove(presented.header)),
-        Some(Source::Query(name)) => edit(HeaderMutation::Replace(b":path", &without_parameter(head.path, name))),
+        Some(Source::Header { .. }) => mutate(HeaderMutation::Remove(presented.header)),
+        Some(Source::Query(name)) => mutate(HeaderMutation::Replace(b":path", &without_parameter(head.path, name))),
         Some(Source::WebSocketProtocol(prefix)) => match other_protocols(&head.websocket_protocols, prefix) {
-            Some(others) => edit(HeaderMutation::Replace(WEBSOCKET_PROTOCOL, &others)),
-            None => edit(HeaderMutation::Remove(WEBSOCKET_PROTOCOL)),
+            Some(others) => mutate(HeaderMutation::Replace(WEBSOCKET_PROTOCOL, &others)),
+            None => mutate(HeaderMutation::Remove(WEBSOCKET_PROTOCOL)),
         },
     }
 }

@@ -88,7 +88,7 @@ pub struct Key {
     /// It is refused from then on.
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
-    pub access: Restrictions,
+    pub restrictions: Restrictions,
 }
 
 /// From where, for what and how often a key, or no key, may be used.
@@ -262,7 +262,7 @@ impl<'c> Compiler<'c> {
     /// `None` where it is switched off as well: then a request without a key is refused.
     fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Restrictions> {
         let access = self.config.anonymous.as_ref()?;
-        let compiled = self.access(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
+        let compiled = self.restrictions(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
         access.enabled.then_some(compiled)
     }
 
@@ -284,14 +284,14 @@ impl<'c> Compiler<'c> {
                 diagnostics.add_bare(&place.field("api_key"), DiagnosticKind::DuplicateApiKey { first });
             }
         }
-        let access = self.access(&key.access, place, diagnostics);
+        let restrictions = self.restrictions(&key.access, place, diagnostics);
         self.keys.push(Key {
             id: key.id.as_ref().into(),
             kind: key.kind,
             enabled: key.access.enabled,
             not_before: key.not_before,
             expires_at: key.expires_at,
-            access,
+            restrictions,
         });
     }
 
@@ -308,7 +308,7 @@ impl<'c> Compiler<'c> {
         None
     }
 
-    fn access(
+    fn restrictions(
         &mut self,
         access: &key::Restrictions<'_>,
         place: &ConfigPath<'_>,
@@ -386,7 +386,10 @@ impl<'c> Compiler<'c> {
         if let Some(rules) = self.scope_rules.get(&key) {
             return rules.clone();
         }
-        let rules: Vec<&Rule> = scopes.iter().flat_map(|scope| &scope.rules).collect();
+        let rules: Vec<(&str, &Rule)> = scopes
+            .iter()
+            .flat_map(|scope| scope.rules.iter().map(|rule| (&*scope.name, rule)))
+            .collect();
         let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
             diagnostics.add_bare(place, DiagnosticKind::TooManyRules);
             ScopeRules::default()

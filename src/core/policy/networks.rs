@@ -12,7 +12,8 @@ pub struct Networks {
     v6: Ranges<Ipv6Addr>,
 }
 
-/// Sorted first and last addresses. No range begins before the one in front of it ends.
+/// Sorted first and last addresses. No range begins before the one in front of it ends: two networks have no address in common, or one
+/// contains the other, and then the larger one is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ranges<A>(Box<[(A, A)]>);
 
@@ -34,10 +35,10 @@ impl<A: Ord + Copy> Ranges<A> {
         Ranges(merged.into())
     }
 
-    fn contains(&self, address: A) -> bool {
+    fn find(&self, address: A) -> Option<(A, A)> {
         let after = self.0.partition_point(|&(first, _)| first <= address);
         let candidate = after.checked_sub(1).and_then(|index| self.0.get(index));
-        candidate.is_some_and(|&(_, last)| address <= last)
+        candidate.copied().filter(|&(_, last)| address <= last)
     }
 }
 
@@ -63,13 +64,19 @@ impl Networks {
         self.v4.0.is_empty() && self.v6.0.is_empty()
     }
 
-    /// Whether a network has the address. An IPv4-mapped IPv6 address is the IPv4 address.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match address.to_canonical() {
-            IpAddr::V4(address) => self.v4.contains(address),
-            IpAddr::V6(address) => self.v6.contains(address),
-        }
+    /// The network of the list that contains `address`; where several do, the largest. An IPv4-mapped IPv6 address is the IPv4 address
+    /// (RFC 4291, section 2.5.5.2).
+    pub fn find(&self, address: IpAddr) -> Option<Network> {
+        let (first, last) = match address.to_canonical() {
+            IpAddr::V4(address) => into_addresses(self.v4.find(address)?),
+            IpAddr::V6(address) => into_addresses(self.v6.find(address)?),
+        };
+        Some(Network::between(first, last))
     }
+}
+
+fn into_addresses<A: Into<IpAddr>>((first, last): (A, A)) -> (IpAddr, IpAddr) {
+    (first.into(), last.into())
 }
 
 #[cfg(test)]
@@ -86,35 +93,38 @@ mod tests {
             "2001:db8::/32",
             "::1",
         ];
-        for (networks, address, inside) in [
-            (all, "192.168.1.0", true),
-            (all, "192.168.1.255", true),
-            (all, "192.168.0.255", false),
-            (all, "192.168.2.0", false),
-            (all, "10.1.2.3", true),
-            (all, "10.255.255.255", true),
-            (all, "11.0.0.0", false),
-            (all, "9.255.255.255", false),
-            (all, "203.0.113.7", true),
-            (all, "203.0.113.8", false),
-            (all, "0.0.0.0", false),
-            (all, "255.255.255.255", false),
-            (all, "2001:db8::1", true),
-            (all, "2001:db9::", false),
-            (all, "::1", true),
-            (all, "::2", false),
-            (all, "::ffff:10.0.0.5", true),
-            (all, "::ffff:11.0.0.5", false),
-            (&["::/0"], "10.0.0.1", false),
-            (&["::/0"], "::ffff:10.0.0.1", false),
-            (&["0.0.0.0/0"], "::ffff:10.0.0.1", true),
-            (&["0.0.0.0/0"], "::1", false),
-            (&["10.0.0.0/9", "10.128.0.0/9"], "10.128.0.0", true),
-            (&[], "10.0.0.1", false),
+        for (networks, address, found) in [
+            (all, "192.168.1.0", Some("192.168.1.0/24")),
+            (all, "192.168.1.255", Some("192.168.1.0/24")),
+            (all, "192.168.0.255", None),
+            (all, "192.168.2.0", None),
+            (all, "10.1.2.3", Some("10.0.0.0/8")),
+            (all, "10.255.255.255", Some("10.0.0.0/8")),
+            (all, "11.0.0.0", None),
+            (all, "9.255.255.255", None),
+            (all, "203.0.113.7", Some("203.0.113.7/32")),
+            (all, "203.0.113.8", None),
+            (all, "0.0.0.0", None),
+            (all, "255.255.255.255", None),
+            (all, "2001:db8::1", Some("2001:db8::/32")),
+            (all, "2001:db9::", None),
+            (all, "::1", Some("::1/128")),
+            (all, "::2", None),
+            (all, "::ffff:10.0.0.5", Some("10.0.0.0/8")),
+            (all, "::ffff:11.0.0.5", None),
+            (&["::/0"], "10.0.0.1", None),
+            (&["::/0"], "::ffff:10.0.0.1", None),
+            (&["::/0"], "2001:db8::1", Some("::/0")),
+            (&["0.0.0.0/0"], "::ffff:10.0.0.1", Some("0.0.0.0/0")),
+            (&["0.0.0.0/0"], "::1", None),
+            (&["10.0.0.0/9", "10.128.0.0/9"], "10.128.0.0", Some("10.128.0.0/9")),
+            (&["10.0.0.0/9", "10.0.0.0/8"], "10.128.0.0", Some("10.0.0.0/8")),
+            (&[], "10.0.0.1", None),
         ] {
             let parsed: Vec<Network> = networks.iter().map(|text| Network::parse(text).unwrap()).collect();
-            let found = Networks::new(&parsed).contains(address.parse().unwrap());
-            assert_eq!(found, inside, "{address} in {networks:?}");
+            let network = Networks::new(&parsed).find(address.parse().unwrap());
+            let network = network.map(|network| network.to_string());
+            assert_eq!(network.as_deref(), found, "{address} in {networks:?}");
         }
     }
 

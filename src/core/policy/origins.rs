@@ -12,13 +12,15 @@ use hashbrown::HashTable;
 
 use super::allocator::table_bytes;
 use super::sorted::sorted;
-use crate::config::origin::{HostPattern, OriginPattern, PortPattern, TuplePattern, is_label_byte, split_written_port};
+use crate::config::origin::{
+    HostPattern, LabelPattern, OriginPattern, PortPattern, TuplePattern, is_label_byte, split_written_port,
+};
 
 pub use crate::config::origin::MAX_ORIGIN;
 
 /// The number of a pattern in its [`OriginTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct PatternId(u32);
+pub struct PatternId(u32);
 
 /// Every tuple pattern of a policy.
 #[derive(Debug, Default)]
@@ -99,8 +101,8 @@ pub struct OriginList {
 /// How an allowed origin is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginMatch {
-    /// A pattern names its scheme and host.
-    Listed,
+    /// This pattern names its scheme and host, see [`OriginTable::pattern`].
+    Listed(PatternId),
     /// It is `null`, and `null` is listed.
     Null,
     /// Only `*` allows it.
@@ -271,9 +273,7 @@ impl OriginTable {
 
     /// How `list` allows `origin`, the bytes of the one `Origin` header.
     pub fn match_list(&self, list: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
-        self.matches(origin, list.null, list.any, |id| {
-            list.patterns.binary_search(&id).is_ok()
-        })
+        self.matches(origin, list.null, list.any, |id| list.contains(OriginMatch::Listed(id)))
     }
 
     /// How any enabled key allows `origin`. `union` holds what is not a tuple.
@@ -292,10 +292,27 @@ impl OriginTable {
         if null && origin == b"null" {
             return Some(OriginMatch::Null);
         }
-        if Search::of(self, origin, &has).is_some_and(|search| search.finds()) {
-            return Some(OriginMatch::Listed);
+        if let Some(id) = Search::of(self, origin, &has).and_then(|search| search.find()) {
+            return Some(OriginMatch::Listed(id));
         }
         (any && is_one_line(origin)).then_some(OriginMatch::Any)
+    }
+
+    /// The pattern of this number, as the configuration has it.
+    pub fn pattern(&self, id: PatternId) -> Option<TuplePattern> {
+        let found = view(&self.patterns, &self.text, id)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let host = text(found.host);
+        Some(TuplePattern {
+            scheme: text(found.scheme),
+            hosts: match found.kind {
+                Kind::One => HostPattern::One(host),
+                Kind::Below => HostPattern::Below(host),
+                Kind::Label => HostPattern::Label(LabelPattern::new(&text(found.prefix), &text(found.suffix), &host)),
+                Kind::Any => HostPattern::Any,
+            },
+            port: found.port,
+        })
     }
 }
 
@@ -329,7 +346,7 @@ impl<'t, 'o> Search<'t, 'o> {
     }
 
     /// Walks the host once, from its end, and hashes on the way.
-    fn finds(&self) -> bool {
+    fn find(&self) -> Option<PatternId> {
         let has = self.table.has;
         let host = self.sent.host;
         let mut hash = TextHash::START;
@@ -339,22 +356,27 @@ impl<'t, 'o> Search<'t, 'o> {
                 let before_one_label = leftmost_dot.is_none();
                 let parent = host.get(index + 1..).unwrap_or_default();
                 if (!before_one_label || has.short_wildcards)
-                    && self.finds_at(parent, hash, Kind::Below)
+                    && let Some(found) = self.find_at(parent, hash, Kind::Below)
                     && has_labels_only(host.get(..index).unwrap_or_default())
                 {
-                    return true;
+                    return Some(found);
                 }
                 leftmost_dot = Some((index, hash));
             }
             hash = hash.with(byte);
         }
-        self.finds_at(host, hash, Kind::One)
-            || leftmost_dot.is_some_and(|(index, hash)| self.finds_label(index, hash))
-            || has.any_host && self.finds_at(b"", TextHash::START, Kind::Any) && is_program_host(host)
+        self.find_at(host, hash, Kind::One)
+            .or_else(|| leftmost_dot.and_then(|(index, hash)| self.find_label(index, hash)))
+            .or_else(|| {
+                has.any_host
+                    .then(|| self.find_at(b"", TextHash::START, Kind::Any))
+                    .flatten()
+                    .filter(|_| is_program_host(host))
+            })
     }
 
-    /// Whether a pattern of this host is in the list, for the port that was sent or for any.
-    fn finds_at(&self, host: &[u8], hash: TextHash, kind: Kind) -> bool {
+    /// The pattern of this host that is in the list, for the port that was sent or for any.
+    fn find_at(&self, host: &[u8], hash: TextHash, kind: Kind) -> Option<PatternId> {
         self.with_ports(
             Wanted {
                 host,
@@ -363,21 +385,26 @@ impl<'t, 'o> Search<'t, 'o> {
             },
             |wanted| {
                 let found = self.table.find(wanted, wanted.hash_of(self.scheme_hash, hash));
-                found.is_some_and(self.has)
+                found.filter(|id| (self.has)(*id))
             },
         )
     }
 
     #[inline]
-    fn with_ports(&self, wanted: Wanted<'_>, finds: impl Fn(Wanted<'_>) -> bool) -> bool {
-        let port = PortPattern::Any;
-        finds(wanted) || self.table.has.any_port && finds(Wanted { port, ..wanted })
+    fn with_ports(&self, wanted: Wanted<'_>, find: impl Fn(Wanted<'_>) -> Option<PatternId>) -> Option<PatternId> {
+        match find(wanted) {
+            None if self.table.has.any_port => find(Wanted {
+                port: PortPattern::Any,
+                ..wanted
+            }),
+            found => found,
+        }
     }
 
-    /// Whether a pattern fits the label before this dot. `hash` is that of the host behind it.
-    fn finds_label(&self, dot: usize, hash: TextHash) -> bool {
+    /// The pattern that fits the label before this dot. `hash` is that of the host behind it.
+    fn find_label(&self, dot: usize, hash: TextHash) -> Option<PatternId> {
         if self.table.stems.is_empty() {
-            return false;
+            return None;
         }
         let label = self.sent.host.get(..dot).unwrap_or_default();
         let host = self.sent.host.get(dot + 1..).unwrap_or_default();
@@ -388,52 +415,52 @@ impl<'t, 'o> Search<'t, 'o> {
                 kind,
                 ..self.sent
             },
-            |wanted| self.finds_beginning(label, wanted, wanted.hash_of(self.scheme_hash, hash)),
+            |wanted| self.find_beginning(label, wanted, wanted.hash_of(self.scheme_hash, hash)),
         )
     }
 
-    /// Whether a pattern with the parent of `wanted` fits the label. `hash` is that of `wanted`.
-    fn finds_beginning(&self, label: &[u8], wanted: Wanted<'_>, hash: u64) -> bool {
+    /// The pattern with the parent of `wanted` that fits the label. `hash` is that of `wanted`.
+    fn find_beginning(&self, label: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
         let lengths = self
             .table
             .lengths(wanted, Depth::Parent, hash_step(hash, TextHash::PARENT));
         let mut prefix_hash = TextHash::START;
         for (length, &byte) in label.iter().enumerate().take(LABEL_LENGTHS) {
             if lengths >> length == 0 {
-                return false;
+                return None;
             }
             if lengths >> length & 1 == 1
                 && let Some((prefix, rest)) = label.split_at_checked(length)
-                && self.finds_ending(rest, Wanted { prefix, ..wanted }, hash_step(hash, prefix_hash))
+                && let Some(found) = self.find_ending(rest, Wanted { prefix, ..wanted }, hash_step(hash, prefix_hash))
             {
-                return true;
+                return Some(found);
             }
             prefix_hash = prefix_hash.with(byte);
         }
-        false
+        None
     }
 
-    /// Whether a pattern with the beginning of `wanted` fits the rest of a label. `hash` is that of `wanted`.
-    fn finds_ending(&self, rest: &[u8], wanted: Wanted<'_>, hash: u64) -> bool {
+    /// The pattern with the beginning of `wanted` that fits the rest of a label. `hash` is that of `wanted`.
+    fn find_ending(&self, rest: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
         let lengths = self.table.lengths(wanted, Depth::Prefix, hash);
         let mut suffix_hash = TextHash::START;
         for (length, &byte) in rest.iter().rev().enumerate().take(LABEL_LENGTHS) {
             if lengths >> length == 0 {
-                return false;
+                return None;
             }
             if lengths >> length & 1 == 1
                 && let Some((middle, suffix)) = rest.split_at_checked(rest.len() - length)
-                && let found = self
+                && let Some(found) = self
                     .table
                     .find(Wanted { suffix, ..wanted }, hash_step(hash, suffix_hash))
-                && found.is_some_and(self.has)
+                && (self.has)(found)
                 && middle.iter().all(|byte| is_label(*byte))
             {
-                return true;
+                return Some(found);
             }
             suffix_hash = suffix_hash.with(byte);
         }
-        false
+        None
     }
 }
 
@@ -441,6 +468,15 @@ impl OriginList {
     /// Whether the list has no origin at all: then the origin is not checked.
     pub fn is_empty(&self) -> bool {
         !self.is_checked
+    }
+
+    /// Whether the list, which is not a union, has what an origin matched.
+    pub fn contains(&self, found: OriginMatch) -> bool {
+        match found {
+            OriginMatch::Listed(id) => self.patterns.binary_search(&id).is_ok(),
+            OriginMatch::Null => self.null,
+            OriginMatch::Any => self.any,
+        }
     }
 
     /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
@@ -657,7 +693,23 @@ static IS_LABEL_BYTE: [bool; 256] = {
 mod tests {
     use super::*;
 
-    fn match_of(patterns: &[&str], origin: &[u8]) -> Option<OriginMatch> {
+    /// An [`OriginMatch`] without the number of the pattern.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Found {
+        Listed,
+        Null,
+        Any,
+    }
+
+    fn kind_of(found: OriginMatch) -> Found {
+        match found {
+            OriginMatch::Listed(_) => Found::Listed,
+            OriginMatch::Null => Found::Null,
+            OriginMatch::Any => Found::Any,
+        }
+    }
+
+    fn match_of(patterns: &[&str], origin: &[u8]) -> Option<Found> {
         let patterns: Vec<OriginPattern> = patterns
             .iter()
             .map(|text| OriginPattern::parse(text).unwrap())
@@ -673,12 +725,20 @@ mod tests {
             table.match_union(&list, origin).is_some(),
             found.is_some() || origin.ends_with(b"other.example")
         );
-        found
+        if let Some(OriginMatch::Listed(id)) = found {
+            let named = OriginPattern::Tuple(table.pattern(id).unwrap());
+            assert!(patterns.contains(&named), "{named}");
+            let mut alone = OriginTable::default();
+            let list = alone.add(&[named], true);
+            assert!(alone.match_list(&list, origin).is_some());
+        }
+        assert!(found.is_none_or(|found| list.contains(found)));
+        found.map(kind_of)
     }
 
     #[test]
     fn origins_against_patterns() {
-        use OriginMatch::*;
+        use Found::*;
         let exact: &[&str] = &["https://yourapp.com"];
         let wildcard: &[&str] = &["https://*.yourapp.com"];
         let port: &[&str] = &[
@@ -908,8 +968,8 @@ mod tests {
     #[test]
     fn an_origin_longer_than_any_browser_sends_matches_nothing() {
         for (length, expected) in [
-            (511, Some(OriginMatch::Listed)),
-            (512, Some(OriginMatch::Listed)),
+            (511, Some(Found::Listed)),
+            (512, Some(Found::Listed)),
             (513, None),
             (100_000, None),
         ] {
@@ -941,8 +1001,8 @@ mod tests {
         ] {
             let mut table = OriginTable::default();
             let list = table.add(&[OriginPattern::parse(pattern).unwrap()], true);
-            let found = table.match_list(&list, origin.as_bytes());
-            assert_eq!(found, Some(OriginMatch::Listed), "{pattern}");
+            let found = table.match_list(&list, origin.as_bytes()).map(kind_of);
+            assert_eq!(found, Some(Found::Listed), "{pattern}");
         }
     }
 
@@ -965,7 +1025,7 @@ mod tests {
     fn the_longest_pattern_matches_its_origin() {
         let host = [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".");
         let origin = format!("{}://{host}:65535", "a".repeat(200));
-        assert_eq!(match_of(&[&origin], origin.as_bytes()), Some(OriginMatch::Listed));
+        assert_eq!(match_of(&[&origin], origin.as_bytes()), Some(Found::Listed));
     }
 
     #[test]
@@ -976,13 +1036,13 @@ mod tests {
         let union = OriginList::default();
         assert_eq!(table.match_union(&union, b"https://yourapp.com"), None);
         assert_eq!(
-            table.match_list(&disabled, b"https://yourapp.com"),
-            Some(OriginMatch::Listed)
+            table.match_list(&disabled, b"https://yourapp.com").map(kind_of),
+            Some(Found::Listed)
         );
         table.add(&pattern, true);
         assert_eq!(
-            table.match_union(&union, b"https://yourapp.com"),
-            Some(OriginMatch::Listed)
+            table.match_union(&union, b"https://yourapp.com").map(kind_of),
+            Some(Found::Listed)
         );
     }
 
@@ -1029,8 +1089,8 @@ mod tests {
         table.shrink();
         for pattern in shops() {
             let origin = pattern.to_string();
-            let found = table.match_list(&list, origin.as_bytes());
-            assert_eq!(found, Some(OriginMatch::Listed), "{origin}");
+            let found = table.match_list(&list, origin.as_bytes()).map(kind_of);
+            assert_eq!(found, Some(Found::Listed), "{origin}");
         }
         assert_eq!((table.patterns.len(), table.patterns.capacity()), (4_096, 4_096));
         assert_eq!(table.text.len(), table.text.capacity());
@@ -1052,8 +1112,8 @@ mod tests {
         for is_shrunk in [false, true] {
             for (text, list) in texts.iter().zip(&lists) {
                 let origin = text.replace('*', "x-1");
-                let found = [list, &all].map(|list| table.match_list(list, origin.as_bytes()));
-                assert_eq!(found, [Some(OriginMatch::Listed); 2], "{origin}, shrunk: {is_shrunk}");
+                let found = [list, &all].map(|list| table.match_list(list, origin.as_bytes()).map(kind_of));
+                assert_eq!(found, [Some(Found::Listed); 2], "{origin}, shrunk: {is_shrunk}");
             }
             assert_eq!(table.match_list(&lists[0], b"https://p-x-team0.vercel.app"), None);
             assert_eq!(table.match_list(&all, b"https://p-x-team4096.vercel.app"), None);

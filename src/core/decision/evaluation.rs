@@ -1,0 +1,253 @@
+//! The checks of a request, one function each, in the order of [`Check`].
+
+use super::context::{Refusal, RequestContext, Unavailable};
+use super::cors::AllowOrigin;
+use super::credential::Credential;
+use super::outcome::{Check, Decision, Matched, Outcome};
+use super::path::is_ambiguous;
+use super::preflight;
+use super::reason::Reason;
+use super::request::Head;
+use crate::config::key::{Kind, OriginCheck};
+use crate::policy::key_table::KeyIndex;
+use crate::policy::scopes::ScopeAnswer;
+use crate::policy::{Key, Policy, Restrictions};
+
+/// Decides on a request. Nothing is kept between requests but what `context` keeps.
+pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, context: &impl RequestContext) -> Decision<'p, 'r> {
+    decide_with_trace(policy, head, context, &mut |_, _| {})
+}
+
+/// Decides on a request, and calls `trace` with the result of each check as it is made. The first that fails is the last.
+pub fn decide_with_trace<'p, 'r>(
+    policy: &'p Policy,
+    head: &'r Head<'r>,
+    context: &impl RequestContext,
+    trace: &mut impl FnMut(Check, Result<(), Reason>),
+) -> Decision<'p, 'r> {
+    let subject = identify(policy, head);
+    if head.is_preflight() {
+        let key = subject.ok().and_then(|subject| subject.key);
+        let decision = preflight::decide(policy, head, key);
+        trace(
+            Check::Origin,
+            decision.matched.origin.map(drop).ok_or(Reason::OriginNotAllowed),
+        );
+        return decision;
+    }
+    let restrictions = subject.as_ref().ok().map(|subject| subject.restrictions);
+    let (origin, is_any_alone) = match (restrictions, head.origin) {
+        (Some(restrictions), origin) => (
+            origin.and_then(|origin| policy.origins.match_list(&restrictions.origins, origin)),
+            restrictions.origins.is_any_alone(),
+        ),
+        (None, origin) => (
+            origin.and_then(|origin| policy.origins.match_union(&policy.union, origin)),
+            policy.union.is_any_alone(),
+        ),
+    };
+    let mut decision = Decision {
+        outcome: Outcome::Allow,
+        enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
+        key: subject.as_ref().ok().and_then(|subject| subject.key),
+        restrictions,
+        presented: head.credential.one(),
+        matched: Matched {
+            origin,
+            ..Matched::default()
+        },
+        allow_origin: AllowOrigin::of_response(is_any_alone, origin),
+        rate: None,
+        is_preflight: false,
+    };
+    trace(Check::Key, subject.as_ref().map(drop).map_err(|reason| *reason));
+    let result = subject.and_then(|subject| {
+        let mut evaluation = Evaluation {
+            policy,
+            head,
+            key: subject.key.map(|(_, key)| key),
+            restrictions: subject.restrictions,
+            context,
+            decision: &mut decision,
+        };
+        evaluation.run(trace)
+    });
+    if let Err(reason) = result {
+        decision.outcome = Outcome::Deny(reason);
+    }
+    decision
+}
+
+/// Whose request it is.
+struct Subject<'p> {
+    /// `None`: it has no key.
+    key: Option<(KeyIndex, &'p Key)>,
+    restrictions: &'p Restrictions,
+}
+
+fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Subject<'p>, Reason> {
+    match head.credential {
+        Credential::Ambiguous => Err(Reason::AmbiguousApiKey),
+        Credential::Missing => policy
+            .anonymous
+            .as_ref()
+            .filter(|restrictions| is_for_anonymous(restrictions, head))
+            .map(|restrictions| Subject {
+                key: None,
+                restrictions,
+            })
+            .ok_or(Reason::MissingApiKey),
+        Credential::One(presented) => presented
+            .digest()
+            .and_then(|digest| policy.find_key(&digest))
+            .map(|(index, key)| Subject {
+                key: Some((index, key)),
+                restrictions: &key.restrictions,
+            })
+            .ok_or(Reason::InvalidApiKey),
+    }
+}
+
+/// Whether the request may do without a key. If the scopes of `anonymous` do not fit method and path, a key is missing.
+fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
+    restrictions.scopes.as_ref().is_none_or(|rules| {
+        let path = head.bare_path();
+        !is_ambiguous(path) && matches!(rules.answer(head.method, path, None), ScopeAnswer::Fits(_))
+    })
+}
+
+/// The checks after the first, of a request whose key is known or that needs none.
+struct Evaluation<'p, 'r, 'e, C> {
+    policy: &'p Policy,
+    head: &'r Head<'r>,
+    key: Option<&'p Key>,
+    restrictions: &'p Restrictions,
+    context: &'e C,
+    /// Gets what each check compared and matched.
+    decision: &'e mut Decision<'p, 'r>,
+}
+
+type CheckFn<E> = fn(&mut E) -> Result<(), Reason>;
+
+impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
+    fn run(&mut self, trace: &mut impl FnMut(Check, Result<(), Reason>)) -> Result<(), Reason> {
+        let checks: [(Check, CheckFn<Self>); 7] = [
+            (Check::Validity, Self::validity),
+            (Check::Kind, Self::kind),
+            (Check::Address, Self::address),
+            (Check::Origin, Self::origin),
+            (Check::Path, Self::path),
+            (Check::Scope, Self::scope),
+            (Check::Rate, Self::rate),
+        ];
+        for (check, run) in checks {
+            let result = run(self);
+            trace(check, result);
+            if result.is_err() {
+                // A denied request shows how much of the limit is left, and takes nothing from it.
+                if check != Check::Rate {
+                    let limit = self.restrictions.limit;
+                    self.decision.rate = limit.and_then(|limit| self.context.peek(self.key, limit).ok());
+                }
+                return result;
+            }
+        }
+        Ok(())
+    }
+
+    fn validity(&mut self) -> Result<(), Reason> {
+        let Some(key) = self.key else { return Ok(()) };
+        if !key.enabled {
+            return Err(Reason::KeyDisabled);
+        }
+        if key.not_before.is_none() && key.expires_at.is_none() {
+            return Ok(());
+        }
+        let now = self.context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
+        self.decision.matched.time = Some(now);
+        if key.not_before.is_some_and(|begin| now < begin) {
+            return Err(Reason::KeyNotYetValid);
+        }
+        if key.expires_at.is_some_and(|end| now >= end) {
+            return Err(Reason::KeyExpired);
+        }
+        Ok(())
+    }
+
+    fn kind(&mut self) -> Result<(), Reason> {
+        match self.key {
+            Some(key) if key.kind == Kind::Secret && self.head.is_from_browser() => Err(Reason::SecretKeyInBrowser),
+            _ => Ok(()),
+        }
+    }
+
+    fn address(&mut self) -> Result<(), Reason> {
+        let networks = &self.restrictions.networks;
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let address = self.context.source_address().known(self.policy.client_ip);
+        let network = address.and_then(|address| networks.find(address));
+        self.decision.matched.address = address;
+        self.decision.matched.network = network;
+        network.map(drop).ok_or(Reason::IpNotAllowed)
+    }
+
+    fn origin(&mut self) -> Result<(), Reason> {
+        let passes = self.restrictions.origins.is_empty()
+            || self.decision.matched.origin.is_some()
+            || match self.restrictions.origin_check {
+                OriginCheck::Required => false,
+                OriginCheck::RequiredOrSameOrigin => self.is_own_page_listed(),
+                OriginCheck::IfPresent => self.head.origin.is_none(),
+                OriginCheck::CorsOnly => true,
+            };
+        if passes { Ok(()) } else { Err(Reason::OriginNotAllowed) }
+    }
+
+    /// Whether a page on this API's own site sent the request, and that site is listed.
+    fn is_own_page_listed(&mut self) -> bool {
+        let own = self.head.same_origin();
+        let listed = own.and_then(|own| self.policy.origins.match_list(&self.restrictions.origins, &own));
+        self.decision.matched.own_origin = listed;
+        listed.is_some()
+    }
+
+    fn path(&mut self) -> Result<(), Reason> {
+        if self.restrictions.scopes.is_some() && is_ambiguous(self.head.bare_path()) {
+            return Err(Reason::AmbiguousPath);
+        }
+        Ok(())
+    }
+
+    fn scope(&mut self) -> Result<(), Reason> {
+        let indexes = self.restrictions.indexes.as_ref();
+        let Some(rules) = &self.restrictions.scopes else {
+            // Only a rule tells which segment of the path is the index.
+            return match indexes {
+                Some(_) => Err(Reason::IndexNotAllowed),
+                None => Ok(()),
+            };
+        };
+        let (rule, result) = match rules.answer(self.head.method, self.head.bare_path(), indexes) {
+            ScopeAnswer::NoRule => (None, Err(Reason::ScopeNotAllowed)),
+            ScopeAnswer::NoIndex(rule) => (Some(rule), Err(Reason::IndexNotAllowed)),
+            ScopeAnswer::Fits(rule) => (Some(rule), Ok(())),
+        };
+        self.decision.matched.rule = rule;
+        result
+    }
+
+    fn rate(&mut self) -> Result<(), Reason> {
+        let Some(limit) = self.restrictions.limit else {
+            return Ok(());
+        };
+        let (status, result) = match self.context.admit(self.key, limit) {
+            Ok(status) => (Some(status), Ok(())),
+            Err(Refusal::UsedUp(status)) => (Some(status), Err(Reason::RateLimitExceeded)),
+            Err(Refusal::Unavailable) => (None, Err(Reason::PolicyUnavailable)),
+        };
+        self.decision.rate = status;
+        result
+    }
+}

@@ -1,0 +1,123 @@
+//! What a decision is: its outcome, and the evidence for it.
+
+use std::net::IpAddr;
+
+use super::cors::AllowOrigin;
+use super::credential::PresentedKey;
+use super::rate::RateStatus;
+use super::reason::Reason;
+use crate::config::key::Enforcement;
+use crate::config::network::Network;
+use crate::config::timestamp::Timestamp;
+use crate::policy::key_table::KeyIndex;
+use crate::policy::origins::OriginMatch;
+use crate::policy::scopes::RuleMatch;
+use crate::policy::{Key, Restrictions};
+
+/// What the policy says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may go to the upstream.
+    Allow,
+    /// It may not, for this reason.
+    Deny(Reason),
+    /// It is a preflight that the filter answers.
+    Preflight,
+}
+
+/// What happens to a request. There is no third way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It goes to the upstream.
+    Forward,
+    /// The filter answers it.
+    Respond(LocalReplyKind),
+}
+
+/// What the filter's own response says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalReplyKind {
+    /// Why the request is denied.
+    Error(Reason),
+    /// What a page may do (Fetch, "CORS-preflight fetch").
+    Preflight,
+}
+
+/// A decision on a request, with the evidence for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'p, 'r> {
+    /// What the policy says of the request.
+    pub outcome: Outcome,
+    /// Whether that takes effect.
+    pub enforcement: Enforcement,
+    /// The key of the request, if the policy has it.
+    pub key: Option<(KeyIndex, &'p Key)>,
+    /// What the request was checked against: the restrictions of the key, or those of anonymous requests. `None` if there are none.
+    pub restrictions: Option<&'p Restrictions>,
+    /// The key as the request presents it, if it presents exactly one.
+    pub presented: Option<PresentedKey<'r>>,
+    /// What in the policy the request matched.
+    pub matched: Matched<'p, 'r>,
+    /// The value of `Access-Control-Allow-Origin` in the response.
+    pub allow_origin: AllowOrigin,
+    /// The rate limit after this request, if there is one.
+    pub rate: Option<RateStatus>,
+    /// Whether the request is a preflight, refused ones included.
+    pub is_preflight: bool,
+}
+
+/// What each check compared, and what it found in the policy. A field is `None` if no check needed it, or if nothing matched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Matched<'p, 'r> {
+    /// The time that the key's dates were compared with.
+    pub time: Option<Timestamp>,
+    /// The client address that was compared.
+    pub address: Option<IpAddr>,
+    /// The network that contains it.
+    pub network: Option<Network>,
+    /// What lists the request's origin: for a preflight without a known key the lists of all keys, else the restrictions' own.
+    pub origin: Option<OriginMatch>,
+    /// What lists the origin of the request's own URL, where the browser says that its page has the same.
+    pub own_origin: Option<OriginMatch>,
+    /// The rule that fits method and path, and the index that it finds in the path. With [`Reason::IndexNotAllowed`] that index is not
+    /// allowed, or the rule names none.
+    pub rule: Option<RuleMatch<'p, 'r>>,
+}
+
+/// The checks of a request that is not a preflight, in their order. The first that fails decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Which key is it?
+    Key,
+    /// Is the key valid at this time?
+    Validity,
+    /// May a key of this kind be used from a browser?
+    Kind,
+    /// May it be used from this address?
+    Address,
+    /// May it be used from this web origin?
+    Origin,
+    /// Has the path one reading?
+    Path,
+    /// Do its scopes and indexes include this method, path and index?
+    Scope,
+    /// Is its limit used up?
+    Rate,
+}
+
+impl Decision<'_, '_> {
+    /// What happens to the request.
+    pub fn effect(&self) -> Effect {
+        match (self.enforcement, self.outcome) {
+            (Enforcement::Report, _) | (_, Outcome::Allow) => Effect::Forward,
+            (Enforcement::Enforce, Outcome::Deny(reason)) => Effect::Respond(LocalReplyKind::Error(reason)),
+            (Enforcement::Enforce, Outcome::Preflight) => Effect::Respond(LocalReplyKind::Preflight),
+        }
+    }
+
+    /// Whether method overrides are removed from the request and its trailers: the scopes that it was checked against name methods.
+    pub fn removes_method_overrides(&self) -> bool {
+        let scopes = self.restrictions.and_then(|restrictions| restrictions.scopes.as_ref());
+        self.enforcement == Enforcement::Enforce && scopes.is_some_and(|rules| rules.names_methods())
+    }
+}

@@ -1,0 +1,59 @@
+//! Preflights: a browser asks what a page may do before it sends the page's request (Fetch, "CORS-preflight fetch").
+//!
+//! Their origin alone decides. The method and the headers that they ask for are not compared here: the browser compares them with the
+//! response, and its console names what is missing.
+
+use super::cors::AllowOrigin;
+use super::headers::{Line, present};
+use super::outcome::{Decision, Matched, Outcome};
+use super::reason::Reason;
+use super::request::Head;
+use crate::policy::key_table::KeyIndex;
+use crate::policy::{Key, Policy};
+
+/// Decides on a preflight. One with a `key` in its URL is checked against the origins of that key, any other against those of all enabled
+/// keys: a browser sends no header of the page with a preflight.
+pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<(KeyIndex, &'p Key)>) -> Decision<'p, 'r> {
+    let restrictions = key.map(|(_, key)| &key.restrictions);
+    let origin = head.origin.and_then(|origin| match restrictions {
+        Some(restrictions) => policy.origins.match_list(&restrictions.origins, origin),
+        None => policy.origins.match_union(&policy.union, origin),
+    });
+    Decision {
+        outcome: match origin {
+            Some(_) => Outcome::Preflight,
+            None => Outcome::Deny(Reason::OriginNotAllowed),
+        },
+        enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
+        key,
+        restrictions,
+        presented: head.credential.one(),
+        matched: Matched {
+            origin,
+            ..Matched::default()
+        },
+        allow_origin: AllowOrigin::of_preflight(origin),
+        rate: None,
+        is_preflight: true,
+    }
+}
+
+/// The headers of a response to a preflight, beside those that other responses have too.
+pub fn headers(policy: &Policy, allow_origin: AllowOrigin) -> impl Iterator<Item = Line<'_>> {
+    let cors = Some(&policy.response.cors).filter(|_| allow_origin != AllowOrigin::Omit);
+    present([
+        (
+            b"vary",
+            Some("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+        ),
+        (
+            b"access-control-allow-methods",
+            cors.and_then(|cors| cors.allow_methods.as_deref()),
+        ),
+        (
+            b"access-control-allow-headers",
+            cors.and_then(|cors| cors.allow_headers.as_deref()),
+        ),
+        (b"access-control-max-age", cors.map(|cors| &*cors.max_age)),
+    ])
+}
