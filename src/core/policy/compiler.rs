@@ -1,0 +1,308 @@
+//! From the configuration to the policy: every key into the tables that a request is looked up in.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::challenge::challenge;
+use super::footprint::{self, Footprint};
+use super::key_table::{KeyIndex, KeyTable};
+use super::loaded::Loaded;
+use super::networks::Networks;
+use super::origins::{OriginList, OriginTable};
+use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
+use super::scopes::{IndexList, ScopeRules};
+use super::sorted::sorted;
+use super::source::Source;
+use super::{Key, Policy, Restrictions};
+use crate::config::config_path::ConfigPath;
+use crate::config::diagnostic::nearest;
+use crate::config::key::{self, KeyContext};
+use crate::config::scope::{Rule, Scope};
+use crate::config::timestamp::Timestamp;
+use crate::config::{self, Config, DiagnosticKind, Diagnostics, Measure};
+
+impl Policy {
+    /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
+    /// have expired, for a warning only.
+    pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Diagnostics> {
+        match Diagnostics::of_long_text(text) {
+            Some(diagnostics) => Err(diagnostics),
+            None => Policy::compile(text, &Measure::of(text), now),
+        }
+    }
+
+    /// As [`Policy::load`], of a text that was measured already.
+    pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Diagnostics> {
+        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
+            return Err(diagnostics);
+        }
+        let mut diagnostics = Diagnostics::default();
+        let Some(config) = config::read(text, &mut diagnostics) else {
+            return Err(diagnostics);
+        };
+        let mut compiler = Compiler::new(&config, measure);
+        let anonymous = compiler.anonymous(&mut diagnostics);
+        let context = KeyContext {
+            now,
+            sources: &config.key_sources,
+        };
+        config::read_keys(
+            text,
+            context,
+            &mut diagnostics,
+            &mut |index, key, place, diagnostics| {
+                compiler.add(index, &key, place, diagnostics);
+            },
+        );
+        if diagnostics.error_count() > 0 {
+            return Err(diagnostics);
+        }
+        let resource_policy = config.security_headers.value(RESOURCE_POLICY);
+        if let Some(value @ "same-origin") = resource_policy
+            && (compiler.union.names_origins() || compiler.union.is_any_alone())
+        {
+            let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
+            let place = ConfigPath::ROOT.field("security_headers");
+            diagnostics.add(&place, &value, DiagnosticKind::ResourcePolicyBesideOrigins);
+        }
+        if compiler.keys.is_empty() && anonymous.is_none() {
+            diagnostics.add_bare(&ConfigPath::ROOT, DiagnosticKind::NothingAllowed);
+        }
+        Ok(Loaded {
+            policy: compiler.finish(anonymous),
+            hash: measure.hash,
+            diagnostics,
+        })
+    }
+}
+
+const RESOURCE_POLICY: &str = "Cross-Origin-Resource-Policy";
+
+/// Puts a policy together, key by key.
+struct Compiler<'c> {
+    config: &'c Config<'c>,
+    keys: Vec<Key>,
+    /// Where in the configuration each of `keys` stands: further back than here where a key before it could not be read.
+    config_index: Vec<usize>,
+    ids: HashTable<usize>,
+    table: KeyTable,
+    origins: OriginTable,
+    union: OriginList,
+    names_origins: bool,
+    /// By the sorted names of the scopes. Keys with the same scopes share their rules.
+    scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
+    /// The bytes that further rules may take.
+    rules_left: usize,
+}
+
+impl<'c> Compiler<'c> {
+    fn new(config: &'c Config<'c>, measure: &Measure) -> Self {
+        Compiler {
+            config,
+            keys: Vec::with_capacity(measure.keys),
+            config_index: Vec::with_capacity(measure.keys),
+            ids: HashTable::with_capacity(measure.keys),
+            table: KeyTable::with_capacity(measure.digests),
+            origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
+            union: OriginList::default(),
+            names_origins: false,
+            scope_rules: BTreeMap::new(),
+            rules_left: footprint::rules(measure),
+        }
+    }
+
+    /// `None` where it is switched off as well: then a request without a key is refused.
+    fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Restrictions> {
+        let access = self.config.anonymous.as_ref()?;
+        let compiled = self.restrictions(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
+        access.enabled.then_some(compiled)
+    }
+
+    fn add(&mut self, index: usize, key: &key::Key<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+        if let Some(first) = self.insert_id(&key.id) {
+            diagnostics.add(
+                &place.field("id"),
+                &format_args!("{:?}", key.id),
+                DiagnosticKind::DuplicateId { first },
+            );
+        }
+        let Ok(number) = u32::try_from(self.keys.len()) else {
+            return;
+        };
+        self.config_index.push(index);
+        for api_key in &key.api_keys {
+            if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
+                let first = self.config_index.get(first as usize).copied().unwrap_or(index);
+                diagnostics.add_bare(&place.field("api_key"), DiagnosticKind::DuplicateApiKey { first });
+            }
+        }
+        let restrictions = self.restrictions(&key.access, place, diagnostics);
+        self.keys.push(Key {
+            id: key.id.as_ref().into(),
+            kind: key.kind,
+            enabled: key.access.enabled,
+            not_before: key.not_before,
+            expires_at: key.expires_at,
+            restrictions,
+        });
+    }
+
+    /// Where in the configuration a key with this id stands already.
+    fn insert_id(&mut self, id: &str) -> Option<usize> {
+        let keys = &self.keys;
+        let id_of = |number: usize| keys.get(number).map_or("", |key| &*key.id);
+        if let Some(number) = self.ids.find(text_hash(id), |number| id_of(*number) == id) {
+            return self.config_index.get(*number).copied();
+        }
+        self.ids.insert_unique(text_hash(id), keys.len(), |number| {
+            text_hash(if *number == keys.len() { id } else { id_of(*number) })
+        });
+        None
+    }
+
+    fn restrictions(
+        &mut self,
+        access: &key::Restrictions<'_>,
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Restrictions {
+        let origins = self.origins.add(&access.allowed_origins, access.enabled);
+        self.names_origins |= origins.names_origins();
+        if access.enabled {
+            self.union.include(&origins);
+        }
+        self.find_rules_without_index(access, place, diagnostics);
+        Restrictions {
+            origins,
+            origin_check: access.origin_check,
+            networks: Networks::new(&access.allowed_ips),
+            scopes: access
+                .scopes
+                .as_ref()
+                .map(|names| self.scope_rules(names, &place.field("scopes"), diagnostics)),
+            indexes: access.indexes.as_deref().map(IndexList::new),
+            limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
+            enforcement: access.enforcement.unwrap_or(self.config.enforcement),
+        }
+    }
+
+    /// Rules that no request can fit, for the key has `indexes` and they name none.
+    fn find_rules_without_index(
+        &self,
+        access: &key::Restrictions<'_>,
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let (Some(names), Some(_)) = (&access.scopes, &access.indexes) else {
+            return;
+        };
+        let scopes = self
+            .config
+            .scopes
+            .iter()
+            .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
+        for scope in scopes {
+            for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
+                let problem = DiagnosticKind::RuleWithoutIndex {
+                    rule: rule.to_string(),
+                    scope: scope.name.clone(),
+                };
+                diagnostics.add_bare(&place.field("indexes"), problem);
+            }
+        }
+    }
+
+    fn scope_rules(
+        &mut self,
+        names: &[Cow<'_, str>],
+        place: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Arc<ScopeRules> {
+        let mut scopes: Vec<&'c Scope> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            match self.config.scopes.iter().find(|scope| scope.name == *name) {
+                Some(scope) => scopes.push(scope),
+                None => {
+                    let known = self.config.scopes.iter().map(|scope| scope.name.as_str());
+                    let nearest = nearest(name, known).map(str::to_owned);
+                    diagnostics.add(
+                        &place.item(index),
+                        &format_args!("{name:?}"),
+                        DiagnosticKind::UnknownScope { nearest },
+                    );
+                }
+            }
+        }
+        let mut key = sorted(scopes.iter().map(|scope| scope.name.as_str()).collect());
+        key.dedup();
+        if let Some(rules) = self.scope_rules.get(&key) {
+            return rules.clone();
+        }
+        let rules: Vec<(&str, &Rule)> = scopes
+            .iter()
+            .flat_map(|scope| scope.rules.iter().map(|rule| (&*scope.name, rule)))
+            .collect();
+        let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
+            diagnostics.add_bare(place, DiagnosticKind::TooManyRules);
+            ScopeRules::default()
+        });
+        self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()
+    }
+
+    fn finish(mut self, anonymous: Option<Restrictions>) -> Policy {
+        let config = self.config;
+        self.origins.shrink();
+        self.table.shrink();
+        let union_is_any_alone = self.union.is_any_alone();
+        Policy {
+            key_sources: config.key_sources.iter().map(Source::new).collect(),
+            keys: self.keys.into(),
+            table: self.table,
+            anonymous,
+            origins: self.origins,
+            union: self.union,
+            response: Arc::new(ResponsePolicy {
+                key_headers: config
+                    .key_sources
+                    .iter()
+                    .filter_map(|source| Some(source.header()?.lower().into()))
+                    .collect(),
+                cors: CorsValues::new(&config.cors, &config.key_sources),
+                vary: Vary::new(self.names_origins, &config.key_sources),
+                static_headers: StaticHeaders::new(&config.security_headers),
+                union_is_any_alone,
+                identity_header: config
+                    .identity_header
+                    .as_ref()
+                    .map(|name| name.0.to_ascii_lowercase().into()),
+                enforcement: config.enforcement,
+            }),
+            client_ip: config.client_ip,
+            forward_api_key: config.forward_api_key,
+            docs_url: config.docs_url.as_deref().map(Into::into),
+            challenge: challenge(&config.key_sources),
+        }
+    }
+}
+
+/// FNV-1a. Only ids of the configuration are hashed.
+fn text_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hash_apart() {
+        let hashes: std::collections::BTreeSet<u64> = (0..10_000).map(|id| text_hash(&format!("key-{id}"))).collect();
+        assert_eq!(hashes.len(), 10_000);
+    }
+}
