@@ -749,9 +749,9 @@ fn whole_numbers_may_be_written_as_doubles() {
             r#"{{"keys": [{{"id": "one", "api_key": {ONE}, "kind": "secret", "rate_limit_per_minute": {number}}}], "cors": {{"max_age": {number}}}}}"#
         );
         let loaded = Policy::load(json.as_bytes(), NOW).unwrap_or_else(|found| panic!("{number}: {found:#?}"));
-        let limit = loaded.policy.keys()[0].restrictions.limit.map(|limit| limit.get());
+        let limit = loaded.policy.keys()[0].restrictions().limit().map(|limit| limit.get());
         assert_eq!(limit, Some(600), "{number}");
-        assert_eq!(&*loaded.policy.response.cors.max_age, "600", "{number}");
+        assert_eq!(&*loaded.policy.response().cors.max_age, "600", "{number}");
     }
 }
 

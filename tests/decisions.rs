@@ -45,8 +45,8 @@ impl RequestContext for World {
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
         self.taken.set(self.taken.get() + 1);
         match key {
-            Some(key) if key.id.starts_with("used-up") => Err(Refusal::UsedUp(peek(None, limit, 1_000))),
-            Some(key) if key.id.starts_with("host-fails") => Err(Refusal::Unavailable),
+            Some(key) if key.id().starts_with("used-up") => Err(Refusal::UsedUp(peek(None, limit, 1_000))),
+            Some(key) if key.id().starts_with("host-fails") => Err(Refusal::Unavailable),
             _ => Ok(peek(None, limit, 1_000)),
         }
     }
@@ -584,7 +584,7 @@ fn the_decision_table() {
         assert_eq!(outcome(&decision), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
         assert_eq!(decision.effect() == Effect::Forward, passes, "{name}");
-        let counts = matches!(decision.key, Some((_, key)) if key.restrictions.limit.is_some())
+        let counts = matches!(decision.key, Some((_, key)) if key.restrictions().limit().is_some())
             && !matches!(decision.outcome, Outcome::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
     }
@@ -722,7 +722,7 @@ fn edited(policy: &Policy, exchange: &ResponseContext, upstream: &[(&str, &str)]
     }
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let present = upstream.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    exchange.apply(&policy.response, present, &mut |edit| match edit {
+    exchange.apply(policy.response(), present, &mut |edit| match edit {
         HeaderMutation::Add(name, value) => {
             let earlier = headers.insert(text(name), vec![text(value)]);
             assert_eq!(earlier, None, "{} is there already", text(name));
@@ -879,7 +879,7 @@ fn a_response_whose_request_never_came_is_still_ours() {
     let policy = policy(POLICY);
     let headers = edited(
         &policy,
-        &ResponseContext::unseen(&policy.response),
+        &ResponseContext::unseen(policy.response()),
         &[("access-control-allow-origin", "*")],
     );
     assert!(!headers.contains_key("access-control-allow-origin"));
@@ -939,7 +939,7 @@ fn a_list_of_a_star_alone_answers_every_request() {
     }
     for (keys, expected) in [(&[star, open][..], Some("*")), (&[star, off], Some("*")), (&[star, site], None), (&[star, null], None), (&[open], None)] {
         let policy = policy(&format!(r#"{{"keys": [{}]}}"#, keys.join(",")));
-        let headers = edited(&policy, &ResponseContext::unseen(&policy.response), &[("access-control-allow-origin", "https://a.example")]);
+        let headers = edited(&policy, &ResponseContext::unseen(policy.response()), &[("access-control-allow-origin", "https://a.example")]);
         let allowed = headers.get("access-control-allow-origin").map(|lines| lines[0].as_str());
         assert_eq!(allowed, expected, "unseen: {keys:?}");
         assert_eq!(headers.contains_key("access-control-expose-headers"), expected.is_some(), "unseen: {keys:?}");
@@ -969,7 +969,7 @@ fn security_headers_are_set_once() {
         ("content-security-policy", "default-src *"),
         ("strict-transport-security", "max-age=1"),
     ];
-    let headers = edited(&policy, &ResponseContext::unseen(&policy.response), &upstream);
+    let headers = edited(&policy, &ResponseContext::unseen(policy.response()), &upstream);
     for (name, expected) in [
         ("x-powered-by", None),
         ("strict-transport-security", None),
@@ -1524,13 +1524,13 @@ fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
     // The first is left to Envoy where it has one.
     let own = ["content-type: application/problem+json", "cache-control: no-store", "x-frame-options: DENY"];
     for (policy, present, others) in [
-        (Some(&*removing.response), &[] as &[(&str, &str)], &[] as &[&str]),
-        (Some(&*removing.response), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
-        (Some(&*removing.response), &[("content-type", "application/grpc")], &["content-type: application/grpc"]),
-        (Some(&*removing.response), &[("x-team", "a"), ("x-team", "b")], &["x-team: a", "x-team: b"]),
-        (Some(&*removing.response), &[("cache-control", "public"), ("x-frame-options", "SAMEORIGIN")], &[]),
-        (Some(&*removing.response), &[("access-control-allow-origin", "*"), ("access-control-max-age", "1")], &[]),
-        (Some(&*removing.response), &[("x-powered-by", "Envoy"), ("server", "envoy")], &["server: envoy"]),
+        (Some(&**removing.response()), &[] as &[(&str, &str)], &[] as &[&str]),
+        (Some(&**removing.response()), &[(":status", "403"), ("content-length", "2")], &[":status: 403", "content-length: 2"]),
+        (Some(&**removing.response()), &[("content-type", "application/grpc")], &["content-type: application/grpc"]),
+        (Some(&**removing.response()), &[("x-team", "a"), ("x-team", "b")], &["x-team: a", "x-team: b"]),
+        (Some(&**removing.response()), &[("cache-control", "public"), ("x-frame-options", "SAMEORIGIN")], &[]),
+        (Some(&**removing.response()), &[("access-control-allow-origin", "*"), ("access-control-max-age", "1")], &[]),
+        (Some(&**removing.response()), &[("x-powered-by", "Envoy"), ("server", "envoy")], &["server: envoy"]),
         (None, &[("x-powered-by", "Envoy"), ("access-control-allow-origin", "*")], &["x-powered-by: Envoy"]),
     ] {
         let present = present.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -1561,8 +1561,8 @@ fn a_limited_keys_responses_tell_of_its_limit() {
 fn people_find_a_key_by_its_id() {
     let policy = policy(POLICY);
     for (number, key) in policy.keys().iter().enumerate() {
-        let (index, found) = policy.find_key_by_id(&key.id).unwrap();
-        assert_eq!((index.0 as usize, &found.id), (number, &key.id));
+        let (index, found) = policy.find_key_by_id(key.id()).unwrap();
+        assert_eq!((index.0 as usize, found.id()), (number, key.id()));
     }
     assert!(policy.find_key_by_id("nobody").is_none());
 }

@@ -14,7 +14,7 @@ const TRIES: usize = 10_000;
 /// Where a key's window is. Ids have no `/`, so that nothing else has this name.
 fn slot_name(key: Option<&Key>) -> Vec<u8> {
     match key {
-        Some(key) => [b"keyfence/rate/key/", key.id.as_bytes()].concat(),
+        Some(key) => [b"keyfence/rate/key/", key.id().as_bytes()].concat(),
         None => b"keyfence/rate/anonymous".to_vec(),
     }
 }

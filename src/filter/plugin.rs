@@ -98,7 +98,7 @@ impl<H: Host> Plugin<H> {
                 ) {
                     self.host.log(LogLevel::Info, &line);
                 }
-                let response = policy.response.clone();
+                let response = policy.response().clone();
                 self.policies.insert(context, policy, bytes);
                 (Some(response), true)
             }
@@ -192,9 +192,8 @@ impl<H: Host> Plugin<H> {
     fn share_response(&mut self, policy: &mut Policy) {
         self.responses.retain(|known| known.strong_count() > 0);
         let mut known = self.responses.iter().filter_map(Weak::upgrade);
-        match known.find(|known| *known == policy.response) {
-            Some(known) => policy.response = known,
-            None => self.responses.push(Arc::downgrade(&policy.response)),
+        if !known.any(|known| policy.share_response(&known)) {
+            self.responses.push(Arc::downgrade(policy.response()));
         }
     }
 

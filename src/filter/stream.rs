@@ -182,7 +182,7 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
     if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
         explain_unknown_address(host, policy);
     }
-    let response = policy.response.clone();
+    let response = policy.response().clone();
     match decision.effect() {
         Effect::Respond(kind) => {
             let reply = LocalReply::new(policy, &head, &decision, kind);
@@ -280,7 +280,7 @@ fn details(decision: &Decision<'_, '_>) -> &'static str {
 /// Leaves for the access log whose request it was and what was decided.
 fn note(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
     if let Some((_, key)) = decision.key {
-        host.set_filter_state(b"keyfence.key_id", key.id.as_bytes())?;
+        host.set_filter_state(b"keyfence.key_id", key.id().as_bytes())?;
     }
     match (decision.outcome, decision.enforcement) {
         (Outcome::Allow, _) => Ok(()),
@@ -304,7 +304,7 @@ fn log_failure(host: &impl Host, error: &host::HostError) {
 
 /// An address that `client_ip` does not take is refused for a reason that the operator does not see in the policy.
 fn explain_unknown_address(host: &impl Host, policy: &Policy) {
-    let (seen, line) = match (HostContext(host).source_address(), policy.client_ip) {
+    let (seen, line) = match (HostContext(host).source_address(), policy.client_ip()) {
         (SourceAddress::Forwarded(_), ClientIp::Peer) => (
             "forwarded",
             "a client address has no port, so Envoy took it from a header (X-Forwarded-For, or the one of an \

@@ -145,7 +145,7 @@ fn answer(policy: &Policy, head: &Head<'_>, caller: &Caller) {
         }
         Effect::Forward => {
             let context = ResponseContext::new(head, &decision);
-            context.apply(&policy.response, UPSTREAM.into_iter(), &mut |mutation| {
+            context.apply(policy.response(), UPSTREAM.into_iter(), &mut |mutation| {
                 black_box(mutation);
             });
         }

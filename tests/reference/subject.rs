@@ -43,7 +43,7 @@ struct Around<'a> {
 
 impl Around<'_> {
     fn slot(&self, key: Option<&Key>) -> (String, Option<Slot>) {
-        let name = key.map(|key| key.id.to_string()).unwrap_or_default();
+        let name = key.map(|key| key.id().to_string()).unwrap_or_default();
         let slot = self.slots.0.borrow().get(&name).copied();
         (name, slot)
     }
@@ -103,7 +103,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             });
             let mut response = answer.clone();
             let context = ResponseContext::new(&head, &decision);
-            context.apply(&policy.response, Pairs::of(&encode(&lines(answer))), &mut |mutation| {
+            context.apply(policy.response(), Pairs::of(&encode(&lines(answer))), &mut |mutation| {
                 apply(&mut response, mutation)
             });
             (Some(forwarded), response)
@@ -116,7 +116,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             decision::Outcome::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
         },
         reports: decision.enforcement == Enforcement::Report,
-        key: decision.key.map(|(_, key)| key.id.to_string()),
+        key: decision.key.map(|(_, key)| key.id().to_string()),
         rate: decision.rate,
         reply,
         forwarded,

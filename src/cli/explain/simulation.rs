@@ -112,7 +112,7 @@ impl Simulation<'_> {
             outcome: decision.outcome,
             enforcement: decision.enforcement,
             is_denied: matches!(decision.effect(), Effect::Respond(LocalReplyKind::Error(_))),
-            key_id: decision.key.map(|(_, key)| key.id.to_string()),
+            key_id: decision.key.map(|(_, key)| key.id().to_string()),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
         })
@@ -178,7 +178,7 @@ impl Simulation<'_> {
     fn context(&self) -> SimulatedContext {
         SimulatedContext {
             address: self.arguments.ip,
-            client_ip: self.policy.client_ip,
+            client_ip: self.policy.client_ip(),
             now: self.now,
         }
     }
@@ -305,7 +305,7 @@ impl Simulation<'_> {
             .collect();
         let mut headers = sent.clone();
         let context = ResponseContext::new(head, decision);
-        context.apply(&self.policy.response, pairs(&sent), &mut |mutation| {
+        context.apply(self.policy.response(), pairs(&sent), &mut |mutation| {
             apply(&mut headers, mutation)
         });
         let response = Response {
@@ -321,7 +321,7 @@ impl Simulation<'_> {
         let headers = headers.into_iter();
         headers
             .map(|(name, value)| {
-                let value = redacted(&self.policy.key_sources, &name, &value, HIDDEN);
+                let value = redacted(self.policy.key_sources(), &name, &value, HIDDEN);
                 (name, value)
             })
             .collect()

@@ -71,7 +71,7 @@ impl<'d> Decided<'d> {
         self.decision.restrictions?;
         match self.decision.key {
             Some((_, found)) => {
-                let key = self.keys.iter().find(|key| key.id == *found.id)?;
+                let key = self.keys.iter().find(|key| key.id == found.id())?;
                 Some(&key.access)
             }
             None => self.config.anonymous.as_ref(),
@@ -84,7 +84,7 @@ impl<'d> Decided<'d> {
             Credential::Missing if self.decision.restrictions.is_some() => {
                 format!("none in {sources}, so the anonymous policy holds")
             }
-            Credential::Missing if self.policy.anonymous.is_some() => {
+            Credential::Missing if self.policy.anonymous().is_some() => {
                 format!("none in {sources}, and the scopes of anonymous do not fit method and path")
             }
             Credential::Missing => format!("none in {sources}, and there is no anonymous policy"),
@@ -93,7 +93,7 @@ impl<'d> Decided<'d> {
                 let source = self.config.key_sources.get(presented.source);
                 let source = source.map_or_else(String::new, ToString::to_string);
                 match self.decision.key {
-                    Some((_, key)) => format!("{} in {source}", key.id),
+                    Some((_, key)) => format!("{} in {source}", key.id()),
                     None => format!("the one in {source} is not in the policy"),
                 }
             }
@@ -104,7 +104,7 @@ impl<'d> Decided<'d> {
         let Some((_, key)) = self.decision.key else {
             return "only keys have one".into();
         };
-        if !key.enabled {
+        if !key.is_enabled() {
             return "enabled is false".into();
         }
         let Some(now) = self.decision.matched.time else {
@@ -114,13 +114,13 @@ impl<'d> Decided<'d> {
             let side = if now < date { "before" } else { "past" };
             format!("{side} {name} {date}")
         };
-        let begin = key.not_before.map(|begin| date("not_before", begin));
-        let end = key.expires_at.map(|end| date("expires_at", end));
+        let begin = key.not_before().map(|begin| date("not_before", begin));
+        let end = key.expires_at().map(|end| date("expires_at", end));
         format!("enabled; {now} is {}", list(begin.into_iter().chain(end)))
     }
 
     fn kind(&self) -> String {
-        match self.decision.key.map(|(_, key)| key.kind) {
+        match self.decision.key.map(|(_, key)| key.kind()) {
             None => "only keys have one".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
             Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),
@@ -184,7 +184,7 @@ impl<'d> Decided<'d> {
     fn pattern(&self, found: OriginMatch) -> String {
         match found {
             OriginMatch::Listed(id) => {
-                let pattern = self.policy.origins.pattern(id);
+                let pattern = self.policy.origins().pattern(id);
                 pattern.map_or_else(String::new, |pattern| pattern.to_string())
             }
             OriginMatch::Null => OriginPattern::Null.to_string(),
@@ -219,9 +219,11 @@ impl<'d> Decided<'d> {
 
     /// The first enabled key that lists the pattern which an origin matched.
     fn owner_of(&self, found: OriginMatch) -> &'d str {
-        let keys = self.policy.keys().iter().filter(|key| key.enabled);
-        let owner = keys.into_iter().find(|key| key.restrictions.origins.contains(found));
-        owner.map_or("anonymous", |key| &key.id)
+        let keys = self.policy.keys().iter().filter(|key| key.is_enabled());
+        let owner = keys
+            .into_iter()
+            .find(|key| key.restrictions().origins().contains(found));
+        owner.map_or("anonymous", |key| key.id())
     }
 
     fn path(&self) -> String {
@@ -229,7 +231,7 @@ impl<'d> Decided<'d> {
         if self
             .decision
             .restrictions
-            .is_none_or(|restrictions| restrictions.scopes.is_none())
+            .is_none_or(|restrictions| restrictions.scopes().is_none())
         {
             "no scopes: any path".into()
         } else if self.is_denied_for(Reason::AmbiguousPath) {

@@ -33,61 +33,61 @@ pub use source::Source;
 #[derive(Debug)]
 pub struct Policy {
     /// Where a request may carry its key.
-    pub key_sources: Box<[Source]>,
+    pub(crate) key_sources: Box<[Source]>,
     keys: Box<[Key]>,
     table: KeyTable,
     /// For requests without a key; `None`: they are refused.
-    pub anonymous: Option<Restrictions>,
+    pub(crate) anonymous: Option<Restrictions>,
     /// The origins of all lists.
-    pub origins: OriginTable,
+    pub(crate) origins: OriginTable,
     /// What any enabled key, or `anonymous`, lists.
-    pub union: OriginList,
+    pub(crate) union: OriginList,
     /// What responses need.
-    pub response: Arc<ResponsePolicy>,
+    pub(crate) response: Arc<ResponsePolicy>,
     /// Which client addresses count as known.
-    pub client_ip: ClientIp,
+    pub(crate) client_ip: ClientIp,
     /// Whether the upstream sees the key itself.
-    pub forward_api_key: bool,
+    pub(crate) forward_api_key: bool,
     /// Where errors are explained.
-    pub docs_url: Option<Box<str>>,
+    pub(crate) docs_url: Option<Box<str>>,
     /// The value of `WWW-Authenticate` on a 401.
-    pub challenge: Box<str>,
+    pub(crate) challenge: Box<str>,
 }
 
 /// One key.
 #[derive(Debug)]
 pub struct Key {
     /// What logs and the upstream know it by.
-    pub id: Box<str>,
+    pub(crate) id: Box<str>,
     /// Whether it may be used from a browser.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// `false`: it is refused.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// It is refused before.
-    pub not_before: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
     /// It is refused from then on.
-    pub expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
-    pub restrictions: Restrictions,
+    pub(crate) restrictions: Restrictions,
 }
 
 /// From where, for what and how often a key, or no key, may be used.
 #[derive(Debug)]
 pub struct Restrictions {
     /// Empty: the origin is not checked.
-    pub origins: OriginList,
+    pub(crate) origins: OriginList,
     /// What happens to a request whose origin is not listed.
-    pub origin_check: OriginCheck,
+    pub(crate) origin_check: OriginCheck,
     /// Empty: the address is not checked.
-    pub networks: Networks,
+    pub(crate) networks: Networks,
     /// `None`: any method and path.
-    pub scopes: Option<Arc<ScopeRules>>,
+    pub(crate) scopes: Option<Arc<ScopeRules>>,
     /// `None`: any index.
-    pub indexes: Option<IndexList>,
+    pub(crate) indexes: Option<IndexList>,
     /// Requests in any 60 seconds.
-    pub limit: Option<NonZeroU32>,
-    /// Whether verdicts take effect.
-    pub enforcement: Enforcement,
+    pub(crate) limit: Option<NonZeroU32>,
+    /// Whether decisions take effect.
+    pub(crate) enforcement: Enforcement,
 }
 
 impl Policy {
@@ -111,5 +111,88 @@ impl Policy {
     /// All keys, in the order of the configuration.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Where a request may carry its key.
+    pub fn key_sources(&self) -> &[Source] {
+        &self.key_sources
+    }
+
+    /// The restrictions of requests without a key. `None`: they are refused.
+    pub fn anonymous(&self) -> Option<&Restrictions> {
+        self.anonymous.as_ref()
+    }
+
+    /// The origins that the policy lists anywhere.
+    pub fn origins(&self) -> &OriginTable {
+        &self.origins
+    }
+
+    /// Which client addresses the policy believes.
+    pub fn client_ip(&self) -> ClientIp {
+        self.client_ip
+    }
+
+    /// What responses need of the policy.
+    pub fn response(&self) -> &Arc<ResponsePolicy> {
+        &self.response
+    }
+
+    /// Shares `known` if it is equal to what responses need of this policy, and returns whether it is.
+    pub fn share_response(&mut self, known: &Arc<ResponsePolicy>) -> bool {
+        let is_equal = *known == self.response;
+        if is_equal {
+            self.response = known.clone();
+        }
+        is_equal
+    }
+}
+
+impl Key {
+    /// What logs and the upstream know it by.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether it may be used from a browser.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// If not, every request with it is refused.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The first time at which it is valid.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+
+    /// The first time at which it is no longer valid.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// From where, for what and how often it may be used.
+    pub fn restrictions(&self) -> &Restrictions {
+        &self.restrictions
+    }
+}
+
+impl Restrictions {
+    /// The origins of web pages that may send the request. Empty: the origin is not checked.
+    pub fn origins(&self) -> &OriginList {
+        &self.origins
+    }
+
+    /// The methods and paths. `None`: any.
+    pub fn scopes(&self) -> Option<&ScopeRules> {
+        self.scopes.as_deref()
+    }
+
+    /// Requests in any 60 seconds. `None`: any number.
+    pub fn limit(&self) -> Option<NonZeroU32> {
+        self.limit
     }
 }
