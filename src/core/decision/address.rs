@@ -5,20 +5,20 @@ use std::str;
 
 use crate::config::ClientIp;
 
-/// The property `source.address`.
+/// The client's address, by how Envoy got it (the property `source.address`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceAddress {
-    /// There is none, or none with an IP address (a Unix domain socket).
+    /// Envoy has no IP address: the connection came over a Unix domain socket, say.
     Unknown,
-    /// Of the connection, or of the PROXY protocol.
+    /// The address of the connection, or the one in its PROXY protocol line.
     Peer(IpAddr),
-    /// From a header, for Envoy leaves its port at 0: from `X-Forwarded-For`, which without `use_remote_address` any client can write,
-    /// or from one that an extension of Envoy's reads. A PROXY protocol line with port 0 looks the same.
+    /// An address from a header: `X-Forwarded-For`, which any client can write without `use_remote_address`, or a header that an Envoy
+    /// extension reads. Envoy sets the port of such an address to 0. A PROXY protocol line with port 0 looks the same.
     Forwarded(IpAddr),
 }
 
 impl SourceAddress {
-    /// Reads `192.0.2.1:443` or `[2001:db8::1]:443`.
+    /// Parses `192.0.2.1:443` or `[2001:db8::1]:443`, the two forms of the property. Any other bytes are [`SourceAddress::Unknown`].
     pub fn parse(property: &[u8]) -> SourceAddress {
         let text = str::from_utf8(property).ok();
         match text.and_then(|text| text.parse::<SocketAddr>().ok()) {
@@ -28,7 +28,7 @@ impl SourceAddress {
         }
     }
 
-    /// The address, where the policy believes it.
+    /// The address, if it comes from where `client_ip` says that it must.
     pub fn known(self, client_ip: ClientIp) -> Option<IpAddr> {
         match (self, client_ip) {
             (SourceAddress::Peer(address), ClientIp::Peer | ClientIp::ForwardedOrPeer)

@@ -7,30 +7,30 @@ use super::rate::RateStatus;
 use crate::config::timestamp::Timestamp;
 use crate::policy::Key;
 
-/// What a decision may ask of the world beside the request. Each is asked for only where the policy needs it.
+/// The facts about a request that only the host knows. A decision asks for each only if the policy needs it.
 pub trait RequestContext {
-    /// Where the request came from.
+    /// The client's address.
     fn source_address(&self) -> SourceAddress;
 
-    /// The time.
+    /// The current time.
     fn now(&self) -> Result<Timestamp, Unavailable>;
 
     /// Takes one request from the limit of `key`, or of anonymous requests.
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal>;
 
-    /// The limit of `key`, or of anonymous requests, with nothing taken from it.
+    /// The state of the limit of `key`, or of anonymous requests. Takes nothing from it.
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable>;
 }
 
-/// The host could not tell what a decision needs. The request is denied.
+/// The host could not answer, so the request is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// Why a limit admits no request.
+/// Why a limit does not admit a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The limit is used up.
+    /// The limit is used up. Its state, for the headers of the response.
     UsedUp(RateStatus),
-    /// What was admitted so far is not known, or this request could not be noted.
+    /// The host could not read the state of the limit, or could not write it.
     Unavailable,
 }

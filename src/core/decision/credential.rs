@@ -1,4 +1,4 @@
-//! The key that a request carries: where, and how often.
+//! Finds the API key in a request, and finds out whether there is more than one.
 
 use std::str;
 
@@ -8,23 +8,23 @@ use crate::policy::Source;
 
 use super::headers::Headers;
 
-/// What the key sources of a policy find in a request.
+/// The result of looking for an API key in every key source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'r> {
-    /// None of them has a key.
+    /// No source has a key.
     Missing,
-    /// More than one key, or one twice: another part of the system may take the other.
+    /// There is more than one key, or the same key twice. The upstream might read another one than the filter checks.
     Ambiguous,
-    /// One key.
+    /// Exactly one source has a key, once.
     One(PresentedKey<'r>),
 }
 
-/// One key as it stands in the request.
+/// An API key as a request presents it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresentedKey<'r> {
-    /// Which of the policy's sources it comes from.
+    /// The index of its source in the policy's key sources.
     pub source: usize,
-    /// The name of the header that it is in; empty in a query.
+    /// The name of the header that it is in. Empty if it is in the query.
     pub header: &'r [u8],
     value: Value<'r>,
 }
@@ -34,7 +34,7 @@ enum Value<'r> {
     Plain(&'r [u8]),
     /// `application/x-www-form-urlencoded`.
     Encoded(&'r [u8]),
-    /// Only the digest of the key is known.
+    /// Only the digest is known: see [`PresentedKey::with_digest`].
     Digest(KeyDigest),
 }
 
@@ -47,7 +47,7 @@ impl<'r> Credential<'r> {
         }
     }
 
-    /// Looks for a key in `headers` and in the query of `path`.
+    /// Looks in `headers` and in the query of `path`, the value of `:path`.
     pub fn find<H>(sources: &[Source], headers: &Headers<H>, path: &'r [u8]) -> Self
     where
         H: Iterator<Item = (&'r [u8], &'r [u8])> + Clone,
@@ -71,8 +71,8 @@ impl<'r> Credential<'r> {
     }
 }
 
-/// The key in the lines of one header, under whatever name an upstream may read as that header's: a key that another part of the system
-/// takes must be the one that is checked. Envoy joins the lines of some headers with a comma, so a comma is a second line.
+/// The key in the lines of one header. `lines` includes other spellings of the header's name, because an upstream may read the key from
+/// those. Envoy joins the lines of some headers with a comma, so a comma counts as a second line.
 fn in_lines<'r>(
     mut lines: impl Iterator<Item = (&'r [u8], &'r [u8])>,
     scheme: Option<&str>,
@@ -107,9 +107,9 @@ fn in_lines<'r>(
     }
 }
 
-/// What follows the scheme and its spaces; `None` where another scheme stands there. A scheme alone carries an empty key. Where
-/// something other than white space follows, the value is not valid for any scheme (RFC 9110, section 11.4), but a careless upstream may
-/// still take the rest for a key: so it counts as one, which is unknown.
+/// The key after `scheme` and its spaces. `None` if `value` has another scheme. A scheme alone presents an empty key. If the scheme ends in
+/// something other than white space, the value is invalid (RFC 9110, section 11.4), but a careless upstream may still read the rest as a
+/// key: so it counts as a key, and no policy has it.
 pub(super) fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let value = value.trim_ascii();
     let (start, rest) = value.split_at_checked(scheme.len())?;
@@ -130,7 +130,7 @@ fn in_query<'r>(path: &'r [u8], name: &str, source: usize) -> Credential<'r> {
     }
 }
 
-/// The header in which a WebSocket's handshake lists what the client can speak.
+/// The header in which the handshake of a WebSocket lists subprotocols (RFC 6455, section 11.3.4).
 pub const WEBSOCKET_PROTOCOL: &[u8] = b"sec-websocket-protocol";
 
 fn in_protocols<'r>(lines: impl Iterator<Item = &'r [u8]>, prefix: &[u8], source: usize) -> Credential<'r> {
@@ -151,7 +151,7 @@ pub(super) fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// The items of `lines` that do not begin with `prefix`; `None` where all of them do.
+/// The items of `lines` that do not begin with `prefix`, as one line. `None` if every item does.
 pub fn other_protocols(lines: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     let items = lines.iter().flat_map(|line| protocols(line));
     let kept: Vec<&[u8]> = items
@@ -160,13 +160,13 @@ pub fn other_protocols(lines: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     (!kept.is_empty()).then(|| kept.join(&b", "[..]))
 }
 
-/// The query of a request target, without its question mark.
+/// The query of a request target, without the question mark. `None` if it has no query.
 pub fn query_of(path: &[u8]) -> Option<&[u8]> {
     let at = path.iter().position(|b| *b == b'?')?;
     path.get(at + 1..)
 }
 
-/// Names and values of a query as they stand there (URL standard, `application/x-www-form-urlencoded` parsing).
+/// The names and values of a query, still encoded (URL standard, `application/x-www-form-urlencoded` parsing).
 fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = query_of(path).unwrap_or_default().split(|b| *b == b'&');
     pairs.map(|pair| {
@@ -178,7 +178,7 @@ fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Whether an upstream may read the encoded name of a parameter as `name`: PHP makes `_` of dots and spaces.
+/// Whether an upstream may read the encoded name of a parameter as `name`. PHP turns dots and spaces into `_`.
 pub(super) fn is_named(encoded: &[u8], name: &str) -> bool {
     let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
     decoded(encoded).map(folded).eq(name.bytes().map(folded))
@@ -214,7 +214,7 @@ fn hex(digits: &[u8; 2]) -> Option<u8> {
 }
 
 impl PresentedKey<'_> {
-    /// In the same place, the key with this digest: to try a policy without the key itself.
+    /// Replaces the key by the one with this digest, so that a policy can be tried without the key itself.
     pub fn with_digest(self, digest: KeyDigest) -> Self {
         PresentedKey {
             value: Value::Digest(digest),
@@ -222,7 +222,7 @@ impl PresentedKey<'_> {
         }
     }
 
-    /// The key's SHA-256; `None` for what cannot be a key: longer than 512 bytes, or no text.
+    /// The SHA-256 of the key. `None` if it cannot be a key of any policy: it is longer than 512 bytes, or not UTF-8.
     pub fn digest(&self) -> Option<KeyDigest> {
         match self.value {
             Value::Digest(digest) => Some(digest),
@@ -244,7 +244,7 @@ fn digest_of(key: &[u8]) -> Option<KeyDigest> {
     (key.len() <= MAX_LENGTH && str::from_utf8(key).is_ok()).then(|| KeyDigest::of(key))
 }
 
-/// `path` without the query parameter `name`, everything else as it is.
+/// Removes the query parameter `name` from `path`. Every other byte stays.
 pub fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
     let Some(query) = query_of(path) else {
         return path.to_vec();

@@ -1,20 +1,20 @@
-//! gRPC and gRPC-Web: what an error must be for their clients to read it. They read `grpc-status` and `grpc-message`, in an answer that
-//! has headers alone ("Trailers-Only", gRPC over HTTP/2; gRPC-Web keeps them in the headers as well).
+//! Errors that clients of gRPC and gRPC-Web can read: `grpc-status` and `grpc-message` in a response that has headers only
+//! ("Trailers-Only" in the document "gRPC over HTTP2", which gRPC-Web follows).
 
-/// What a request speaks.
+/// The kind of gRPC that a request speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grpc {
     /// gRPC over HTTP/2.
     Native,
     /// gRPC-Web, from a page.
     Web,
-    /// The same, with bodies in base64.
+    /// gRPC-Web with its messages in base64.
     WebText,
 }
 
 impl Grpc {
-    /// Of a request with this `Content-Type`: `application/grpc`, `-web` or `-web-text`, perhaps with the encoding of its messages
-    /// behind a `+`. `None` for any other.
+    /// The kind that a `Content-Type` names: `application/grpc`, `application/grpc-web` or `application/grpc-web-text`, with or without
+    /// the encoding of the messages (`+proto`). `None` for any other.
     pub fn of(content_type: &[u8]) -> Option<Grpc> {
         let end = content_type.iter().position(|b| matches!(b, b'+' | b';' | b' '));
         let kind = content_type.get(..end.unwrap_or(content_type.len()))?;
@@ -24,7 +24,7 @@ impl Grpc {
             .find(|grpc| kind.eq_ignore_ascii_case(grpc.content_type().as_bytes()))
     }
 
-    /// Of an answer.
+    /// The `Content-Type` of a response.
     pub fn content_type(self) -> &'static str {
         match self {
             Grpc::Native => "application/grpc",
@@ -34,7 +34,7 @@ impl Grpc {
     }
 }
 
-/// `text`, which is printable ASCII, as the value of `grpc-message`: percent-encoded (gRPC over HTTP/2, `Status-Message`).
+/// The value of `grpc-message` for `text`, which must be printable ASCII: percent-encoded ("gRPC over HTTP2", `Status-Message`).
 pub fn message(text: &str) -> String {
     text.replace('%', "%25")
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderList {
     text: Vec<u8>,
-    /// Where each name and each value ends.
+    /// Where in `text` each name ends, and each value.
     ends: Vec<(usize, usize)>,
 }
 
@@ -25,12 +25,12 @@ impl HeaderList {
         self.ends.push((name_end, self.text.len()));
     }
 
-    /// Whether there is such a line.
+    /// Whether a line has this name.
     pub fn has(&self, name: &[u8]) -> bool {
         self.iter().any(|(header, _)| header == name)
     }
 
-    /// Names and values in their order.
+    /// All lines, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         let mut start = 0;
         let starts = self

@@ -1,44 +1,44 @@
-//! The sliding window of a key's rate limit, over one slot of shared data.
+//! The rate limit of a key: a sliding window, kept in one slot of the host's shared data.
 //!
-//! Admissions are counted by the second they came in, for this second and the 60 before. What is in these 61 counts covers any 60
-//! seconds up to now, and nothing older than 61: so never more than the limit pass in 60 seconds, and none is refused that an exact
-//! log of the last 61 would let in.
+//! The slot counts the admitted requests of the current second and of each of the 60 seconds before. These 61 counts cover any 60 seconds
+//! up to now. So no more than the limit pass in any 60 seconds, and a request is refused only if an exact log of the last 61 seconds would
+//! refuse it.
 
 use std::num::NonZeroU32;
 
-/// How many seconds are counted apart, the current one included.
+/// How many seconds have a count, the current one included.
 const SECONDS: usize = 61;
 
-/// In front of every slot, so that a slot of another layout is not taken for one of this.
+/// The first bytes of a slot. A slot with another layout begins with other bytes.
 const LAYOUT: [u8; 4] = *b"kfw1";
 
-/// The bytes of a slot: the layout, the newest second, and the counts from the newest back, little-endian.
+/// The length of a slot in bytes: the layout, the newest second, and the counts from the newest back, little-endian.
 pub const SLOT_LENGTH: usize = LAYOUT.len() + size_of::<u64>() + SECONDS * size_of::<u32>();
 
 /// The slot of a key in shared data.
 pub type Slot = [u8; SLOT_LENGTH];
 
-/// What a client is told of its limit.
+/// The state of a limit, as the client learns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateStatus {
-    /// Requests in any 60 seconds.
+    /// How many requests are admitted in any 60 seconds.
     pub limit: NonZeroU32,
     /// How many more are admitted now.
     pub remaining: u32,
-    /// The Unix second at which `remaining` next grows; now, if nothing is used.
+    /// The Unix time in seconds at which `remaining` grows next. If nothing is used, the current time.
     pub reset: u64,
-    /// Seconds from now until then, at least 1.
+    /// The seconds from now until `reset`, at least 1.
     pub retry_after: u64,
 }
 
-/// The result for one request.
+/// The result of [`admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// It is within the limit.
+    /// Whether the request is within the limit.
     pub admitted: bool,
-    /// The limit after it.
+    /// The state of the limit after the request.
     pub status: RateStatus,
-    /// What the slot must hold from now on; `None`: what it holds.
+    /// The new content of the slot. `None` if it does not change.
     pub store: Option<Slot>,
 }
 
@@ -49,7 +49,7 @@ struct Window {
     counts: [u32; SECONDS],
 }
 
-/// Asks for one request at `now`, in Unix seconds. `slot` is what shared data holds; `None` where it holds nothing yet.
+/// Takes one request from the limit at `now`, a Unix time in seconds. `slot` is the content of the slot, `None` if there is none yet.
 pub fn admit(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> Admission {
     let (mut window, repaired) = Window::load(slot, limit, now);
     let admitted = window.used() < u64::from(limit.get());
@@ -63,14 +63,14 @@ pub fn admit(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> Admission {
     }
 }
 
-/// The limit as it stands at `now`, with nothing taken from it.
+/// The state of the limit at `now`. Takes nothing from it.
 pub fn peek(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> RateStatus {
     let (window, _) = Window::load(slot, limit, now);
     window.status(limit, now)
 }
 
 impl Window {
-    /// The window at `now`, and whether it is other than what the slot says for a reason that must be kept.
+    /// The window at `now`, and whether it must be stored even if the request is refused.
     fn load(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> (Window, bool) {
         let Some(bytes) = slot else {
             return (Window::empty(now), false);
@@ -80,7 +80,7 @@ impl Window {
                 let jumped = window.move_to(now);
                 (window, jumped)
             }
-            // Nobody can say what was admitted, so the limit counts as used up: it frees itself as time goes by.
+            // The number of admitted requests is lost, so the limit counts as used up for the next 61 seconds.
             None => (Window::full(limit, now), true),
         }
     }
@@ -126,11 +126,11 @@ impl Window {
         slot
     }
 
-    /// Brings the window up to `now`, and tells whether the clock was set back.
+    /// Moves the window to `now`, and returns whether the clock was set back.
     ///
-    /// Another worker may have read the clock a little later and been here first, so a second or a minute behind the newest is taken
-    /// as the newest. Further behind, the clock was set back: the ages stay as they are and count from now, so that nothing is
-    /// forgotten early and nobody waits until the clock has caught up.
+    /// A `now` up to 60 seconds before the newest second counts as the newest: another worker may have read the clock later and stored
+    /// first. If `now` is earlier still, the clock was set back. Then the counts keep their ages and count from `now`, so that none
+    /// expires early and no client waits until the clock has caught up.
     fn move_to(&mut self, now: u64) -> bool {
         let Some(ahead) = now.checked_sub(self.newest) else {
             let set_back = self.newest - now >= SECONDS as u64;
@@ -164,8 +164,8 @@ impl Window {
         }
     }
 
-    /// When enough counts have left for one more to be admitted than now; `None` where none is used. With a limit lowered under what
-    /// was admitted, the oldest count alone may not do.
+    /// The time at which enough counts have expired to admit one request more than now. `None` if nothing is used. If the limit was
+    /// lowered below what is used, the oldest count alone may not be enough.
     fn next_growth(&self, used: u64, limit: NonZeroU32) -> Option<u64> {
         let mut left = used;
         let enough = used.min(u64::from(limit.get()));

@@ -1,8 +1,8 @@
-//! Why a request is denied. Status, code and sentence of an error hang on its reason, and on nothing else.
+//! Why a request is denied. A new reason goes here, with its status, code and sentence, and nowhere else.
 
-/// One row of the table of errors.
+/// The reason for which a request is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each variant's sentence stands in `detail`")]
+#[expect(missing_docs, reason = "see the sentence of each variant in `detail`")]
 pub enum Reason {
     PolicyUnavailable,
     MissingApiKey,
@@ -21,7 +21,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, in the order of the steps of a decision.
+    /// Every reason, in the order of the checks.
     pub const ALL: [Reason; 14] = [
         Reason::PolicyUnavailable,
         Reason::MissingApiKey,
@@ -52,7 +52,7 @@ impl Reason {
         }
     }
 
-    /// The status in words (RFC 9110, section 15; RFC 6585).
+    /// The reason phrase of the status (RFC 9110, section 15; RFC 6585, section 4).
     pub fn title(self) -> &'static str {
         match self.status() {
             400 => "Bad Request",
@@ -63,7 +63,7 @@ impl Reason {
         }
     }
 
-    /// The `grpc-status` that says the same.
+    /// The `grpc-status` that corresponds to the status (document "gRPC status codes").
     pub fn grpc_status(self) -> u8 {
         match self.status() {
             400 => 3,  // INVALID_ARGUMENT
@@ -74,7 +74,7 @@ impl Reason {
         }
     }
 
-    /// What programs, logs and metrics know it by.
+    /// The stable code, for programs, logs and metrics.
     pub fn code(self) -> &'static str {
         match self {
             Self::PolicyUnavailable => "policy_unavailable",
@@ -94,8 +94,8 @@ impl Reason {
         }
     }
 
-    /// One sentence that says what to change, for a request with this `Origin`. It tells nothing of the policy, and contains no character
-    /// that JSON escapes.
+    /// One sentence that tells the developer what to change. `origin` is the value of the request's `Origin`. The sentence reveals nothing
+    /// about the policy, and has no character that JSON must escape.
     pub fn detail(self, origin: Option<&[u8]>) -> &'static str {
         match self {
             Self::PolicyUnavailable => {

@@ -1,4 +1,4 @@
-//! What a decision needs of a request's headers, borrowed from them and gathered in one pass.
+//! The parts of a request's headers that a decision needs, borrowed from the headers and found in one pass.
 
 use crate::config::token::equals_ignoring_separators;
 use crate::policy::Policy;
@@ -7,7 +7,7 @@ use super::credential::{Credential, WEBSOCKET_PROTOCOL};
 use super::grpc::Grpc;
 use super::headers::{Headers, length_bit};
 
-/// The parts of a request that matter. Nothing in it is trusted to be text.
+/// The parts of a request that a decision needs. Clients choose these bytes: they need not be UTF-8.
 #[derive(Debug, Clone)]
 pub struct Head<'r> {
     /// `:method`.
@@ -18,32 +18,32 @@ pub struct Head<'r> {
     pub scheme: &'r [u8],
     /// `:authority`.
     pub authority: &'r [u8],
-    /// `Origin`. Two lines are an empty value, which matches nothing.
+    /// `Origin`. Empty if the request has several lines of it: an empty origin matches nothing.
     pub origin: Option<&'r [u8]>,
-    /// The key.
+    /// The API key.
     pub credential: Credential<'r>,
     /// `x-request-id`.
     pub request_id: Option<&'r [u8]>,
-    /// Which kind of gRPC it speaks, if it does.
+    /// Which kind of gRPC the request speaks, if any.
     pub grpc: Option<Grpc>,
-    /// The names of headers that an upstream may take for the identity header.
+    /// The names of headers that an upstream may read as the identity header.
     pub identity_claims: Vec<&'r [u8]>,
-    /// `Connection`, of an upgrade: Envoy lets no other pass. The next hop takes away the headers that it names.
+    /// `Connection`, which Envoy forwards for upgrades only. The next hop removes the headers that it names (RFC 9110, section 7.6.1).
     pub connection: Option<&'r [u8]>,
-    /// The names of headers by which an upstream may take another method than the request's.
+    /// The names of headers that make some upstreams use another method than the request's.
     pub method_overrides: Vec<&'r [u8]>,
-    /// The lines of `Sec-WebSocket-Protocol`.
+    /// The value of each line of `Sec-WebSocket-Protocol`.
     pub websocket_protocols: Vec<&'r [u8]>,
-    /// `Sec-Fetch-Site`. Two lines are an empty value.
+    /// `Sec-Fetch-Site`. Empty if the request has several lines of it.
     pub fetch_site: Option<&'r [u8]>,
     has_request_method: bool,
 }
 
-/// Headers of the frameworks that let a `POST` stand for another method.
+/// The headers with which web frameworks let a client send a `POST` in place of another method.
 const METHOD_OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 impl<'r> Head<'r> {
-    /// Of a request's headers, pseudo-headers included; names are in lower case, as Envoy has them.
+    /// Reads the headers of a request, pseudo-headers included. Names are in lower case, as Envoy has them.
     pub fn read<H>(policy: &Policy, headers: H) -> Head<'r>
     where
         H: Iterator<Item = (&'r [u8], &'r [u8])> + Clone,
@@ -82,7 +82,7 @@ impl<'r> Head<'r> {
                 _ => head.note_dangerous(policy, name),
             }
         }
-        // None of the page's headers come with a preflight (Fetch), so a key is in its URL or nowhere.
+        // A preflight has none of the page's headers (Fetch, "CORS-preflight fetch"), so a key can only be in its URL.
         let lengths = if head.is_preflight() { 0 } else { lengths };
         head.credential = Credential::find(&policy.key_sources, &Headers::new(headers, lengths), head.path);
         head
@@ -96,26 +96,27 @@ impl<'r> Head<'r> {
         }
     }
 
-    /// Whether a browser asks what it may do (Fetch, "CORS-preflight request").
+    /// Whether the request is a CORS-preflight request (Fetch).
     pub fn is_preflight(&self) -> bool {
         self.method == b"OPTIONS" && self.origin.is_some() && self.has_request_method
     }
 
-    /// Whether a browser sent it, as far as it shows. `Sec-Fetch-Mode` does not show it: Node's `fetch` sends it too.
+    /// Whether the headers show that a browser sent the request. `Sec-Fetch-Mode` does not count: Node's `fetch` sends it too.
     pub fn is_from_browser(&self) -> bool {
         self.origin.is_some() || self.fetch_site.is_some()
     }
 
-    /// The origin of the page where a browser says that the request's URL has the same, and `Origin` does not name it (Fetch, "append a
-    /// request `Origin` header"; Fetch Metadata, `Sec-Fetch-Site`): it is missing with `GET` and `HEAD`, and `null` with a `POST` from a
-    /// page whose referrer policy is `no-referrer`. A page without an origin of its own, as in a sandboxed frame, is never same-origin.
+    /// The origin of the request's URL, if the browser says that its page has the same origin (Fetch Metadata, `Sec-Fetch-Site`), and
+    /// `Origin` does not name it (Fetch, "append a request `Origin` header"). Browsers leave `Origin` out of same-origin `GET` and `HEAD`
+    /// requests, and send `null` with a `POST` from a page with the referrer policy `no-referrer`. A page with an opaque origin, as in a
+    /// sandboxed frame, is never same-origin.
     pub fn same_origin(&self) -> Option<Vec<u8>> {
         let is_unnamed = matches!(self.origin, None | Some(b"null"));
         let is_same = is_unnamed && self.fetch_site == Some(b"same-origin");
         is_same.then(|| [self.scheme, b"://", self.authority_of_origin()].concat())
     }
 
-    /// `:authority` without the default port of the scheme, which browsers never send and proxies may add.
+    /// `:authority` without the default port of the scheme. Browsers never send it, but proxies may add it.
     fn authority_of_origin(&self) -> &'r [u8] {
         let port: &[u8] = match self.scheme {
             b"https" => b":443",
@@ -132,19 +133,19 @@ impl<'r> Head<'r> {
     }
 }
 
-/// Whether an upstream may take a header or trailer of this name for `identity_header`.
+/// Whether an upstream may read a header or trailer of this name as `identity_header`.
 #[inline]
 pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
     identity_header.is_some_and(|header| equals_ignoring_separators(name, header.as_bytes()))
 }
 
-/// Whether an upstream may take the method from a header or trailer of this name.
+/// Whether an upstream may read the method from a header or trailer of this name.
 #[inline]
 pub fn is_method_override(name: &[u8]) -> bool {
     METHOD_OVERRIDES.iter().any(|header| header.len() == name.len()) && overrides_method(name)
 }
 
-/// Out of the way of the other headers of a request, which are not as long as one of these.
+/// Not inlined: most headers of a request do not have the length of one of these.
 #[inline(never)]
 fn overrides_method(name: &[u8]) -> bool {
     METHOD_OVERRIDES

@@ -1,4 +1,4 @@
-//! What reaches the upstream: who the client is, and not what a client says of that itself.
+//! The headers that reach the upstream: with the id of the key, and without what a client claims about its identity and method.
 
 use crate::config::key::Enforcement;
 use crate::policy::{Policy, Source};
@@ -19,7 +19,7 @@ pub fn apply(
         mutate(HeaderMutation::Remove(name));
     }
     if decision.enforcement == Enforcement::Report {
-        // Nothing else changes: the upstream gets what it would get without the filter.
+        // In report mode the upstream gets what it would get without the filter.
         return;
     }
     if let (Some(name), Some((_, key))) = (&policy.response.identity_header, decision.key) {
@@ -36,7 +36,7 @@ pub fn apply(
     }
 }
 
-/// Takes `name` out of `Connection`, with which a client would have the next hop take the header away (RFC 9110, 7.6.1).
+/// Removes `name` from `Connection`, with which a client can make the next hop remove the header (RFC 9110, section 7.6.1).
 fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, mutate: &mut impl FnMut(HeaderMutation<'_>)) {
     let Some(connection) = connection else { return };
     let options = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
