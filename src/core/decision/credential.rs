@@ -2,6 +2,8 @@
 
 use std::str;
 
+use percent_encoding::percent_decode;
+
 use crate::config::api_key::{KeyDigest, MAX_LENGTH};
 use crate::config::token::is_token_byte;
 use crate::policy::Source;
@@ -178,39 +180,10 @@ fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Whether an upstream may read the encoded name of a parameter as `name`. PHP turns dots and spaces into `_`.
+/// Whether an upstream may read the encoded name of a parameter as `name`. PHP turns dots and spaces into `_`, so `+` as well.
 pub(super) fn is_named(encoded: &[u8], name: &str) -> bool {
     let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
-    decoded(encoded).map(folded).eq(name.bytes().map(folded))
-}
-
-/// The bytes of a name or value; a byte outside an escape is itself.
-fn decoded(mut text: &[u8]) -> impl Iterator<Item = u8> {
-    std::iter::from_fn(move || {
-        let (&byte, mut rest) = text.split_first()?;
-        let decoded = match byte {
-            b'+' => b' ',
-            b'%' => match rest
-                .split_first_chunk::<2>()
-                .and_then(|(digits, after)| Some((hex(digits)?, after)))
-            {
-                Some((decoded, after)) => {
-                    rest = after;
-                    decoded
-                }
-                None => byte,
-            },
-            _ => byte,
-        };
-        text = rest;
-        Some(decoded)
-    })
-}
-
-fn hex(digits: &[u8; 2]) -> Option<u8> {
-    let plain = digits.iter().all(u8::is_ascii_hexdigit);
-    let text = str::from_utf8(digits).ok().filter(|_| plain)?;
-    u8::from_str_radix(text, 16).ok()
+    percent_decode(encoded).map(folded).eq(name.bytes().map(folded))
 }
 
 impl PresentedKey<'_> {
@@ -228,8 +201,14 @@ impl PresentedKey<'_> {
             Value::Digest(digest) => Some(digest),
             Value::Plain(key) => digest_of(key),
             Value::Encoded(encoded) => {
+                // A byte takes at most three when it is encoded: anything longer is longer than a key.
+                let mut spaced = [0; 3 * MAX_LENGTH];
+                let spaced = spaced.get_mut(..encoded.len())?;
+                for (to, from) in spaced.iter_mut().zip(encoded) {
+                    *to = if *from == b'+' { b' ' } else { *from };
+                }
                 let mut key = [0; MAX_LENGTH];
-                let mut bytes = decoded(encoded);
+                let mut bytes = percent_decode(spaced);
                 let length = key.iter_mut().zip(&mut bytes).map(|(slot, byte)| *slot = byte).count();
                 match bytes.next() {
                     Some(_) => None,
