@@ -1556,13 +1556,3 @@ fn a_limited_keys_responses_tell_of_its_limit() {
         assert_eq!(found, expected, "{key}");
     }
 }
-
-#[test]
-fn people_find_a_key_by_its_id() {
-    let policy = policy(POLICY);
-    for (number, key) in policy.keys().iter().enumerate() {
-        let (index, found) = policy.find_key_by_id(key.id()).unwrap();
-        assert_eq!((index.0 as usize, found.id()), (number, key.id()));
-    }
-    assert!(policy.find_key_by_id("nobody").is_none());
-}

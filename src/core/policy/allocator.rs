@@ -1,9 +1,9 @@
-//! What allocations take of the allocator, for upper bounds on memory.
+//! The memory that allocations take, as upper bounds.
 
-/// What it adds to an allocation, and rounds it up by, in bytes.
+/// The bytes that the allocator adds to an allocation: its header, and what it rounds the size up by.
 pub const OVERHEAD: usize = 24;
 
-/// A hash table of so many items: its number of places is a power of two, of which seven in eight are used.
+/// The bytes of a hash table with this number of items. It has a power of two of buckets, of which at most seven in eight are used.
 pub fn table_bytes<T>(items: usize) -> usize {
     match items {
         0 => 0,

@@ -1,8 +1,8 @@
-//! `WWW-Authenticate` of a 401: how a request carries a key (RFC 9110, section 11.6.1).
+//! The value of `WWW-Authenticate` in a 401: how a request may carry a key (RFC 9110, section 11.6.1).
 
 use crate::config::key_source::KeySource;
 
-/// A challenge for each source (RFC 9110, section 11.6.1). Only headers with a scheme have a registered one.
+/// One challenge for each source. `ApiKey` is not a registered scheme: none is registered for keys in other headers or in a query.
 pub fn challenge(sources: &[KeySource]) -> Box<str> {
     let challenges: Vec<String> = sources
         .iter()
@@ -18,7 +18,7 @@ pub fn challenge(sources: &[KeySource]) -> Box<str> {
     challenges.join(", ").into()
 }
 
-/// What can stand in a quoted string of a header; the rest becomes `?`.
+/// `text` for a quoted string (RFC 9110, section 5.6.4). Characters that would need escaping become `?`.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
     text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()

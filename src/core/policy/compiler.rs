@@ -1,4 +1,4 @@
-//! From the configuration to the policy: every key into the tables that a request is looked up in.
+//! Compiles a configuration into a policy: every key goes into the tables in which requests are looked up.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,8 +28,8 @@ use crate::config::timestamp::Timestamp;
 use crate::config::{self, Config, DiagnosticKind, Diagnostics, Measure};
 
 impl Policy {
-    /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
-    /// have expired, for a warning only.
+    /// Compiles the JSON text of a plugin configuration. The error has all diagnostics. `now` is only used to warn of keys that have expired
+    /// or soon will.
     pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Diagnostics> {
         match Diagnostics::of_long_text(text) {
             Some(diagnostics) => Err(diagnostics),
@@ -37,7 +37,7 @@ impl Policy {
         }
     }
 
-    /// As [`Policy::load`], of a text that was measured already.
+    /// As [`Policy::load`], for a text whose measure is known.
     pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Diagnostics> {
         if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
             return Err(diagnostics);
@@ -84,20 +84,20 @@ impl Policy {
 
 const RESOURCE_POLICY: &str = "Cross-Origin-Resource-Policy";
 
-/// Puts a policy together, key by key.
+/// The tables of a policy while keys are added one by one.
 struct Compiler<'c> {
     config: &'c Config<'c>,
     keys: Vec<Key>,
-    /// Where in the configuration each of `keys` stands: further back than here where a key before it could not be read.
+    /// The index in the configuration of each of `keys`. Keys that could not be read have one there, but none here.
     config_index: Vec<usize>,
     ids: HashTable<usize>,
     table: KeyTable,
     origins: OriginTable,
     union: OriginList,
     names_origins: bool,
-    /// By the sorted names of the scopes. Keys with the same scopes share their rules.
+    /// The compiled rules, by the sorted names of their scopes. Keys with the same scopes share them.
     scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
-    /// The bytes that further rules may take.
+    /// The bytes that more rules may take.
     rules_left: usize,
 }
 
@@ -117,7 +117,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// `None` where it is switched off as well: then a request without a key is refused.
+    /// The restrictions of requests without a key. `None` if there are none, or if `enabled` is false: such requests are refused.
     fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Restrictions> {
         let access = self.config.anonymous.as_ref()?;
         let compiled = self.restrictions(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
@@ -153,7 +153,7 @@ impl<'c> Compiler<'c> {
         });
     }
 
-    /// Where in the configuration a key with this id stands already.
+    /// Adds an id. Returns the index in the configuration of the key that has it already, if any.
     fn insert_id(&mut self, id: &str) -> Option<usize> {
         let keys = &self.keys;
         let id_of = |number: usize| keys.get(number).map_or("", |key| &*key.id);
@@ -192,7 +192,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// Rules that no request can fit, for the key has `indexes` and they name none.
+    /// Warns of rules that no request can fit: the key has `indexes`, and the rule has no `{index}`.
     fn find_rules_without_index(
         &self,
         access: &key::Restrictions<'_>,

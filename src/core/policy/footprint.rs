@@ -1,4 +1,4 @@
-//! What memory a policy takes, said before it is compiled.
+//! The memory that a policy takes, computed before it is compiled.
 
 use super::Key;
 use super::allocator::{OVERHEAD, table_bytes};
@@ -7,26 +7,26 @@ use super::origins;
 use crate::config::measure::Measure;
 use crate::config::node::Node;
 
-/// Upper bounds, in bytes, on this machine.
+/// Upper bounds in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Of the compiled policy, for as long as it is kept.
+    /// The memory of the compiled policy, while it is kept.
     pub compiled: usize,
-    /// Of everything that compiling it takes at its fullest moment, the compiled policy included and the text of the configuration not.
+    /// The most memory that compiling takes at any moment. Includes the compiled policy, but not the text of the configuration.
     pub peak: usize,
-    /// What of that takes one piece each and grows with the policy.
+    /// The allocations among these that grow with the policy and must each be contiguous.
     pub large: [usize; 11],
 }
 
-/// Further allocations that do not grow with the policy, diagnostics among them.
+/// Allocations that do not grow with the policy, such as diagnostics.
 const FIXED: usize = 256 << 10;
 
-/// The rules of scopes, compiled, may take so much, and so much more for each set of scopes that keys name.
+/// The most that the compiled rules of scopes may take: a fixed part, and a part for each set of scopes that keys name.
 const RULES: usize = 4 << 20;
 const RULES_OF_A_SET: usize = 64 << 10;
 
 impl Footprint {
-    /// Of a configuration of this measure.
+    /// The footprint of a configuration with this measure.
     pub fn of(measure: &Measure) -> Footprint {
         let keys = measure.keys * size_of::<Key>() + measure.id_bytes + measure.keys * 6 * OVERHEAD;
         let digests = key_table::bytes_for(measure.digests);
@@ -63,12 +63,12 @@ impl Footprint {
     }
 }
 
-/// A list of so many nodes.
+/// The bytes of a list of nodes.
 fn list(values: usize) -> usize {
     values * size_of::<Node<'_>>()
 }
 
-/// What the compiled rules of scopes may take together.
+/// The most bytes that the compiled rules of all scopes may take together.
 pub fn rules(measure: &Measure) -> usize {
     match measure.scope_sets {
         0 => 0,
@@ -76,7 +76,7 @@ pub fn rules(measure: &Measure) -> usize {
     }
 }
 
-/// A tree of nodes. The vectors that it is made of double as they grow, and one that grows is there twice for a moment.
+/// The bytes of a tree of nodes. Its vectors double as they grow, and a vector that grows exists twice for a moment.
 fn tree(values: usize, bytes: usize) -> usize {
     values * (3 * size_of::<(std::borrow::Cow<'_, str>, Node<'_>)>() + OVERHEAD) + bytes
 }

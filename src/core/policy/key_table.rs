@@ -1,45 +1,45 @@
-//! Keys by the digest of what a request carries.
+//! Finds a key by the digest of the API key that a request presents.
 
 use hashbrown::HashTable;
 
 use super::allocator::table_bytes;
 use crate::config::api_key::KeyDigest;
 
-/// The number of a key in its policy: its place in `keys`.
+/// The index of a key in [`Policy::keys`](super::Policy::keys).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyIndex(pub u32);
 
-/// Digests and the keys that they belong to; a key that is being rotated has several.
+/// The digests of all keys. A key that is being rotated has several.
 #[derive(Debug, Default)]
 pub struct KeyTable {
     by_digest: HashTable<(KeyDigest, KeyIndex)>,
 }
 
-/// SHA-256 is a hash already: eight bytes of it do. The digests in the table are the operator's, so nobody can choose collisions.
+/// Eight bytes of the digest: SHA-256 is a hash already. Only the operator chooses what is in the table, so no client can cause collisions.
 fn hash(digest: &KeyDigest) -> u64 {
     digest.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// An upper bound on the bytes of a table of so many digests.
+/// An upper bound on the bytes of a table with this number of digests.
 pub fn bytes_for(digests: usize) -> usize {
     table_bytes::<(KeyDigest, KeyIndex)>(digests)
 }
 
 impl KeyTable {
-    /// With room for so many digests.
+    /// An empty table with capacity for this number of digests.
     pub fn with_capacity(digests: usize) -> KeyTable {
         KeyTable {
             by_digest: HashTable::with_capacity(digests),
         }
     }
 
-    /// The key that has this digest.
+    /// The key with this digest.
     pub fn find(&self, digest: &KeyDigest) -> Option<KeyIndex> {
         let entry = self.by_digest.find(hash(digest), |(known, _)| known == digest);
         entry.map(|(_, key)| *key)
     }
 
-    /// Adds a digest; the error is the key that has it already.
+    /// Adds the digest of `key`. The error is the key that has this digest already.
     pub fn insert(&mut self, digest: KeyDigest, key: KeyIndex) -> Result<(), KeyIndex> {
         if let Some(first) = self.find(&digest) {
             return Err(first);
@@ -49,7 +49,7 @@ impl KeyTable {
         Ok(())
     }
 
-    /// Gives back the room kept for further digests.
+    /// Frees the capacity for further digests.
     pub fn shrink(&mut self) {
         self.by_digest.shrink_to_fit(|(digest, _)| hash(digest));
     }

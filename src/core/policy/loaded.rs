@@ -1,32 +1,32 @@
-//! A policy that was accepted.
+//! The result of loading a configuration.
 
 use std::fmt;
 
 use super::Policy;
 use crate::config::Diagnostics;
 
-/// A policy, and what is doubtful about it.
+/// A policy that was accepted.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Ready for requests.
+    /// The compiled policy.
     pub policy: Policy,
-    /// [`Measure::hash`] of its text.
+    /// The [`Measure::hash`](crate::config::Measure::hash) of the configuration's text.
     pub hash: u64,
-    /// Warnings only.
+    /// The warnings.
     pub diagnostics: Diagnostics,
 }
 
-/// Which policy it is, in the words of the filter's log and of the command line, so that one can be compared with the other.
+/// Identifies a policy. The filter's log and the command line print it in the same words, so that an operator can compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// How many it has.
+    /// The number of keys.
     pub keys: usize,
-    /// As [`Loaded::hash`].
+    /// See [`Loaded::hash`].
     pub hash: u64,
 }
 
 impl Loaded {
-    /// Of this policy.
+    /// The summary of this policy.
     pub fn summary(&self) -> Summary {
         Summary {
             keys: self.policy.keys().len(),

@@ -1,4 +1,4 @@
-//! The compiled policy: immutable, without a spelling for what is wrong, and laid out for one request at a time.
+//! The compiled policy: immutable, always valid, and laid out for look-ups by requests.
 
 mod allocator;
 mod challenge;
@@ -29,7 +29,7 @@ use scopes::{IndexList, ScopeRules};
 pub use loaded::{Loaded, Summary};
 pub use source::Source;
 
-/// A whole policy.
+/// A compiled policy.
 #[derive(Debug)]
 pub struct Policy {
     /// Where a request may carry its key.
@@ -38,17 +38,17 @@ pub struct Policy {
     table: KeyTable,
     /// For requests without a key; `None`: they are refused.
     pub(crate) anonymous: Option<Restrictions>,
-    /// The origins of all lists.
+    /// All origin patterns.
     pub(crate) origins: OriginTable,
-    /// What any enabled key, or `anonymous`, lists.
+    /// The union of the lists of all enabled keys and of `anonymous`.
     pub(crate) union: OriginList,
-    /// What responses need.
+    /// The part that responses need.
     pub(crate) response: Arc<ResponsePolicy>,
-    /// Which client addresses count as known.
+    /// Where a client address must come from to be believed.
     pub(crate) client_ip: ClientIp,
-    /// Whether the upstream sees the key itself.
+    /// Whether the API key is forwarded to the upstream.
     pub(crate) forward_api_key: bool,
-    /// Where errors are explained.
+    /// The URL of the documentation of errors.
     pub(crate) docs_url: Option<Box<str>>,
     /// The value of `WWW-Authenticate` on a 401.
     pub(crate) challenge: Box<str>,
@@ -61,11 +61,11 @@ pub struct Key {
     pub(crate) id: Box<str>,
     /// Whether it may be used from a browser.
     pub(crate) kind: Kind,
-    /// `false`: it is refused.
+    /// If not, requests with it are refused.
     pub(crate) enabled: bool,
-    /// It is refused before.
+    /// The first time at which it is valid.
     pub(crate) not_before: Option<Timestamp>,
-    /// It is refused from then on.
+    /// The first time at which it is no longer valid.
     pub(crate) expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
     pub(crate) restrictions: Restrictions,
@@ -76,7 +76,7 @@ pub struct Key {
 pub struct Restrictions {
     /// Empty: the origin is not checked.
     pub(crate) origins: OriginList,
-    /// What happens to a request whose origin is not listed.
+    /// How `origins` are used.
     pub(crate) origin_check: OriginCheck,
     /// Empty: the address is not checked.
     pub(crate) networks: Networks,
@@ -84,28 +84,22 @@ pub struct Restrictions {
     pub(crate) scopes: Option<Arc<ScopeRules>>,
     /// `None`: any index.
     pub(crate) indexes: Option<IndexList>,
-    /// Requests in any 60 seconds.
+    /// Requests in any 60 seconds. `None`: any number.
     pub(crate) limit: Option<NonZeroU32>,
     /// Whether decisions take effect.
     pub(crate) enforcement: Enforcement,
 }
 
 impl Policy {
-    /// The key of this index.
+    /// The key with this index.
     pub fn key(&self, index: KeyIndex) -> Option<&Key> {
         self.keys.get(index.0 as usize)
     }
 
-    /// The key whose SHA-256 this is.
+    /// The key with this digest.
     pub fn find_key(&self, digest: &KeyDigest) -> Option<(KeyIndex, &Key)> {
         let index = self.table.find(digest)?;
         Some((index, self.key(index)?))
-    }
-
-    /// The key of this id, by going through all of them: for people, not for requests.
-    pub fn find_key_by_id(&self, id: &str) -> Option<(KeyIndex, &Key)> {
-        let indexes = (0..).map(KeyIndex);
-        indexes.zip(&self.keys).find(|(_, key)| &*key.id == id)
     }
 
     /// All keys, in the order of the configuration.

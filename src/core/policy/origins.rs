@@ -1,12 +1,11 @@
-//! All origin patterns of a policy in one table, and the matching of what a client sent against them.
+//! Matches the `Origin` of a request against all origin patterns of a policy, which are in one hash table.
 //!
-//! Each pattern is stored once and has a number; a key's list is a list of numbers. So one look-up answers for a key and for the union
-//! of all keys, whatever their number. A wildcard costs one look-up per label of the request's host. One inside a label costs one per
-//! length that such a beginning has below the same host, and where one of these fits, one per length of the endings that go with it:
-//! not one per pattern.
+//! Each pattern is stored once and has a number. A key's list is a list of numbers, so the same look-ups serve the list of one key and the
+//! union of all lists, whatever the number of keys. `*.` costs one look-up per label of the request's host. A `*` inside a label costs one
+//! look-up per length of the prefixes that patterns of the same parent have, and one per length of the suffixes that go with a prefix that
+//! matches: the number of patterns does not matter.
 //!
-//! What a client sends is compared, not parsed. Only what a `*` stands for is looked at byte by byte, and then only where a pattern fits
-//! all around it.
+//! The origin is compared, not parsed. The bytes that a `*` matches are checked only if the rest of a pattern matches.
 
 use hashbrown::HashTable;
 
@@ -22,22 +21,22 @@ pub use crate::config::origin::MAX_ORIGIN;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PatternId(u32);
 
-/// Every tuple pattern of a policy.
+/// All tuple patterns of a policy.
 #[derive(Debug, Default)]
 pub struct OriginTable {
     patterns: Vec<Pattern>,
-    /// Scheme and host of each pattern, one after the other.
+    /// The scheme and the host of each pattern, one after the other.
     text: String,
     by_hash: HashTable<PatternId>,
     stems: HashTable<Stem>,
     has: Kinds,
 }
 
-/// Which kinds of patterns there are: no other is looked for.
+/// The kinds of patterns in the table. Other kinds are not looked up.
 #[derive(Debug, Default, Clone, Copy)]
 struct Kinds {
     wildcards: bool,
-    /// `*.localhost`.
+    /// Such as `*.localhost`.
     short_wildcards: bool,
     any_host: bool,
     any_port: bool,
@@ -50,72 +49,72 @@ struct Pattern {
     host_length: u16,
     port: PortPattern,
     hosts: Hosts,
-    /// An enabled key, or `anonymous`, lists it.
+    /// Whether an enabled key, or `anonymous`, lists it.
     is_offered: bool,
 }
 
-/// Which hosts a pattern is for, beside the host that is written in it.
+/// The hosts that a pattern matches, in terms of the host that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hosts {
-    /// That one.
+    /// The stored host.
     One,
-    /// Those below it.
+    /// All subdomains of the stored host.
     Below,
-    /// Those directly below it whose label begins and ends as given. The host that is written is beginning, ending and parent.
+    /// The direct subdomains whose label has a prefix and a suffix of these lengths. The stored host is prefix, suffix and parent.
     Label { prefix: u8, suffix: u8 },
-    /// All; none is written.
+    /// Any host. None is stored.
     Any,
 }
 
-/// What patterns with a `*` inside a label have in common, so that a label is compared only with what can fit.
+/// What several patterns with a `*` inside a label have in common. Tells which lengths are worth a look-up.
 #[derive(Debug, Clone, Copy)]
 struct Stem {
-    /// One of them.
+    /// One of the patterns.
     of: PatternId,
     depth: Depth,
-    /// Bit by bit the lengths of what can follow.
+    /// A bit for each length that the prefix or the suffix of a pattern has.
     lengths: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// The same scheme, parent and port. Beginnings follow.
+    /// The scheme, parent and port are the same. The lengths are those of prefixes.
     Parent,
-    /// The same beginning, too. Endings follow.
+    /// The prefix is the same, too. The lengths are those of suffixes.
     Prefix,
 }
 
-/// The origins that one key lists, as patterns of the policy's table.
+/// The origins that one key lists, as numbers of patterns in the policy's [`OriginTable`].
 #[derive(Debug, Default, Clone)]
 pub struct OriginList {
     /// Sorted.
     patterns: Box<[PatternId]>,
     null: bool,
     any: bool,
-    /// It is a union, and a list in it has patterns.
+    /// Whether this is a union, and one of its lists has patterns.
     includes_patterns: bool,
-    /// Something was listed, even if the table could not take it: a list that does not fit allows nothing, and not everything.
+    /// Whether anything was listed, even a pattern that the table could not store: such a list must allow nothing, not everything.
     is_checked: bool,
 }
 
-/// How an allowed origin is allowed.
+/// What in a list an origin matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginMatch {
-    /// This pattern names its scheme and host, see [`OriginTable::pattern`].
+    /// This pattern, see [`OriginTable::pattern`].
     Listed(PatternId),
-    /// It is `null`, and `null` is listed.
+    /// `null`.
     Null,
-    /// Only `*` allows it.
+    /// `*`, and nothing else.
     Any,
 }
 
-/// What is looked for: the parts of a pattern.
+/// The parts of a pattern, to look it up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Wanted<'o> {
     host: &'o [u8],
     scheme: &'o [u8],
     port: PortPattern,
-    /// What a label begins and ends with; empty but for [`Kind::Label`].
+    /// The prefix and the suffix of a label. Empty unless the kind is [`Kind::Label`].
     prefix: &'o [u8],
     suffix: &'o [u8],
     kind: Kind,
@@ -129,8 +128,8 @@ enum Kind {
     Any,
 }
 
-/// An upper bound on the bytes of so many patterns, so many of which have a `*` inside a label, with so many bytes of text, and of the
-/// lists that name them.
+/// An upper bound on the bytes of a table and of the lists that refer to it. `patterns` have `text` bytes, and `labels` of them have a `*`
+/// inside a label.
 pub fn bytes_for(patterns: usize, labels: usize, text: usize) -> usize {
     patterns * (size_of::<Pattern>() + size_of::<PatternId>())
         + text
@@ -138,7 +137,7 @@ pub fn bytes_for(patterns: usize, labels: usize, text: usize) -> usize {
         + table_bytes::<Stem>(stems_of(labels))
 }
 
-/// The parts of that which take one piece each.
+/// The allocations of such a table that must each be contiguous, in bytes.
 pub fn pieces_for(patterns: usize, labels: usize, text: usize) -> [usize; 4] {
     [
         patterns * size_of::<Pattern>(),
@@ -148,7 +147,7 @@ pub fn pieces_for(patterns: usize, labels: usize, text: usize) -> [usize; 4] {
     ]
 }
 
-/// What [`OriginTable::shrink`] takes for a moment beside the table.
+/// The bytes that [`OriginTable::shrink`] takes for a moment besides the table.
 pub fn shrinking_bytes_for(patterns: usize, labels: usize) -> usize {
     table_bytes::<PatternId>(patterns) + table_bytes::<Stem>(stems_of(labels))
 }
@@ -158,7 +157,7 @@ fn stems_of(labels: usize) -> usize {
 }
 
 impl OriginTable {
-    /// With room for so many patterns, so many of which have a `*` inside a label, with so many bytes of text.
+    /// An empty table with capacity for `patterns` with `text` bytes, of which `labels` have a `*` inside a label.
     pub fn with_capacity(patterns: usize, labels: usize, text: usize) -> OriginTable {
         OriginTable {
             patterns: Vec::with_capacity(patterns),
@@ -169,7 +168,8 @@ impl OriginTable {
         }
     }
 
-    /// Adds a list; `is_offered` makes it part of the union that answers preflights. The list is for this table only.
+    /// Adds the patterns of a list. With `is_offered` they are part of the union, see [`OriginTable::match_union`]. The returned list is valid
+    /// for this table only.
     pub fn add(&mut self, patterns: &[OriginPattern], is_offered: bool) -> OriginList {
         let ids: Vec<PatternId> = patterns
             .iter()
@@ -189,7 +189,7 @@ impl OriginTable {
         }
     }
 
-    /// Gives back the room kept for further patterns.
+    /// Frees the capacity for further patterns.
     pub fn shrink(&mut self) {
         self.patterns.shrink_to_fit();
         self.text.shrink_to_fit();
@@ -265,18 +265,18 @@ impl OriginTable {
         self.by_hash.find(hash, is_wanted).copied()
     }
 
-    /// The lengths of what can follow below this stem; none where no pattern has it.
+    /// The lengths of the stem that `wanted` is a part of. None if there is no such stem.
     fn lengths(&self, wanted: Wanted<'_>, depth: Depth, hash: u64) -> u64 {
         let is_wanted = |stem: &Stem| stem.is(&self.patterns, &self.text, depth, wanted);
         self.stems.find(hash, is_wanted).map_or(0, |stem| stem.lengths)
     }
 
-    /// How `list` allows `origin`, the bytes of the one `Origin` header.
+    /// What in `list` the value of an `Origin` header matches.
     pub fn match_list(&self, list: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
         self.matches(origin, list.null, list.any, |id| list.contains(OriginMatch::Listed(id)))
     }
 
-    /// How any enabled key allows `origin`. `union` holds what is not a tuple.
+    /// What in the lists of all enabled keys the value of an `Origin` header matches. `union` tells whether `*` and `null` are listed.
     pub fn match_union(&self, union: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
         self.matches(origin, union.null, union.any, |id| {
             self.patterns
@@ -298,7 +298,7 @@ impl OriginTable {
         (any && is_one_line(origin)).then_some(OriginMatch::Any)
     }
 
-    /// The pattern of this number, as the configuration has it.
+    /// The pattern with this number, as the configuration has it.
     pub fn pattern(&self, id: PatternId) -> Option<TuplePattern> {
         let found = view(&self.patterns, &self.text, id)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -316,17 +316,17 @@ impl OriginTable {
     }
 }
 
-/// The search for a pattern of a list that an origin matches.
+/// The search for a pattern that an origin matches.
 struct Search<'t, 'o> {
     table: &'t OriginTable,
     sent: Wanted<'o>,
     scheme_hash: TextHash,
-    /// Whether the pattern is of the list.
+    /// Whether the list contains a pattern.
     has: &'t dyn Fn(PatternId) -> bool,
 }
 
 impl<'t, 'o> Search<'t, 'o> {
-    /// `None`: the origin has no scheme, and matches nothing.
+    /// `None` if the origin has no scheme: it matches no pattern.
     fn of(table: &'t OriginTable, origin: &'o [u8], has: &'t dyn Fn(PatternId) -> bool) -> Option<Self> {
         let (scheme, authority) = split_scheme(origin)?;
         let (host, port) = split_written_port(authority);
@@ -345,7 +345,7 @@ impl<'t, 'o> Search<'t, 'o> {
         })
     }
 
-    /// Walks the host once, from its end, and hashes on the way.
+    /// Walks over the host once, from its end, and hashes its suffixes on the way.
     fn find(&self) -> Option<PatternId> {
         let has = self.table.has;
         let host = self.sent.host;
@@ -375,7 +375,7 @@ impl<'t, 'o> Search<'t, 'o> {
             })
     }
 
-    /// The pattern of this host that is in the list, for the port that was sent or for any.
+    /// The pattern of the list with this host, and with the port that was sent or with any.
     fn find_at(&self, host: &[u8], hash: TextHash, kind: Kind) -> Option<PatternId> {
         self.with_ports(
             Wanted {
@@ -401,7 +401,7 @@ impl<'t, 'o> Search<'t, 'o> {
         }
     }
 
-    /// The pattern that fits the label before this dot. `hash` is that of the host behind it.
+    /// The pattern of the list that matches the label before this dot. `hash` is the hash of the host after the dot.
     fn find_label(&self, dot: usize, hash: TextHash) -> Option<PatternId> {
         if self.table.stems.is_empty() {
             return None;
@@ -419,7 +419,7 @@ impl<'t, 'o> Search<'t, 'o> {
         )
     }
 
-    /// The pattern with the parent of `wanted` that fits the label. `hash` is that of `wanted`.
+    /// The pattern of the list with the parent of `wanted` that matches the label. `hash` is the hash of `wanted`.
     fn find_beginning(&self, label: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
         let lengths = self
             .table
@@ -440,7 +440,7 @@ impl<'t, 'o> Search<'t, 'o> {
         None
     }
 
-    /// The pattern with the beginning of `wanted` that fits the rest of a label. `hash` is that of `wanted`.
+    /// The pattern of the list with the prefix of `wanted` that matches the rest of a label. `hash` is the hash of `wanted`.
     fn find_ending(&self, rest: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
         let lengths = self.table.lengths(wanted, Depth::Prefix, hash);
         let mut suffix_hash = TextHash::START;
@@ -465,12 +465,12 @@ impl<'t, 'o> Search<'t, 'o> {
 }
 
 impl OriginList {
-    /// Whether the list has no origin at all: then the origin is not checked.
+    /// Whether nothing is listed. Then the origin is not checked.
     pub fn is_empty(&self) -> bool {
         !self.is_checked
     }
 
-    /// Whether the list, which is not a union, has what an origin matched.
+    /// Whether a list that is not a union contains what an origin matched.
     pub fn contains(&self, found: OriginMatch) -> bool {
         match found {
             OriginMatch::Listed(id) => self.patterns.binary_search(&id).is_ok(),
@@ -484,12 +484,12 @@ impl OriginList {
         !self.patterns.is_empty() || self.includes_patterns || self.null
     }
 
-    /// Whether the list has `*` and no other origin, so that responses are the same whatever the `Origin`.
+    /// Whether the list has `*` and no other origin, so that responses do not depend on `Origin`.
     pub fn is_any_alone(&self) -> bool {
         self.any && !self.names_origins()
     }
 
-    /// Makes another list part of the union that this one is. The patterns themselves are marked in the [`OriginTable`].
+    /// Adds another list to this union. The patterns themselves are marked in the [`OriginTable`].
     pub fn include(&mut self, other: &OriginList) {
         self.null |= other.null;
         self.any |= other.any;
@@ -519,7 +519,7 @@ impl<'o> Wanted<'o> {
         }
     }
 
-    /// Less what differs between the patterns of a stem.
+    /// Without the parts in which the patterns of a stem differ.
     fn stem(self, depth: Depth) -> Self {
         match depth {
             Depth::Parent => Wanted {
@@ -531,7 +531,7 @@ impl<'o> Wanted<'o> {
         }
     }
 
-    /// Only the operator's patterns are in the table, so nobody else can choose what collides in it.
+    /// Only the operator chooses what is in the table, so no client can cause collisions.
     fn hash(self) -> u64 {
         match self.kind {
             Kind::Label => hash_step(self.hash_at(Depth::Prefix), TextHash::of(self.suffix)),
@@ -539,7 +539,7 @@ impl<'o> Wanted<'o> {
         }
     }
 
-    /// Of a stem.
+    /// The hash of a stem.
     fn hash_at(self, depth: Depth) -> u64 {
         let hash = self.hash_of(TextHash::of(self.scheme), TextHash::of(self.host));
         match depth {
@@ -548,7 +548,7 @@ impl<'o> Wanted<'o> {
         }
     }
 
-    /// Of scheme, host, port and kind, where the hashes of the first two are known.
+    /// The hash of scheme, host, port and kind, from the hashes of the first two.
     fn hash_of(self, scheme: TextHash, host: TextHash) -> u64 {
         let port = match self.port {
             PortPattern::Absent => 0,
@@ -562,7 +562,7 @@ impl<'o> Wanted<'o> {
     }
 }
 
-/// The hash of what follows, after the hash of what is before it.
+/// Combines the hash of what comes before with the hash of `text`.
 fn hash_step(before: u64, text: TextHash) -> u64 {
     let mixed = (before.rotate_left(23) ^ text.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
@@ -578,7 +578,7 @@ impl Stem {
     }
 }
 
-/// A label has at most 63 bytes, one of which `*` stands for.
+/// The lengths that a prefix or suffix can have: a label has at most 63 bytes, and `*` matches at least one of them.
 const LABEL_LENGTHS: usize = 63;
 
 fn label_length(text: &[u8]) -> Option<u8> {
@@ -614,14 +614,14 @@ fn pattern_hash(patterns: &[Pattern], text: &str, id: PatternId) -> u64 {
     view(patterns, text, id).map_or(0, Wanted::hash)
 }
 
-/// FNV-1a over a host from its last byte to its first, so that the hash of each suffix comes up on the way to the whole.
+/// FNV-1a over a host from its last byte to its first, so that the hash of each suffix is known on the way.
 #[derive(Clone, Copy)]
 struct TextHash(u64);
 
 impl TextHash {
     const START: TextHash = TextHash(0xcbf2_9ce4_8422_2325);
     const PRIME: u64 = 0x0100_0000_01b3;
-    /// Of no text: what a stem without a beginning is told from one with an empty beginning by.
+    /// Not the hash of any text. Distinguishes a stem without a prefix from a stem with an empty prefix.
     const PARENT: TextHash = TextHash(0);
 
     fn with(self, byte: u8) -> Self {
@@ -632,30 +632,30 @@ impl TextHash {
         text.iter().rev().fold(Self::START, |hash, byte| hash.with(*byte))
     }
 
-    /// From the first byte to the last, as the beginnings of a label come up.
+    /// From the first byte to the last, for the prefix of a label.
     fn forward(text: &[u8]) -> Self {
         text.iter().fold(Self::START, |hash, byte| hash.with(*byte))
     }
 }
 
-/// Scheme, and what is behind `://`.
+/// The scheme, and the rest after `://`.
 fn split_scheme(origin: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = origin.iter().position(|&b| b == b':')?;
     let (scheme, rest) = origin.split_at_checked(colon)?;
     Some((scheme, rest.strip_prefix(b"://")?))
 }
 
-/// What `*` alone stands for: anything that is one value in one line, whatever its shape. Envoy joins two lines with a comma.
+/// Whether `*` alone matches: any single value in a single line. Envoy joins two lines with a comma.
 fn is_one_line(origin: &[u8]) -> bool {
     !origin.is_empty() && origin.iter().all(|b| b.is_ascii_graphic() && *b != b',')
 }
 
-/// Labels between single dots.
+/// Whether `host` consists of labels with single dots between them.
 fn has_labels_only(host: &[u8]) -> bool {
     are_labels(host, is_label)
 }
 
-/// As [`has_labels_only`], but of a program: Safari writes the UUID of an extension in upper case.
+/// As [`has_labels_only`], for the origin of a program. Safari writes the UUID of an extension in upper case.
 fn is_program_host(host: &[u8]) -> bool {
     are_labels(host, |byte| is_label(byte) || byte.is_ascii_uppercase())
 }
@@ -677,7 +677,7 @@ fn is_label(byte: u8) -> bool {
     IS_LABEL_BYTE.get(usize::from(byte)).is_some_and(|is| *is)
 }
 
-/// [`is_label_byte`] of each byte, looked up.
+/// [`is_label_byte`] as a table.
 #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
 static IS_LABEL_BYTE: [bool; 256] = {
     let mut table = [false; 256];

@@ -1,4 +1,4 @@
-//! Values of response headers that do not depend on the request, put together once.
+//! The values of response headers that are the same for every request, prepared once.
 
 use crate::config::cors::Cors;
 use crate::config::key::Enforcement;
@@ -6,46 +6,47 @@ use crate::config::key_source::KeySource;
 use crate::config::security_headers::{SecurityHeaders, SetMode};
 use crate::config::token::{HeaderName, equals_ignoring_separators};
 
-/// What a stream still needs of its policy once its request is decided. Streams share it and keep nothing else of the policy, so that
-/// a stream which stays open through many updates holds no keys.
+/// The part of the policy that a stream needs after its request is decided. Streams share it and keep nothing else of the policy: a stream
+/// that stays open through many updates must not keep the keys of each policy in memory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResponsePolicy {
-    /// What CORS headers say.
+    /// The values of CORS headers.
     pub cors: CorsValues,
-    /// What responses differ by.
+    /// The value of `Vary`.
     pub vary: Vary,
-    /// What every response carries.
+    /// The headers of every response.
     pub static_headers: StaticHeaders,
-    /// All enabled lists together are `*` alone, so that a response whose request was never seen carries it.
+    /// All enabled lists together contain `*` and nothing else. Then a response whose request the filter never saw has `*` too.
     pub union_is_any_alone: bool,
-    /// The header that names the key to the upstream, in lower case. A client's own is removed from request trailers.
+    /// The header that tells the upstream the id of the key, in lower case. It is removed from a client's trailers.
     pub identity_header: Option<Box<str>>,
-    /// The headers that carry keys, in lower case. Trailers must not (RFC 9110, section 6.5.1), and no key in them is checked.
+    /// The headers in which requests carry keys, in lower case. They are removed from trailers, in which no key is checked and which must not
+    /// carry credentials (RFC 9110, section 6.5.1).
     pub key_headers: Box<[Box<str>]>,
-    /// What holds for requests whose key does not say.
+    /// The enforcement of requests whose key does not set its own.
     pub enforcement: Enforcement,
 }
 
 impl ResponsePolicy {
-    /// Whether an upstream may take a trailer of this name for a header that carries keys.
+    /// Whether an upstream may read a trailer of this name as one of [`ResponsePolicy::key_headers`].
     pub fn is_key_header(&self, name: &[u8]) -> bool {
         let mut headers = self.key_headers.iter();
         headers.any(|header| equals_ignoring_separators(name, header.as_bytes()))
     }
 }
 
-/// What CORS headers say, each value ready to send. An empty list has no header.
+/// The values of CORS headers, ready to send. `None` for an empty list: the header is left out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CorsValues {
     /// `Access-Control-Allow-Methods`.
     pub allow_methods: Option<Box<str>>,
-    /// `Access-Control-Allow-Headers`, those that carry keys included.
+    /// `Access-Control-Allow-Headers`, including the headers that carry keys.
     pub allow_headers: Option<Box<str>>,
     /// `Access-Control-Expose-Headers`.
     pub expose_headers: Option<Box<str>>,
-    /// The same in answers to gRPC-Web, whose status may be in headers.
+    /// `Access-Control-Expose-Headers` of responses to gRPC-Web, whose status may be in the headers.
     pub expose_headers_of_grpc: Box<str>,
-    /// `Access-Control-Allow-Credentials: true` is sent.
+    /// Whether `Access-Control-Allow-Credentials: true` is sent.
     pub allow_credentials: bool,
     /// `Access-Control-Max-Age`.
     pub max_age: Box<str>,
@@ -57,7 +58,7 @@ fn joined<'n>(names: impl Iterator<Item = &'n str>) -> Option<Box<str>> {
 }
 
 impl CorsValues {
-    /// Of `cors` and the headers of the key sources, which are added where they are not listed.
+    /// The values for `cors`. The headers of the key sources are added to the allowed headers if they are not listed.
     pub fn new(cors: &Cors, sources: &[KeySource]) -> CorsValues {
         let mut headers: Vec<&HeaderName> = cors.allow_headers.iter().collect();
         for source in sources.iter().filter_map(KeySource::header) {
@@ -83,18 +84,18 @@ impl CorsValues {
     }
 }
 
-/// What responses differ by (RFC 9110, section 12.5.5).
+/// The request headers by which responses differ (RFC 9110, section 12.5.5).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Vary {
-    /// Names in the order in which they are added; none twice.
+    /// Each name once, in the order in which they are sent.
     pub names: Vec<Box<str>>,
-    /// The whole value for a response that has none.
+    /// The value for a response without a `Vary` of its own.
     pub value: Box<str>,
 }
 
 impl Vary {
-    /// `Origin` where a list names an origin, and every header that carries keys. `Authorization` is one of them: shared caches keep
-    /// a response to a request with it where the response says `public`, `s-maxage` or `must-revalidate` (RFC 9111, section 3.5).
+    /// `Origin` if a list names an origin, and every header that carries keys. `Authorization` is among them because shared caches store a
+    /// response to a request with it if the response has `public`, `s-maxage` or `must-revalidate` (RFC 9111, section 3.5).
     pub fn new(names_origins: bool, sources: &[KeySource]) -> Vary {
         let mut names: Vec<Box<str>> = Vec::new();
         names.extend(names_origins.then(|| "Origin".into()));
@@ -109,28 +110,28 @@ impl Vary {
     }
 }
 
-/// One header that every response carries.
+/// A header of every response.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StaticHeader {
     /// Lower case.
     pub name: Box<str>,
     /// Ready to send.
     pub value: Box<str>,
-    /// What happens to the upstream's own.
+    /// Whether it replaces the upstream's own header.
     pub mode: SetMode,
 }
 
-/// What is done to every response.
+/// The headers to set and to remove in every response.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StaticHeaders {
-    /// To set, each name once.
+    /// The headers to set, each name once.
     pub set: Box<[StaticHeader]>,
-    /// To take away, in lower case.
+    /// The names of the headers to remove, in lower case.
     pub remove: Box<[Box<str>]>,
 }
 
 impl StaticHeaders {
-    /// Of `security_headers`.
+    /// Compiles `security_headers`.
     pub fn new(headers: &SecurityHeaders) -> StaticHeaders {
         StaticHeaders {
             set: headers

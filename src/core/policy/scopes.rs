@@ -1,7 +1,7 @@
-//! The rules of a set of scopes, compiled so that a request costs one walk over its path whatever their number.
+//! The rules of a set of scopes, compiled into an automaton: a request costs one walk over its path, whatever the number of rules.
 //!
-//! A trie of patterns with `*` in it has several ways to go at a segment. Here the ways are followed together while compiling (the
-//! subset construction), so that a request has one way to go: by its segment where a rule names it, else by "any other".
+//! In a trie of patterns with `*`, several branches can match a segment. The subset construction follows all of them while compiling, so
+//! that a request takes exactly one branch at each segment: the literal one if a rule names the segment, else the one for any other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,23 +10,23 @@ use super::sorted::sorted;
 use crate::config::index::IndexPattern;
 use crate::config::scope::{Rule, Segment};
 
-/// The compiled rules of one set of scopes. Keys with the same scopes share it.
+/// The compiled rules of one set of scopes. Keys with the same scopes share them.
 #[derive(Debug, Default)]
 pub struct ScopeRules {
     states: Vec<State>,
     rules: Vec<ScopeRule>,
 }
 
-/// Where a walk can be. State 0 is before the first segment.
+/// A state of the automaton. State 0 is before the first segment.
 #[derive(Debug, Default)]
 struct State {
-    /// Sorted by segment.
+    /// The next state for each literal segment, sorted by segment.
     literals: Vec<(Box<str>, usize)>,
-    /// For a segment that is not empty and that no literal names.
+    /// The next state for any other segment that is not empty.
     other: Option<usize>,
-    /// The numbers of rules that fit if the path ends here.
+    /// The rules that fit if the path ends here, as indexes into the rules.
     ends: Vec<usize>,
-    /// The numbers of rules ending in `**` that fit if one segment or more follow.
+    /// The rules ending in `**`, which fit if one segment or more follow.
     open: Vec<usize>,
 }
 
@@ -34,10 +34,10 @@ struct State {
 #[derive(Debug)]
 pub struct ScopeRule {
     scope: Box<str>,
-    /// As the configuration has it.
+    /// The rule as the operator wrote it.
     text: Box<str>,
     methods: Methods,
-    /// Which segment is the index, from 0.
+    /// The position of the segment that is the index, from 0.
     index_at: Option<usize>,
 }
 
@@ -85,7 +85,7 @@ impl ScopeRule {
         }
     }
 
-    /// An upper bound on what it takes. The vector of rules doubles as it grows.
+    /// An upper bound on its bytes. The vector of rules doubles as it grows.
     fn bytes(&self) -> usize {
         let methods = match &self.methods {
             Methods::Any => 0,
@@ -98,7 +98,7 @@ impl ScopeRule {
     }
 }
 
-/// `GET /v1/stats of admin`: the rule as the configuration has it, and the scope that it is in.
+/// As in `GET /v1/stats of admin`: the rule as the operator wrote it, and its scope.
 impl fmt::Display for ScopeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.text, self.scope)
@@ -110,27 +110,27 @@ impl fmt::Display for ScopeRule {
 pub struct RuleMatch<'s, 'r> {
     /// The rule.
     pub rule: &'s ScopeRule,
-    /// The segment of the path that the rule takes for the index.
+    /// The segment of the path that is the index by this rule. `None` if the rule has no `{index}`.
     pub index: Option<&'r [u8]>,
 }
 
-/// What the rules say of a request.
+/// Whether the rules allow a request.
 #[derive(Debug, Clone, Copy)]
 pub enum ScopeAnswer<'s, 'r> {
     /// No rule fits method and path.
     NoRule,
-    /// This rule fits, but none that fits names an index of the list.
+    /// Rules fit, but none of them finds an index of the list in the path. This is one of them.
     NoIndex(RuleMatch<'s, 'r>),
-    /// This rule fits, and so does the index where there is a list.
+    /// This rule fits, and so does its index if there is a list.
     Fits(RuleMatch<'s, 'r>),
 }
 
-/// One pattern on the way through the subset construction: which rule, and how many of its segments are behind.
+/// A rule in the subset construction, and how many of its segments have been matched.
 type Position = (usize, usize);
 
 impl ScopeRules {
-    /// Compiles rules, each with the name of its scope. `None` where they take more than the bytes that are `left`, from which what they
-    /// take is subtracted: patterns with `*` in many places could make the number of states grow with the power of their length.
+    /// Compiles rules, each with the name of its scope. Subtracts the bytes that they take from `left`, and returns `None` if these are not
+    /// enough: with `*` in many places the number of states can grow exponentially.
     pub fn new(scopes: &[(&str, &Rule)], left: &mut usize) -> Option<ScopeRules> {
         let mut compiled = Vec::new();
         for (scope, rule) in scopes {
@@ -184,13 +184,13 @@ impl ScopeRules {
         })
     }
 
-    /// Whether a rule tells methods apart, so that a header which overrides the method would get around it.
+    /// Whether a rule depends on the method. If so, a header that overrides the method would bypass it.
     pub fn names_methods(&self) -> bool {
         self.rules.iter().any(|rule| rule.methods != Methods::Any)
     }
 
-    /// What the rules say of `method` on `path`, which has no query and one reading. With
-    /// `indexes` a rule that fits must name one of them. Where several rules fit, one that allows is enough.
+    /// Checks `method` and `path`, which has no query and is not ambiguous. With `indexes`, the rule must also find one of them in the path.
+    /// One rule that allows the request is enough.
     pub fn answer<'s, 'r>(&'s self, method: &[u8], path: &'r [u8], indexes: Option<&IndexList>) -> ScopeAnswer<'s, 'r> {
         let Some(path) = path.strip_prefix(b"/") else {
             return ScopeAnswer::NoRule;
@@ -210,7 +210,7 @@ impl ScopeRules {
         }
     }
 
-    /// The first of the rules `numbers` that allows the request. One that fits, except for the index, becomes the `nearest`.
+    /// The first of the rules `numbers` that allows the request. A rule that fits except for its index is stored in `nearest`.
     fn consider<'s, 'r>(
         &'s self,
         numbers: &[usize],
@@ -242,11 +242,11 @@ fn is_slash(byte: &u8) -> bool {
     *byte == b'/'
 }
 
-/// What an allocation takes beside its content, and a vector in advance.
+/// An upper bound on the bytes that an allocation takes besides its content.
 const OVERHEAD: usize = 48;
 
 impl State {
-    /// An upper bound on what it takes. The vector of states doubles as it grows.
+    /// An upper bound on its bytes. The vector of states doubles as it grows.
     fn bytes(&self) -> usize {
         let literal = |(text, _): &(Box<str>, usize)| size_of::<(Box<str>, usize)>() + text.len() + OVERHEAD;
         let literals: usize = self.literals.iter().map(literal).sum();
@@ -287,7 +287,7 @@ fn wildcard_steps(rules: &[&Rule], positions: &[Position]) -> Vec<Position> {
         .collect()
 }
 
-/// The numbers of the rules whose segments are all behind, less those that let nothing through which one before them does not.
+/// The rules whose segments have all been matched. A rule is left out if an earlier one allows everything that it allows.
 fn fitting(compiled: &[ScopeRule], rules: &[&Rule], positions: &[Position], open_ended: bool) -> Vec<usize> {
     let mut numbers: Vec<usize> = Vec::new();
     for &(number, at) in positions {
@@ -306,16 +306,16 @@ fn fitting(compiled: &[ScopeRule], rules: &[&Rule], positions: &[Position], open
     numbers
 }
 
-/// The indexes that a key may use.
+/// The indexes that a key may use: names, and prefixes of names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct IndexList {
-    /// Sorted.
+    /// Sorted, for a binary search.
     names: Box<[Box<str>]>,
     prefixes: Box<[Box<str>]>,
 }
 
 impl IndexList {
-    /// Of the entries of a key's `indexes`.
+    /// Compiles the entries of a key's `indexes`.
     pub fn new(entries: &[IndexPattern<'_>]) -> IndexList {
         let (prefixes, names): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_prefix);
         let texts = |entries: Vec<&IndexPattern<'_>>| {
@@ -328,7 +328,7 @@ impl IndexList {
         }
     }
 
-    /// Whether `index`, a segment of a request's path, is in the list.
+    /// Whether the list contains `index`, a segment of a request's path.
     pub fn contains(&self, index: &[u8]) -> bool {
         let has = |prefix: &str| index.strip_prefix(prefix.as_bytes()).is_some_and(is_of_one_name);
         self.names.binary_search_by(|name| name.as_bytes().cmp(index)).is_ok()
@@ -336,8 +336,8 @@ impl IndexList {
     }
 }
 
-/// Whether a prefix may stand for this rest of a name: characters that mean nothing but themselves (RFC 3986, section 2.3). A comma, say,
-/// names several indexes to a search engine: `articles-1,orders`.
+/// Whether the rest of a name after a prefix has unreserved characters only (RFC 3986, section 2.3). Search engines read some others as
+/// operators: `articles-1,orders` names two indexes.
 fn is_of_one_name(rest: &[u8]) -> bool {
     let is_unreserved = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     rest.iter().all(is_unreserved)
@@ -512,7 +512,7 @@ mod tests {
         }
     }
 
-    /// However many rules say the same of a path, a request is held against one of them.
+    /// A request is checked against one of several rules that allow the same.
     #[test]
     fn a_rule_that_adds_nothing_is_not_looked_at() {
         let rules: Vec<Rule> = (0..1_000).map(|_| rule_of("GET,POST /a")).collect();

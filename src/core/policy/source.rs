@@ -1,25 +1,25 @@
-//! Where a request may carry its key, ready to compare with a request.
+//! The places in a request where a key may be, compiled.
 
 use crate::config::key_source::KeySource;
 
-/// Where a key may be, with names as Envoy has them.
+/// A place in a request where a key may be.
 #[derive(Debug)]
 pub enum Source {
-    /// A header, in lower case, and the scheme that stands before the key, if any.
+    /// A header, with an authentication scheme before the key or without.
     Header {
-        /// In lower case.
+        /// In lower case, as Envoy has header names.
         name: Box<str>,
-        /// Compared without regard to case.
+        /// Compared case-insensitively (RFC 9110, section 11.1).
         scheme: Option<Box<str>>,
     },
-    /// A query parameter.
+    /// The query parameter of this name.
     Query(Box<str>),
-    /// What an item of `Sec-WebSocket-Protocol` begins with.
+    /// An item of `Sec-WebSocket-Protocol` with this prefix.
     WebSocketProtocol(Box<str>),
 }
 
 impl Source {
-    /// As the configuration has it, with names as Envoy has them.
+    /// Compiles an entry of `key_sources`.
     pub fn new(source: &KeySource) -> Source {
         match source {
             KeySource::Header(header) => Source::Header {
