@@ -76,7 +76,7 @@ impl<'d> Decided<'d> {
     /// What the request was held against: the key's or the anonymous policy.
     fn access(&self) -> Option<&'d Restrictions<'d>> {
         match self.found_key() {
-            Some(key) => Some(&key.access),
+            Some(key) => Some(&key.restrictions),
             None => self.config.anonymous.as_ref(),
         }
     }
@@ -105,7 +105,7 @@ impl<'d> Decided<'d> {
         let Some(key) = self.found_key() else {
             return "only keys have one".into();
         };
-        if !key.access.enabled {
+        if !key.restrictions.enabled {
             return "enabled is false".into();
         }
         let side = |time: Timestamp| if self.now < time { "before" } else { "past" };
@@ -202,14 +202,18 @@ impl<'d> Decided<'d> {
     /// A preflight without a key is held against the origins of all.
     fn origin_of_any(&self) -> String {
         let origin = self.head.origin.unwrap_or_default();
-        let keys = self.keys.iter().map(|key| (&*key.id, &key.access));
+        let keys = self.keys.iter().map(|key| (&*key.id, &key.restrictions));
         let anonymous = self.config.anonymous.iter().map(|access| ("anonymous", access));
         let mut lists = keys.chain(anonymous).filter(|(_, access)| access.enabled);
         let found = lists.find_map(|(id, access)| Some((id, matching(&access.allowed_origins, origin)?)));
         match found {
             Some((id, pattern)) => format!("{} matches {pattern} of {id}", text(origin)),
             None => {
-                let all = self.keys.iter().map(|key| &key.access).chain(&self.config.anonymous);
+                let all = self
+                    .keys
+                    .iter()
+                    .map(|key| &key.restrictions)
+                    .chain(&self.config.anonymous);
                 let patterns: Vec<OriginPattern> = all.flat_map(|access| access.allowed_origins.clone()).collect();
                 let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
                 format!("{} is in no allowed_origins of an enabled key{near}", text(origin))
@@ -316,11 +320,11 @@ fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
         return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
     }
     let origin = text(origin);
-    let no_browser_sends = |fault: OriginErrorKind| Some(format!("no browser sends it: {}", fault.reason()));
+    let no_browser_sends = |kind: OriginErrorKind| Some(format!("no browser sends it: {}", kind.reason()));
     let sent = match OriginPattern::parse(&origin) {
         Ok(OriginPattern::Tuple(sent)) => sent,
         Ok(_) => return None,
-        Err(error) => return no_browser_sends(error.fault),
+        Err(error) => return no_browser_sends(error.kind),
     };
     let HostPattern::One(host) = &sent.hosts else {
         return no_browser_sends(OriginErrorKind::BadHost);

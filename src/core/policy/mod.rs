@@ -1,6 +1,7 @@
 //! The compiled policy: immutable, without a spelling for what is wrong, and laid out for one request at a time.
 
 mod allocator;
+mod diagnostic;
 pub mod footprint;
 pub mod key_table;
 pub mod networks;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::config::config_path::ConfigPath;
-use crate::config::diagnostic::nearest;
 use crate::config::key::{self, Enforcement, KeyContext, Kind, OriginCheck};
+use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
-use crate::config::{self, ClientIp, Config, DiagnosticKind, Diagnostics, Measure};
+use crate::config::{self, ClientIp, Config, Diagnostics, Measure, long_text, memory_limit};
+use diagnostic::PolicyDiagnostic;
 use footprint::Footprint;
 use key_table::{KeyIndex, KeyTable};
 use networks::Networks;
@@ -151,17 +153,13 @@ impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error holds everything that is wrong with it. `now` tells which keys
     /// have expired, for a warning only.
     pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Diagnostics> {
-        match Diagnostics::of_long_text(text) {
-            Some(diagnostics) => Err(diagnostics),
-            None => Policy::compile(text, &Measure::of(text), now),
-        }
+        long_text::check(text)?;
+        Policy::compile(text, &Measure::of(text), now)
     }
 
     /// As [`Policy::load`], of a text that was measured already.
     pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Diagnostics> {
-        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
-            return Err(diagnostics);
-        }
+        memory_limit::check(text.len().saturating_add(Footprint::of(measure).peak))?;
         let mut diagnostics = Diagnostics::default();
         let Some(config) = config::read(text, &mut diagnostics) else {
             return Err(diagnostics);
@@ -189,10 +187,10 @@ impl Policy {
         {
             let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
             let place = ConfigPath::ROOT.field("security_headers");
-            diagnostics.add(&place, &value, DiagnosticKind::ResourcePolicyBesideOrigins);
+            diagnostics.add(&place, &value, &PolicyDiagnostic::ResourcePolicyBesideOrigins);
         }
         if compiler.keys.is_empty() && anonymous.is_none() {
-            diagnostics.add_bare(&ConfigPath::ROOT, DiagnosticKind::NothingAllowed);
+            diagnostics.add_bare(&ConfigPath::ROOT, &PolicyDiagnostic::NothingAllowed);
         }
         Ok(Loaded {
             policy: compiler.finish(anonymous),
@@ -271,7 +269,7 @@ impl<'c> Compiler<'c> {
             diagnostics.add(
                 &place.field("id"),
                 &format_args!("{:?}", key.id),
-                DiagnosticKind::DuplicateId { first },
+                &PolicyDiagnostic::DuplicateId { first },
             );
         }
         let Ok(number) = u32::try_from(self.keys.len()) else {
@@ -281,14 +279,14 @@ impl<'c> Compiler<'c> {
         for api_key in &key.api_keys {
             if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
                 let first = self.config_index.get(first as usize).copied().unwrap_or(index);
-                diagnostics.add_bare(&place.field("api_key"), DiagnosticKind::DuplicateApiKey { first });
+                diagnostics.add_bare(&place.field("api_key"), &PolicyDiagnostic::DuplicateApiKey { first });
             }
         }
-        let access = self.access(&key.access, place, diagnostics);
+        let access = self.access(&key.restrictions, place, diagnostics);
         self.keys.push(Key {
             id: key.id.as_ref().into(),
             kind: key.kind,
-            enabled: key.access.enabled,
+            enabled: key.restrictions.enabled,
             not_before: key.not_before,
             expires_at: key.expires_at,
             access,
@@ -351,11 +349,11 @@ impl<'c> Compiler<'c> {
             .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
         for scope in scopes {
             for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
-                let problem = DiagnosticKind::RuleWithoutIndex {
+                let kind = PolicyDiagnostic::RuleWithoutIndex {
                     rule: rule.to_string(),
                     scope: scope.name.clone(),
                 };
-                diagnostics.add_bare(&place.field("indexes"), problem);
+                diagnostics.add_bare(&place.field("indexes"), &kind);
             }
         }
     }
@@ -376,7 +374,7 @@ impl<'c> Compiler<'c> {
                     diagnostics.add(
                         &place.item(index),
                         &format_args!("{name:?}"),
-                        DiagnosticKind::UnknownScope { nearest },
+                        &PolicyDiagnostic::UnknownScope { nearest },
                     );
                 }
             }
@@ -388,7 +386,7 @@ impl<'c> Compiler<'c> {
         }
         let rules: Vec<&Rule> = scopes.iter().flat_map(|scope| &scope.rules).collect();
         let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
-            diagnostics.add_bare(place, DiagnosticKind::TooManyRules);
+            diagnostics.add_bare(place, &PolicyDiagnostic::TooManyRules);
             ScopeRules::default()
         });
         self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()
