@@ -86,7 +86,7 @@ impl DiagnosticKind for ApiKeyError {
             Self::Empty => Message::error("an API key must not be empty", HELP),
             Self::BadSha256 => Message::error("sha256: must be followed by 64 hex digits", HELP),
             Self::NotSendable => Message::error(
-                "no request can carry it: over 512 bytes, a comma, control characters, or white space at an end",
+                "no request can carry it: it has over 512 bytes, a comma, control characters, or white space at an end",
                 HELP,
             ),
             Self::Mistake(mistake) => mistake.message(),

@@ -50,7 +50,7 @@ impl DiagnosticKind for HeaderWarning {
             }
             Self::FrameOptions => Message::warning(
                 "browsers ignore X-Frame-Options but for DENY or SAMEORIGIN alone",
-                "write DENY or SAMEORIGIN; other sites can be named in the CSP directive frame-ancestors alone",
+                "write DENY or SAMEORIGIN; only the CSP directive frame-ancestors can allow other sites",
             ),
             Self::ContentTypeOptions => Message::warning(
                 "browsers ignore X-Content-Type-Options but for nosniff",
@@ -68,7 +68,7 @@ impl DiagnosticKind for HeaderWarning {
                 "write it as in max-age=31536000; includeSubDomains",
             ),
             Self::TransportSecurity => Message::warning(
-                "browsers ignore a directive of Strict-Transport-Security that they do not know, or the header where one is ill-formed or there twice",
+                "browsers ignore a directive of Strict-Transport-Security that they do not know, and the whole header if a directive is malformed or there twice",
                 "write max-age=<seconds>, includeSubDomains and preload only, with ; between them",
             ),
             Self::PermissionsPolicy => Message::warning(
@@ -76,7 +76,7 @@ impl DiagnosticKind for HeaderWarning {
                 PERMISSIONS_POLICY,
             ),
             Self::Allowlist => Message::warning(
-                "browsers ignore what stands in an allowlist beside *, self and origins in double quotes",
+                "browsers ignore everything in an allowlist except *, self and origins in double quotes",
                 PERMISSIONS_POLICY,
             ),
             Self::ResourcePolicy => Message::warning(

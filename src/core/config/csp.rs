@@ -86,7 +86,7 @@ impl DiagnosticKind for CspDiagnostic {
     fn message(&self) -> Message {
         match self {
             Self::DirectiveName => Message::error(
-                "a CSP directive is named in letters and -",
+                "the name of a CSP directive must consist of letters and -",
                 "write it as in \"script-src\"",
             ),
             Self::DuplicateDirective => Message::error(
@@ -98,12 +98,12 @@ impl DiagnosticKind for CspDiagnostic {
                 let help = nearest.map(|name| format!("did you mean {name}?").into());
                 Message::warning(
                     "browsers ignore a CSP directive that they do not know",
-                    help.unwrap_or(Cow::Borrowed("look its name up")),
+                    help.unwrap_or(Cow::Borrowed("look up its name")),
                 )
                 .about_name()
             }
             Self::Source => Message::error(
-                "a CSP source has no white space, ; or , and is printable ASCII",
+                "a CSP source must be printable ASCII without white space, ; and ,",
                 "give each source an entry of its own",
             ),
             Self::UnquotedKeyword => Message::error(
@@ -111,7 +111,7 @@ impl DiagnosticKind for CspDiagnostic {
                 "put it in single quotes, as in \"'self'\"",
             ),
             Self::NoneBesideOthers => Message::error(
-                "browsers ignore 'none' where another source stands beside it",
+                "browsers ignore 'none' if another source is listed with it",
                 "take it out, or the others",
             ),
         }

@@ -96,11 +96,11 @@ impl DiagnosticKind for KeyDiagnostic {
                 "set expires_at to a later time",
             ),
             Self::SecretWithOrigins => Message::error(
-                "a secret key is never used from a browser, so it has no origins",
+                "a secret key is never used from a browser, so it must not have origins",
                 r#"make it "publishable", or take allowed_origins out"#,
             ),
             Self::NoOrigins => Message::warning(
-                "requests of every page are let through with a publishable key without origins, even if the page cannot read the answer",
+                "requests of every page are let through with a publishable key without origins, even if the page cannot read the response",
                 r#"list allowed_origins, or make the key "secret""#,
             ),
             Self::Expired => Message::warning(

@@ -92,7 +92,7 @@ impl DiagnosticKind for KeySourceDiagnostic {
     fn message(&self) -> Message {
         match self {
             Self::NoSources => Message::error(
-                "without a source no request can carry a key",
+                "without a source, no request can carry a key",
                 "list a source, or leave the field out for Authorization: Bearer",
             ),
             Self::Form => Message::error(
@@ -121,7 +121,7 @@ impl DiagnosticKind for KeySourceDiagnostic {
                 r#"carry the key in a header of its own, as in {"header": "X-API-Key"}"#,
             ),
             Self::Basic => Message::warning(
-                "what follows Basic is the base64 of a name and a password, and would be the key as a whole",
+                "Basic is followed by the base64 of a name and a password, and all of it would be the key",
                 r#"write {"header": "Authorization", "scheme": "Bearer"} or {"header": "X-API-Key"}"#,
             ),
         }
@@ -236,7 +236,7 @@ fn warn(source: &KeySource, forwarded: bool, path: &ConfigPath<'_>, diagnostics:
 /// Whether both sources may find the same key in a request.
 fn is_same(one: &KeySource, other: &KeySource) -> bool {
     match (one, other) {
-        // The whole value of a header includes the key behind a scheme.
+        // The whole value of a header includes the key after a scheme.
         (KeySource::Header(a), KeySource::Header(b))
         | (KeySource::Header(a), KeySource::Scheme { header: b, .. })
         | (KeySource::Scheme { header: a, .. }, KeySource::Header(b)) => a.equals_ignoring_separators(&b.0),

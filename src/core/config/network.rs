@@ -40,13 +40,13 @@ impl NetworkErrorKind {
     /// The reason, as a clause without a full stop.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::NotANetwork => "a network is an IPv4 or IPv6 address, alone or with /prefix",
+            Self::NotANetwork => "a network must be an IPv4 or IPv6 address, with or without /prefix",
             Self::Range => "a range of addresses is not a network",
             Self::HostBits => "bits after the prefix are set",
             Self::Zone => "a zone has a meaning on one machine only",
-            Self::LeadingZeros => "numbers with leading zeros are read as octal by some and as decimal by others",
+            Self::LeadingZeros => "some programs read numbers with leading zeros as octal, others as decimal",
             Self::Mapped => "an IPv4-mapped IPv6 address is the IPv4 address",
-            Self::BadPrefix => "a prefix is 0 to 32 for IPv4 and 0 to 128 for IPv6",
+            Self::BadPrefix => "a prefix must be 0 to 32 for IPv4, and 0 to 128 for IPv6",
         }
     }
 }
@@ -54,7 +54,7 @@ impl NetworkErrorKind {
 /// A refused network: the reason, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError {
-    /// What is wrong.
+    /// The reason.
     pub kind: NetworkErrorKind,
     /// The networks that were probably meant.
     pub suggestion: Suggestion,

@@ -53,12 +53,12 @@ impl DiagnosticKind for RawKeyWarning {
     fn message(&self) -> Message {
         match self {
             Self::InConfiguration => Message::warning(
-                "whoever reads this configuration, or Envoy's config_dump, can use the key",
+                "anybody who reads this configuration, or Envoy's config_dump, can use the key",
                 "write its sha256: form, as keyfence hash prints it",
             ),
             Self::BareDigest => Message::warning(
                 "64 hex digits may be a digest without its sha256:, and would then be the key themselves",
-                "write sha256: before a digest; in place of a key write its sha256: form, as keyfence hash prints it",
+                "write sha256: before a digest; for a key, write its sha256: form, as keyfence hash prints it",
             ),
             Self::Short { bytes } => Message::warning(
                 format!("{bytes} bytes can be guessed"),

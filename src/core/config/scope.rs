@@ -146,13 +146,13 @@ impl DiagnosticKind for PathError {
             Self::DotSegment => "requests with . or .. in their path are refused, so it would never match",
             Self::EmptySegment => "requests with // in their path are refused, so it would never match",
             Self::EarlyDoubleStar => "** stands at the end only",
-            Self::PartialStar => "* stands for a whole segment",
+            Self::PartialStar => "* must be a whole segment",
             Self::Braces => "the one name in braces is {index}, a whole segment",
-            Self::SecondIndex => "a path names one {index}",
-            Self::QueryOrFragment => "a path has no query and no fragment",
-            Self::NotPrintableAscii => "requests send a path in printable ASCII",
+            Self::SecondIndex => "a path can have only one {index}",
+            Self::QueryOrFragment => "a path must have no query and no fragment",
+            Self::NotPrintableAscii => "a path must be printable ASCII, as in requests",
             Self::Ambiguous => {
-                "requests whose path has \\ or ;, or encodes one of / \\ . ; ? #, a control character, white space behind dots or what is not UTF-8, are refused, so it would never match"
+                "requests are refused if their path has \\ or ;, or encodes one of / \\ . ; ? #, a control character, white space behind dots, or what is not UTF-8, so it would never match"
             }
         };
         Message::error(

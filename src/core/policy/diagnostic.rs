@@ -55,19 +55,19 @@ impl DiagnosticKind for PolicyDiagnostic {
                 )
             }
             Self::TooManyRules => Message::error(
-                "compiled together, the rules of these scopes need too much memory",
-                "write literal segments in place of * where you can",
+                "the compiled rules of these scopes need too much memory",
+                "replace * by literal segments where you can",
             ),
             Self::RuleWithoutIndex { rule, scope } => Message::warning(
                 format!("the rule {rule} of {scope} names no {{index}}, so it fits no request of a key with indexes"),
-                "write {index} into its path, or give the key scopes without it and another key without indexes",
+                "write {index} into its path, or move the scope to another key without indexes",
             ),
             Self::NothingAllowed => Message::warning(
                 "there is no key and no anonymous policy, so every request is refused",
                 "list keys",
             ),
             Self::ResourcePolicyBesideOrigins => Message::warning(
-                "browsers keep <img>, <script> and other requests without CORS from pages of other origins, those in allowed_origins too",
+                "browsers block <img>, <script> and other requests without CORS from pages of other origins, those in allowed_origins too",
                 r#"set "Cross-Origin-Resource-Policy" to "cross-origin", or to "same-site" where all these pages are on the API's own site"#,
             ),
         }

@@ -82,22 +82,20 @@ impl OriginErrorKind {
             Self::DefaultPort => "browsers leave out the default port of the scheme",
             Self::BadPort => "a port must be a number from 1 to 65535 without leading zeros, or *",
             Self::NoHost => "an origin must have a host",
-            Self::TrailingDot => "a host with a trailing dot is another host than without",
+            Self::TrailingDot => "a host with a trailing dot is not the same host as without it",
             Self::EmptyLabel => "a host must not have an empty label between dots",
             Self::Ipv4Form => "browsers send IPv4 addresses as four decimal numbers",
             Self::Ipv6Form => "browsers send IPv6 addresses in brackets and in the shortest form",
             Self::MisplacedWildcard => {
-                "* stands once in the leftmost label, for all or a part of it, or for the whole port"
+                "* is allowed once in the leftmost label, as all or a part of it, and as the whole port"
             }
-            Self::BroadWildcard => "*. before fewer than two labels would let in a whole top-level domain",
-            Self::RegistrableWildcard => {
-                "with * in the name that is registered, whoever registers a name that fits is let in"
-            }
-            Self::ShortWildcard => "behind a label with * are two labels or more, or localhost",
+            Self::BroadWildcard => "*. before fewer than two labels would match a whole top-level domain",
+            Self::RegistrableWildcard => "with * in the registered name, whoever registers a name that fits is let in",
+            Self::ShortWildcard => "a label with * must be followed by two labels or more, or localhost",
             Self::AnyHost => "* as the whole host is not for http, https, ws, wss and file",
             Self::RegularExpression => "origins are compared byte for byte; there are no regular expressions",
             Self::BadHost => "a host is lower-case letters, digits, -, _ and dots",
-            Self::NotSendable => "an origin is printable ASCII without commas",
+            Self::NotSendable => "an origin must be printable ASCII without commas",
             Self::TooLong => "a label has at most 63 characters, a host 253, a scheme 200 and a whole origin 512",
         }
     }
@@ -141,7 +139,7 @@ impl OriginErrorKind {
 impl DiagnosticKind for OriginError {
     fn message(&self) -> Message {
         let help = match (self.kind, &self.suggestion) {
-            (OriginErrorKind::NotSendable, _) => "write it as the program sends it, one in each entry".into(),
+            (OriginErrorKind::NotSendable, _) => "write it as the program sends it, one per entry".into(),
             (_, Some(pattern)) => Cow::Owned(format!("write {pattern:?}")),
             (_, None) => {
                 r#"write it as in "https://yourapp.com", "https://*.yourapp.com" or "http://localhost:*""#.into()

@@ -67,7 +67,7 @@ impl DiagnosticKind for OriginWarning {
             ),
             Self::AnyHost => Message::warning(
                 "every extension or app with this scheme can use the key, whoever made it",
-                "list the hosts where they are known",
+                "list the hosts if you know them",
             ),
             Self::File => Message::warning(
                 "every file that a WebView opens has this origin, whoever wrote it",
@@ -82,7 +82,7 @@ impl DiagnosticKind for OriginWarning {
                 "leave it out, unless the program sends it",
             ),
             Self::PlainHttp => Message::warning(
-                "whoever sits on the network can change a page that came over http:",
+                "anybody on the network between can change a page that is sent over http:",
                 "serve the site over https:",
             ),
         }
