@@ -1,12 +1,13 @@
 //! The JSON text of a configuration, read in two passes: first everything except the keys, then the keys one by one.
 //!
-//! So 100,000 keys are never in memory both as JSON and as policy, and what a key refers to is known before the key is read, also if it
-//! follows `keys` in the text.
+//! So 100,000 keys are never in memory both as JSON and as policy. And the scopes and sources that keys refer to are known before the
+//! keys are read, wherever they are in the text.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::byte_order_mark::{is_utf16, without_byte_order_mark};
 use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::key::{Key, KeyContext, read_key};
@@ -14,14 +15,8 @@ use super::node::{Name, Node};
 use super::read::{Fields, wrong_type_unshown};
 use super::top_level::{Config, read_config};
 
-/// Removes a byte order mark from the beginning of the text. Some editors and PowerShell write one, and parsers may ignore it (RFC 8259,
-/// section 8.1).
-pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
-}
-
-/// Reads the top-level fields of a JSON text, except `keys`. Adds to `diagnostics` what is wrong with them. Returns `None` if the text is
-/// not JSON, or not an object.
+/// Reads the top-level fields of a JSON text, except `keys`, and adds their errors and warnings to `diagnostics`. Returns `None` if the
+/// text is not JSON, or not an object.
 pub fn read<'a>(text: &'a [u8], diagnostics: &mut Diagnostics) -> Option<Config<'a>> {
     let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let read = WithoutKeys(diagnostics).deserialize(&mut deserializer);
@@ -63,11 +58,6 @@ pub fn read_keys<'a>(
     if let Err(error) = keys.deserialize(&mut deserializer) {
         diagnostics.add_bare(&ConfigPath::ROOT, &SyntaxError::from(error));
     }
-}
-
-/// Whether the text begins with a byte order mark of UTF-16.
-fn is_utf16(text: &[u8]) -> bool {
-    text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF")
 }
 
 struct SyntaxError {

@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod browser_header;
+mod byte_order_mark;
 pub mod config_path;
 pub mod cors;
 mod csp;
@@ -35,7 +36,8 @@ pub mod timestamp;
 pub mod token;
 mod top_level;
 
+pub use byte_order_mark::without_byte_order_mark;
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Message, Severity, Subject};
-pub use document::{read, read_keys, without_byte_order_mark};
+pub use document::{read, read_keys};
 pub use measure::Measure;
 pub use top_level::{ClientIp, Config, IdentityHeader};

@@ -9,11 +9,12 @@ use super::node::Node;
 
 /// A type that the configuration can hold.
 pub trait Read<'a>: Sized {
-    /// Reads `node`, which stands at `place`. Whatever is wrong is noted in `diagnostics`.
+    /// Reads the value of `node`, which is at `path`, and adds its errors and warnings to `diagnostics`. Returns `None` if it cannot be
+    /// used; then `diagnostics` has an error.
     fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self>;
 }
 
-/// Diagnostics of the structure: of fields, types and choices, whatever they are for.
+/// Errors of the structure: of fields, JSON types and choices.
 #[derive(Debug, Clone, Copy)]
 pub enum StructureError {
     /// The object has no such field.
