@@ -380,10 +380,10 @@ fn assert_row(row: &Row, found: &[Diagnostic], severity: Severity) {
     let [diagnostic] = found else {
         panic!("{name}: {found:#?} in {json}");
     };
-    assert_eq!(diagnostic.kind.severity(), severity, "{name}: {diagnostic}");
+    assert_eq!(diagnostic.message.severity, severity, "{name}: {diagnostic}");
     assert_eq!(diagnostic.path, *place, "{name}: {diagnostic}");
-    assert!(diagnostic.kind.reason().contains(reason), "{name}: {diagnostic}");
-    assert!(diagnostic.kind.help().contains(help), "{name}: {diagnostic}");
+    assert!(diagnostic.message.reason.contains(reason), "{name}: {diagnostic}");
+    assert!(diagnostic.message.help.contains(help), "{name}: {diagnostic}");
 }
 
 #[test]
@@ -487,7 +487,9 @@ fn what_is_doubtful_about_a_raw_key_is_a_warning_beside_the_first() {
             .warnings()
             .iter()
             .filter(|diagnostic| diagnostic.path == "keys[0].api_key");
-        let reasons: Vec<String> = found.map(|diagnostic| diagnostic.kind.reason().into_owned()).collect();
+        let reasons: Vec<String> = found
+            .map(|diagnostic| diagnostic.message.reason.clone().into_owned())
+            .collect();
         assert!(reasons[0].contains("config_dump"), "{json}: {reasons:#?}");
         assert_eq!(
             reasons.len(),
@@ -609,7 +611,7 @@ fn an_unknown_name_comes_with_the_nearest_known_one() {
         ("", None),
     ] {
         let diagnostics = load(&server_key(&format!(r#""{written}": []"#)));
-        let help = diagnostics.errors()[0].kind.help();
+        let help = diagnostics.errors()[0].message.help.clone();
         match meant {
             Some(name) => assert_eq!(help, format!("did you mean {name}?"), "{written}"),
             None => assert_eq!(help, "take it out", "{written}"),
@@ -635,8 +637,8 @@ fn a_syntax_error_has_line_and_column() {
         let [diagnostic] = diagnostics.errors() else {
             panic!("{name}: {diagnostics:#?}");
         };
-        assert!(diagnostic.kind.reason().contains("not JSON"), "{name}: {diagnostic}");
-        assert!(diagnostic.kind.help().contains(at), "{name}: {diagnostic}");
+        assert!(diagnostic.message.reason.contains("not JSON"), "{name}: {diagnostic}");
+        assert!(diagnostic.message.help.contains(at), "{name}: {diagnostic}");
     }
 }
 
@@ -652,7 +654,7 @@ fn a_byte_order_mark_is_not_part_of_the_policy() {
     );
 
     let twice = load(&format!("\u{FEFF}\u{FEFF}{json}"));
-    assert!(twice.errors()[0].kind.reason().contains("not JSON"), "{twice:#?}");
+    assert!(twice.errors()[0].message.reason.contains("not JSON"), "{twice:#?}");
     let utf16: Vec<u8> = [0xFEFF]
         .into_iter()
         .chain(json.encode_utf16())
@@ -661,8 +663,8 @@ fn a_byte_order_mark_is_not_part_of_the_policy() {
     let diagnostics = Policy::load(&utf16, NOW).unwrap_err();
     assert!(
         diagnostics.errors()[0]
-            .kind
-            .reason()
+            .message
+            .reason
             .contains("it is UTF-16; save it as UTF-8"),
         "{diagnostics:#?}"
     );
@@ -810,7 +812,7 @@ fn a_second_key_of_one_id_is_found_among_many() {
         let [diagnostic] = diagnostics.errors() else {
             panic!("{first}: {diagnostics:#?}");
         };
-        assert_eq!(diagnostic.kind.reason(), format!("keys[{first}] has this id already"));
+        assert_eq!(diagnostic.message.reason, format!("keys[{first}] has this id already"));
         keys.pop();
     }
 }

@@ -5,9 +5,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::str;
 
 use clap::Args;
+use keyfence_core::config::DiagnosticKind;
 use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
 use keyfence_core::config::key_source::KeySource;
-use keyfence_core::config::{DiagnosticKind, raw_key};
+use keyfence_core::config::raw_key::{self, RawKeyWarning};
 
 use super::{DENIED, Failure, print};
 
@@ -49,21 +50,22 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     sources.push(KeySource::Query(String::new()));
     match ApiKey::parse(text, &sources) {
         Ok(key) if key.raw_length.is_some() => {
-            let bare_digest = raw_key::is_bare_digest(text).then_some(DiagnosticKind::BareDigest);
-            for problem in bare_digest.into_iter().chain(raw_key::doubts(text, &sources)) {
-                eprintln!("keyfence: warning: {}; {}", problem.reason(), problem.help());
+            let bare_digest = raw_key::is_bare_digest(text).then_some(RawKeyWarning::BareDigest);
+            for warning in bare_digest.into_iter().chain(raw_key::warnings(text, &sources)) {
+                let message = warning.message();
+                eprintln!("keyfence: warning: {}; {}", message.reason, message.help);
             }
             print(&format!("{}\n", key.digest))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(_) => refuse("this is the sha256: form already"),
-        Err(fault) => {
-            let problem = DiagnosticKind::ApiKey(fault);
-            match fault {
+        Err(error) => {
+            let message = error.message();
+            match error {
                 ApiKeyError::Mistake(_) | ApiKeyError::Scheme => {
-                    refuse(&format!("{}; {}", problem.reason(), problem.help()))
+                    refuse(&format!("{}; {}", message.reason, message.help))
                 }
-                _ => refuse(&problem.reason()),
+                _ => refuse(&message.reason),
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use keyfence_core::config::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
+use keyfence_core::config::{Diagnostic, Diagnostics, Severity, Subject};
 use keyfence_core::policy::{self, Summary};
 use serde_json::{Value, json};
 
 use super::escape;
-use super::source::{Found, Located, Source};
+use super::source::{Found, Source};
 use super::style::{Colour, Style};
 use super::tree::{Mark, SyntaxError};
 use super::{now, suffix};
@@ -91,12 +91,13 @@ impl Report {
         let places: Vec<&str> = kept().map(|diagnostic| diagnostic.path.as_str()).collect();
         let located = found.locate(&places);
         let entries = kept().map(|diagnostic| {
-            let mark = match (&diagnostic.kind, located.get(&diagnostic.path)) {
-                (DiagnosticKind::Syntax { line, column, .. }, _) => {
-                    let (line, column) = (*line, (*column).max(1));
-                    Some(found.in_source(Mark { line, column }))
-                }
-                (problem, Some(located)) => Some(mark_of(problem, *located)),
+            let mark = match (diagnostic.message.subject, located.get(&diagnostic.path)) {
+                (Subject::Position { line, column }, _) => Some(found.in_source(Mark {
+                    line,
+                    column: column.max(1),
+                })),
+                (Subject::Name, Some(located)) => Some(located.name),
+                (Subject::Value, Some(located)) => Some(located.value),
                 (_, None) => found.tree.is_some().then(|| found.start()),
             };
             Entry::new(diagnostic, mark)
@@ -174,27 +175,15 @@ fn position(Mark { line, column }: Mark) -> String {
     format!(":{line}:{column}")
 }
 
-/// What is wrong with a name stands at the name.
-fn mark_of(problem: &DiagnosticKind, located: Located) -> Mark {
-    match problem {
-        DiagnosticKind::UnknownField { .. }
-        | DiagnosticKind::DuplicateField
-        | DiagnosticKind::DuplicateDirective
-        | DiagnosticKind::UnknownDirective { .. }
-        | DiagnosticKind::MisspeltHeader { .. } => located.name,
-        _ => located.value,
-    }
-}
-
 impl Entry {
     fn new(diagnostic: &Diagnostic, mark: Option<Mark>) -> Entry {
         Entry {
-            severity: diagnostic.kind.severity(),
+            severity: diagnostic.message.severity,
             mark,
             path: diagnostic.path.clone(),
             value: diagnostic.value.clone(),
-            reason: diagnostic.kind.reason().into_owned(),
-            help: diagnostic.kind.help().into_owned(),
+            reason: diagnostic.message.reason.clone().into_owned(),
+            help: diagnostic.message.help.clone().into_owned(),
             line: diagnostic.to_string(),
         }
     }

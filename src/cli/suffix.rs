@@ -3,15 +3,14 @@
 
 use std::str;
 
-use keyfence_core::config::DiagnosticKind;
-use keyfence_core::config::Diagnostics;
 use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::origin::{HostPattern, OriginPattern};
+use keyfence_core::config::{DiagnosticKind, Diagnostics, Message};
 
 use super::scalar::quoted;
 use super::tree::Node;
 
-/// Adds a diagnostic for each such wildcard of a policy.
+/// Adds a warning for each such wildcard of a policy.
 pub fn find(policy: &Node, diagnostics: &mut Diagnostics) {
     let root = ConfigPath::ROOT;
     if let Some(anonymous) = policy.get("anonymous") {
@@ -23,27 +22,48 @@ pub fn find(policy: &Node, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn find_in(key: &Node, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+fn find_in(key: &Node, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     let origins = key.get("allowed_origins").map_or(&[][..], Node::items);
-    let list = place.field("allowed_origins");
+    let list = path.field("allowed_origins");
     for (index, origin) in origins.iter().enumerate() {
         let text = origin.text().unwrap_or_default();
-        if let Some(problem) = doubt(text) {
-            diagnostics.add(&list.item(index), &quoted(text), problem);
+        if let Some(warning) = warning(text) {
+            diagnostics.add(&list.item(index), &quoted(text), &warning);
         }
     }
 }
 
-/// That the pattern is a wildcard over a public suffix.
-fn doubt(pattern: &str) -> Option<DiagnosticKind> {
+enum SuffixWarning {
+    /// `*.` before a public suffix.
+    Subdomains { suffix: String },
+    /// `*` in the label before a public suffix.
+    Label { suffix: String },
+}
+
+impl DiagnosticKind for SuffixWarning {
+    fn message(&self) -> Message {
+        match self {
+            Self::Subdomains { suffix } => Message::warning(
+                format!("anybody can register a name under {suffix}"),
+                "list the hosts that are yours",
+            ),
+            Self::Label { suffix } => Message::warning(
+                format!("anybody can register a name under {suffix} that fits the pattern"),
+                "list the hosts that are yours, or give previews a domain of yours and a key that may do little",
+            ),
+        }
+    }
+}
+
+fn warning(pattern: &str) -> Option<SuffixWarning> {
     let Ok(OriginPattern::Tuple(pattern)) = OriginPattern::parse(pattern) else {
         return None;
     };
     match pattern.hosts {
-        HostPattern::Below(suffix) => is_public(&suffix).then_some(DiagnosticKind::PublicSuffixWildcard { suffix }),
+        HostPattern::Below(suffix) => is_public(&suffix).then_some(SuffixWarning::Subdomains { suffix }),
         HostPattern::Label(label) => {
             let [.., suffix] = label.parts();
-            is_public(suffix).then(|| DiagnosticKind::PublicSuffixLabel { suffix: suffix.into() })
+            is_public(suffix).then(|| SuffixWarning::Label { suffix: suffix.into() })
         }
         HostPattern::One(_) | HostPattern::Any => None,
     }

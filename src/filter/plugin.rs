@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::config::{Diagnostics, Measure, Severity};
+use keyfence_core::config::{Diagnostics, Measure, Severity, long_text, memory_limit};
 use keyfence_core::policy::footprint::Footprint;
 use keyfence_core::policy::response_headers::ResponsePolicy;
 use keyfence_core::policy::{Loaded, Policy};
@@ -145,22 +145,16 @@ impl<H: Host> Plugin<H> {
         if self.metrics.is_none() {
             self.metrics = Some(Metrics::define(&self.host)?);
         }
-        if let Some(diagnostics) = Diagnostics::of_size(size) {
-            return Err(LoadError::Refused(diagnostics));
-        }
+        memory_limit::check(size).map_err(LoadError::Refused)?;
         self.make_space(size, &[size], None)?;
         let configuration = Configuration::of(self.host.plugin_configuration()?);
         let further = configuration.further_bytes();
         self.make_space(further, &[further], None)?;
         let text = configuration.into_json();
-        if let Some(diagnostics) = Diagnostics::of_long_text(&text) {
-            return Err(LoadError::Refused(diagnostics));
-        }
+        long_text::check(&text).map_err(LoadError::Refused)?;
         let measure = Measure::of(&text);
         let Footprint { compiled, peak, large } = Footprint::of(&measure);
-        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(peak)) {
-            return Err(LoadError::Refused(diagnostics));
-        }
+        memory_limit::check(text.len().saturating_add(peak)).map_err(LoadError::Refused)?;
         self.policies.trim(compiled);
         self.make_space(peak, &large, Some(measure.hash))?;
         let now = Timestamp(i64::try_from(host::unix_seconds(&self.host)?).unwrap_or(i64::MAX));

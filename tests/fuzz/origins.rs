@@ -62,7 +62,7 @@ fn strict(text: &str) -> Option<OriginPattern> {
             Some(pattern)
         }
         Err(error) => {
-            assert!(!error.fault.reason().is_empty());
+            assert!(!error.kind.reason().is_empty());
             if let Some(help) = error.suggestion {
                 assert!(OriginPattern::parse(&help).is_ok(), "{help}");
             }

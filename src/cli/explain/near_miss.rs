@@ -10,11 +10,11 @@ pub fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
         return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
     }
     let origin = String::from_utf8_lossy(origin);
-    let no_browser_sends = |fault: OriginErrorKind| Some(format!("no browser sends it: {}", fault.reason()));
+    let no_browser_sends = |kind: OriginErrorKind| Some(format!("no browser sends it: {}", kind.reason()));
     let sent = match OriginPattern::parse(&origin) {
         Ok(OriginPattern::Tuple(sent)) => sent,
         Ok(_) => return None,
-        Err(error) => return no_browser_sends(error.fault),
+        Err(error) => return no_browser_sends(error.kind),
     };
     let HostPattern::One(host) = &sent.hosts else {
         return no_browser_sends(OriginErrorKind::BadHost);

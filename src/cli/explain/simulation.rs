@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
-use keyfence_core::config::diagnostic::nearest;
 use keyfence_core::config::key::{Enforcement, Key};
 use keyfence_core::config::key_source::KeySource;
+use keyfence_core::config::nearest::nearest;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{ClientIp, Config, DiagnosticKind};
 use keyfence_core::decision::address::SourceAddress;
@@ -190,11 +190,11 @@ impl Simulation<'_> {
             return Err(Failure::new("a path begins with /"));
         }
         if let Some(key) = &arguments.key
-            && let Err(fault @ (ApiKeyError::Mistake(_) | ApiKeyError::Scheme)) =
+            && let Err(error @ (ApiKeyError::Mistake(_) | ApiKeyError::Scheme)) =
                 ApiKey::parse(key, &self.config.key_sources)
         {
-            let problem = DiagnosticKind::ApiKey(fault);
-            return Err(Failure(format!("--key: {}; {}", problem.reason(), problem.help())));
+            let message = error.message();
+            return Err(Failure(format!("--key: {}; {}", message.reason, message.help)));
         }
         let headers = self.page_headers();
         if arguments.preflight {

@@ -72,7 +72,7 @@ impl<'d> Decided<'d> {
         match self.decision.key {
             Some((_, found)) => {
                 let key = self.keys.iter().find(|key| key.id == found.id())?;
-                Some(&key.access)
+                Some(&key.restrictions)
             }
             None => self.config.anonymous.as_ref(),
         }
@@ -211,7 +211,11 @@ impl<'d> Decided<'d> {
             let pattern = self.pattern(found);
             return format!("{} matches {pattern} of {}", text(origin), self.owner_of(found));
         }
-        let all = self.keys.iter().map(|key| &key.access).chain(&self.config.anonymous);
+        let all = self
+            .keys
+            .iter()
+            .map(|key| &key.restrictions)
+            .chain(&self.config.anonymous);
         let patterns: Vec<OriginPattern> = all.flat_map(|written| written.allowed_origins.clone()).collect();
         let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
         format!("{} is in no allowed_origins of an enabled key{near}", text(origin))

@@ -1,51 +1,55 @@
-//! Keys as the policy holds them: only ever as the SHA-256 of the raw key's bytes.
+//! `api_key`: the policy never holds a raw key, only the SHA-256 of its bytes.
 
 use sha2::{Digest, Sha256};
 
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::key_source::KeySource;
-use super::raw_key::{self, Mistake};
+use super::node::Node;
+use super::raw_key::{self, Mistake, RawKeyWarning};
+use super::read::wrong_type_unshown;
 
-/// A key longer than this, in bytes, is never looked up.
+/// The longest raw key, in bytes. A longer one in a request is never looked up.
 pub const MAX_LENGTH: usize = 512;
 
-/// SHA-256 of a raw key. Keys are found by it, so that comparing takes the same time however much of a guess is right.
+/// The SHA-256 of a raw key. Keys are looked up by it, so that the time of a comparison tells nothing about the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyDigest(pub [u8; 32]);
 
 /// One entry of `api_key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiKey {
-    /// What the raw key's bytes hash to.
+    /// The SHA-256 of the raw key.
     pub digest: KeyDigest,
-    /// The length in bytes of a raw key that stood in the configuration; `None` where only its hash did.
+    /// The length in bytes of the raw key; `None` if the configuration has its `sha256:` form.
     pub raw_length: Option<usize>,
 }
 
 /// Why an entry of `api_key` is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApiKeyError {
-    /// Nothing is written.
+    /// The text, or the list, is empty.
     Empty,
     /// `sha256:` is not followed by 64 hex digits.
     BadSha256,
-    /// No request could carry it: too long, control characters, white space at an end, or a comma, with which Envoy joins repeated
-    /// lines.
+    /// No request could carry it: it is too long, or has control characters, white space at an end, or a comma, with which Envoy joins
+    /// repeated headers.
     NotSendable,
-    /// It is not a key, but what was written in its place.
+    /// It is not a key but, for example, a placeholder.
     Mistake(Mistake),
-    /// A key source's scheme stands before the key.
+    /// It begins with the scheme of a key source.
     Scheme,
 }
 
 impl KeyDigest {
-    /// Of a raw key's bytes.
+    /// The digest of a raw key's bytes.
     pub fn of(raw: &[u8]) -> KeyDigest {
         KeyDigest(Sha256::digest(raw).into())
     }
 }
 
 impl ApiKey {
-    /// Reads `sha256:<64 hex digits>`, or a raw key, which begins with the scheme of none of `sources`.
+    /// Parses `sha256:<64 hex digits>`, or a raw key. A raw key must not begin with the scheme of one of `sources`.
     pub fn parse(text: &str, sources: &[KeySource]) -> Result<ApiKey, ApiKeyError> {
         if text.is_empty() {
             return Err(ApiKeyError::Empty);
@@ -74,6 +78,100 @@ impl ApiKey {
         })
     }
 }
+
+impl DiagnosticKind for ApiKeyError {
+    fn message(&self) -> Message {
+        const HELP: &str = "write the key's sha256: form, as keyfence hash prints it";
+        match self {
+            Self::Empty => Message::error("an API key must not be empty", HELP),
+            Self::BadSha256 => Message::error("sha256: must be followed by 64 hex digits", HELP),
+            Self::NotSendable => Message::error(
+                "no request can carry it: it has over 512 bytes, a comma, control characters, or white space at an end",
+                HELP,
+            ),
+            Self::Mistake(mistake) => mistake.message(),
+            Self::Scheme => Message::error(
+                "the scheme of a key source stands before the key; requests would have to send it twice",
+                "write the key alone, without the scheme and the space",
+            ),
+        }
+    }
+}
+
+/// Reads the value of `api_key`, one key or a list of them. Returns those that could be read.
+pub fn read_api_keys(
+    node: Node<'_>,
+    sources: &[KeySource],
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ApiKey> {
+    match node {
+        Node::List(items) if items.is_empty() => {
+            diagnostics.add(path, &"[]", &ApiKeyError::Empty);
+            Vec::new()
+        }
+        Node::List(items) => {
+            let items = items.into_iter().enumerate();
+            items
+                .filter_map(|(index, item)| read_api_key(item, sources, &path.item(index), diagnostics))
+                .collect()
+        }
+        Node::Text(_) => read_api_key(node, sources, path, diagnostics).into_iter().collect(),
+        other => wrong_type_unshown(&other, "a string or a list of strings", path, diagnostics).unwrap_or_default(),
+    }
+}
+
+/// Diagnostics show the length of a raw key, never the key. A key of digits without quotes is a JSON number; it is not shown either.
+fn read_api_key(
+    node: Node<'_>,
+    sources: &[KeySource],
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<ApiKey> {
+    let Node::Text(text) = node else {
+        return wrong_type_unshown(&node, "a string", path, diagnostics);
+    };
+    let shown = format_args!("({} bytes, not shown)", text.len()).to_string();
+    let key = match ApiKey::parse(&text, sources) {
+        Ok(key) => key,
+        Err(error) => {
+            diagnostics.add(path, &shown, &error);
+            return None;
+        }
+    };
+    if key.raw_length.is_some() {
+        // The help for a raw key is to hash it, which would be wrong for a digest.
+        let warning = match raw_key::is_bare_digest(&text) {
+            true => RawKeyWarning::BareDigest,
+            false => RawKeyWarning::InConfiguration,
+        };
+        diagnostics.add(path, &shown, &warning);
+        for warning in raw_key::warnings(&text, sources) {
+            diagnostics.add(path, &shown, &warning);
+        }
+    }
+    Some(key)
+}
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(ApiKey, "ApiKey", _generator => schemars::json_schema!({
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 512,
+    "examples": ["sha256:<64 hex digits>"],
+}));
+
+/// The schema of `api_key`: one key, or a list of them.
+#[cfg(feature = "schema")]
+pub struct ApiKeys;
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(ApiKeys, "ApiKeys", generator => schemars::json_schema!({
+    "anyOf": [
+        generator.subschema_for::<ApiKey>(),
+        {"type": "array", "items": generator.subschema_for::<ApiKey>(), "minItems": 1},
+    ],
+}));
 
 fn from_hex(hex: &str) -> Option<[u8; 32]> {
     let nibble = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
@@ -120,7 +218,7 @@ mod tests {
     #[test]
     fn keys_that_could_never_match_are_refused() {
         let long = "k".repeat(513);
-        for (text, fault) in [
+        for (text, error) in [
             ("", ApiKeyError::Empty),
             ("${API_KEY}", ApiKeyError::Mistake(Mistake::Placeholder)),
             ("Bearer abc", ApiKeyError::Scheme),
@@ -141,7 +239,7 @@ mod tests {
             ("k\0ey", ApiKeyError::NotSendable),
             (&long, ApiKeyError::NotSendable),
         ] {
-            assert_eq!(ApiKey::parse(text, &KeySource::by_default()), Err(fault), "{text:?}");
+            assert_eq!(ApiKey::parse(text, &KeySource::by_default()), Err(error), "{text:?}");
         }
     }
 }

@@ -1,31 +1,37 @@
-//! Response headers that browsers act on, and the values that they know. What a browser does not know it ignores without a word.
+//! Response headers that browsers act on, and the values that they know. Browsers ignore any other value silently.
 
 use super::config_path::ConfigPath;
 use super::csp;
-use super::diagnostic::{DiagnosticKind, Diagnostics, nearest};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::nearest::nearest;
 use super::node::Node;
 use super::structured_field::{self, Bare};
 use super::token::{HeaderName, is_token};
 
-/// Why browsers ignore a value.
+/// A warning: browsers ignore a header, or a part of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueError {
+enum HeaderWarning {
+    /// The name is not a header's that browsers know, but nearly.
+    Misspelt {
+        /// The header that was probably meant.
+        meant: &'static str,
+    },
     /// `X-Frame-Options` (HTML, "the X-Frame-Options header").
     FrameOptions,
     /// `X-Content-Type-Options` (Fetch, "determine nosniff").
     ContentTypeOptions,
-    /// A policy in `Referrer-Policy` that is none (Referrer Policy, section 4.1).
+    /// An unknown policy in `Referrer-Policy` (Referrer Policy, section 4.1).
     ReferrerPolicy {
-        /// What may be meant.
+        /// The policy that was probably meant.
         nearest: Option<&'static str>,
     },
     /// `Strict-Transport-Security` without `max-age` (RFC 6797, section 6.1.1).
     NoMaxAge,
-    /// Another directive of `Strict-Transport-Security` that is ill-formed, unknown or there twice.
+    /// Another directive of `Strict-Transport-Security` that is malformed, unknown or a duplicate (RFC 6797, section 6.1).
     TransportSecurity,
     /// `Permissions-Policy` is not a dictionary (Permissions Policy, section 5.2).
     PermissionsPolicy,
-    /// An allowlist of `Permissions-Policy` has something else than `*`, `self` and origins in quotes.
+    /// An allowlist of `Permissions-Policy` has an item other than `*`, `self` and origins in quotes.
     Allowlist,
     /// `Cross-Origin-Resource-Policy` (Fetch, "cross-origin resource policy check").
     ResourcePolicy,
@@ -35,62 +41,68 @@ pub enum ValueError {
     EmbedderPolicy,
 }
 
-impl ValueError {
-    /// The reason in a plain clause.
-    pub fn reason(self) -> &'static str {
+impl DiagnosticKind for HeaderWarning {
+    fn message(&self) -> Message {
+        const PERMISSIONS_POLICY: &str = r#"write it as in camera=(), geolocation=(self "https://maps.example.com")"#;
         match self {
-            Self::FrameOptions => "browsers ignore X-Frame-Options but for DENY or SAMEORIGIN alone",
-            Self::ContentTypeOptions => "browsers ignore X-Content-Type-Options but for nosniff",
-            Self::ReferrerPolicy { .. } => "browsers ignore a Referrer-Policy that they do not know",
-            Self::NoMaxAge => "browsers ignore Strict-Transport-Security without max-age and a number of seconds",
-            Self::TransportSecurity => {
-                "browsers ignore a directive of Strict-Transport-Security that they do not know, or the header where one is ill-formed or there twice"
+            Self::Misspelt { meant } => {
+                Message::warning("browsers know no header of this name", format!("did you mean {meant}?")).about_name()
             }
-            Self::PermissionsPolicy => {
-                "browsers ignore a Permissions-Policy that is not a dictionary of structured fields (RFC 9651)"
-            }
-            Self::Allowlist => {
-                "browsers ignore what stands in an allowlist beside *, self and origins in double quotes"
-            }
-            Self::ResourcePolicy => {
-                "browsers ignore Cross-Origin-Resource-Policy but for same-origin, same-site or cross-origin in lower case"
-            }
-            Self::OpenerPolicy => "browsers ignore a Cross-Origin-Opener-Policy that they do not know",
-            Self::EmbedderPolicy => "browsers ignore a Cross-Origin-Embedder-Policy that they do not know",
-        }
-    }
-
-    /// What to write instead, as a clause.
-    pub fn help(self) -> String {
-        match self {
-            Self::FrameOptions => {
-                "write DENY or SAMEORIGIN; other sites can be named in the CSP directive frame-ancestors alone".into()
-            }
-            Self::ContentTypeOptions => "write nosniff".into(),
-            Self::ReferrerPolicy { nearest: Some(policy) } => format!("did you mean {policy}?"),
-            Self::ReferrerPolicy { nearest: None } => format!("write one of {}", REFERRER_POLICIES.join(", ")),
-            Self::NoMaxAge => "write it as in max-age=31536000; includeSubDomains".into(),
-            Self::TransportSecurity => {
-                "write max-age=<seconds>, includeSubDomains and preload only, with ; between them".into()
-            }
-            Self::PermissionsPolicy | Self::Allowlist => {
-                r#"write it as in camera=(), geolocation=(self "https://maps.example.com")"#.into()
-            }
-            Self::ResourcePolicy => "write one of same-origin, same-site, cross-origin".into(),
-            Self::OpenerPolicy => format!("write one of {}", OPENER_POLICIES.join(", ")),
-            Self::EmbedderPolicy => format!("write one of {}", EMBEDDER_POLICIES.join(", ")),
+            Self::FrameOptions => Message::warning(
+                "browsers ignore X-Frame-Options but for DENY or SAMEORIGIN alone",
+                "write DENY or SAMEORIGIN; only the CSP directive frame-ancestors can allow other sites",
+            ),
+            Self::ContentTypeOptions => Message::warning(
+                "browsers ignore X-Content-Type-Options but for nosniff",
+                "write nosniff",
+            ),
+            Self::ReferrerPolicy { nearest } => Message::warning(
+                "browsers ignore a Referrer-Policy that they do not know",
+                match nearest {
+                    Some(policy) => format!("did you mean {policy}?"),
+                    None => format!("write one of {}", REFERRER_POLICIES.join(", ")),
+                },
+            ),
+            Self::NoMaxAge => Message::warning(
+                "browsers ignore Strict-Transport-Security without max-age and a number of seconds",
+                "write it as in max-age=31536000; includeSubDomains",
+            ),
+            Self::TransportSecurity => Message::warning(
+                "browsers ignore a directive of Strict-Transport-Security that they do not know, and the whole header if a directive is malformed or there twice",
+                "write max-age=<seconds>, includeSubDomains and preload only, with ; between them",
+            ),
+            Self::PermissionsPolicy => Message::warning(
+                "browsers ignore a Permissions-Policy that is not a dictionary of structured fields (RFC 9651)",
+                PERMISSIONS_POLICY,
+            ),
+            Self::Allowlist => Message::warning(
+                "browsers ignore everything in an allowlist except *, self and origins in double quotes",
+                PERMISSIONS_POLICY,
+            ),
+            Self::ResourcePolicy => Message::warning(
+                "browsers ignore Cross-Origin-Resource-Policy but for same-origin, same-site or cross-origin in lower case",
+                "write one of same-origin, same-site, cross-origin",
+            ),
+            Self::OpenerPolicy => Message::warning(
+                "browsers ignore a Cross-Origin-Opener-Policy that they do not know",
+                format!("write one of {}", OPENER_POLICIES.join(", ")),
+            ),
+            Self::EmbedderPolicy => Message::warning(
+                "browsers ignore a Cross-Origin-Embedder-Policy that they do not know",
+                format!("write one of {}", EMBEDDER_POLICIES.join(", ")),
+            ),
         }
     }
 }
 
-/// How the value of a header is read.
+/// How to check the value of a header.
 #[derive(Clone, Copy)]
 enum Reading {
-    /// As one value.
-    Value(fn(&str) -> Result<(), ValueError>),
+    /// With this function.
+    Value(fn(&str) -> Result<(), HeaderWarning>),
     /// As a Content Security Policy.
     Csp,
-    /// Not at all; the name is known.
+    /// Not at all: any value is accepted.
     Any,
 }
 
@@ -117,30 +129,31 @@ const HEADERS: [(&str, Reading); 17] = [
     ("X-XSS-Protection", Reading::Any),
 ];
 
-/// Notes what browsers would ignore of a header that every response carries.
-pub fn check(header: &HeaderName, value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+/// Adds warnings about what browsers would ignore of a response header. `path` is the header's in the configuration.
+pub fn check(header: &HeaderName, value: &str, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     let known = HEADERS.iter().find(|(known, _)| header.is(known));
     match known.map(|(_, reading)| *reading) {
-        Some(Reading::Csp) => csp::check(value, place, diagnostics),
+        Some(Reading::Csp) => csp::check(value, path, diagnostics),
         Some(Reading::Value(read)) => {
-            if let Err(fault) = read(value) {
-                diagnostics.add(place, &Node::Text(value.into()), DiagnosticKind::IgnoredValue(fault));
+            if let Err(warning) = read(value) {
+                diagnostics.add(path, &Node::Text(value.into()), &warning);
             }
         }
         Some(Reading::Any) => {}
         None => {
             if let Some(meant) = meant(&header.0) {
                 diagnostics.add(
-                    place,
+                    path,
                     &format_args!("{:?}", header.0),
-                    DiagnosticKind::MisspeltHeader { meant },
+                    &HeaderWarning::Misspelt { meant },
                 );
             }
         }
     }
 }
 
-/// The header that a misspelt name is for: one that differs in two letters, or in `-`, `_` and a leading `X-` alone.
+/// The header that was probably meant by an unknown name: the nearest one with an edit distance of at most two, where `-`, `_`, case
+/// and a leading `X-` do not count.
 fn meant(name: &str) -> Option<&'static str> {
     let letters = |name: &str| {
         name.to_ascii_lowercase()
@@ -157,20 +170,20 @@ fn meant(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-fn known(is_known: bool, fault: ValueError) -> Result<(), ValueError> {
-    if is_known { Ok(()) } else { Err(fault) }
+fn known(is_known: bool, warning: HeaderWarning) -> Result<(), HeaderWarning> {
+    if is_known { Ok(()) } else { Err(warning) }
 }
 
 fn is_one_of(value: &str, known: &[&str]) -> bool {
     known.iter().any(|known| value.eq_ignore_ascii_case(known))
 }
 
-fn frame_options(value: &str) -> Result<(), ValueError> {
-    known(is_one_of(value, &["DENY", "SAMEORIGIN"]), ValueError::FrameOptions)
+fn frame_options(value: &str) -> Result<(), HeaderWarning> {
+    known(is_one_of(value, &["DENY", "SAMEORIGIN"]), HeaderWarning::FrameOptions)
 }
 
-fn content_type_options(value: &str) -> Result<(), ValueError> {
-    known(is_one_of(value, &["nosniff"]), ValueError::ContentTypeOptions)
+fn content_type_options(value: &str) -> Result<(), HeaderWarning> {
+    known(is_one_of(value, &["nosniff"]), HeaderWarning::ContentTypeOptions)
 }
 
 const REFERRER_POLICIES: [&str; 8] = [
@@ -184,23 +197,23 @@ const REFERRER_POLICIES: [&str; 8] = [
     "unsafe-url",
 ];
 
-/// A list, of which browsers take the last that they know: so a newer policy stands behind one for older browsers. Today's browsers know
-/// all, so any other is a mistake.
-fn referrer_policy(value: &str) -> Result<(), ValueError> {
+/// A list of policies, of which browsers take the last that they know, so that a newer one can follow one for older browsers. Current
+/// browsers know all of [`REFERRER_POLICIES`], so any other is a mistake.
+fn referrer_policy(value: &str) -> Result<(), HeaderWarning> {
     let unknown = value
         .split(',')
         .map(str::trim)
         .find(|policy| !is_one_of(policy, &REFERRER_POLICIES));
     match unknown {
         None => Ok(()),
-        Some(policy) => Err(ValueError::ReferrerPolicy {
+        Some(policy) => Err(HeaderWarning::ReferrerPolicy {
             nearest: nearest(policy, REFERRER_POLICIES),
         }),
     }
 }
 
-/// RFC 6797, section 6.1, where a directive's value is a token or a quoted string.
-fn transport_security(value: &str) -> Result<(), ValueError> {
+/// RFC 6797, section 6.1. The value of a directive is a token or a quoted string.
+fn transport_security(value: &str) -> Result<(), HeaderWarning> {
     let mut seen: Vec<String> = Vec::new();
     let directives = value
         .split(';')
@@ -226,8 +239,8 @@ fn transport_security(value: &str) -> Result<(), ValueError> {
         seen.push(name);
     }
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    known(max_age.is_some_and(is_number), ValueError::NoMaxAge)?;
-    known(is_known, ValueError::TransportSecurity)
+    known(max_age.is_some_and(is_number), HeaderWarning::NoMaxAge)?;
+    known(is_known, HeaderWarning::TransportSecurity)
 }
 
 fn unquoted(text: &str) -> &str {
@@ -236,18 +249,18 @@ fn unquoted(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-fn permissions_policy(value: &str) -> Result<(), ValueError> {
-    let features = structured_field::dictionary(value).ok_or(ValueError::PermissionsPolicy)?;
+fn permissions_policy(value: &str) -> Result<(), HeaderWarning> {
+    let features = structured_field::dictionary(value).ok_or(HeaderWarning::PermissionsPolicy)?;
     let is_known = |item: &Bare<'_>| matches!(item, Bare::Text | Bare::Token("*" | "self"));
     let mut items = features.iter().flat_map(|(_, allowlist)| allowlist);
-    known(items.all(is_known), ValueError::Allowlist)
+    known(items.all(is_known), HeaderWarning::Allowlist)
 }
 
-/// Compared as it is: Fetch takes no other case, and no parameters.
-fn resource_policy(value: &str) -> Result<(), ValueError> {
+/// Fetch compares the value case-sensitively and takes no parameters.
+fn resource_policy(value: &str) -> Result<(), HeaderWarning> {
     known(
         matches!(value, "same-origin" | "same-site" | "cross-origin"),
-        ValueError::ResourcePolicy,
+        HeaderWarning::ResourcePolicy,
     )
 }
 
@@ -258,36 +271,36 @@ const OPENER_POLICIES: [&str; 4] = [
     "noopener-allow-popups",
 ];
 
-fn opener_policy(value: &str) -> Result<(), ValueError> {
+fn opener_policy(value: &str) -> Result<(), HeaderWarning> {
     let is_known =
         matches!(structured_field::item(value), Some(Bare::Token(policy)) if OPENER_POLICIES.contains(&policy));
-    known(is_known, ValueError::OpenerPolicy)
+    known(is_known, HeaderWarning::OpenerPolicy)
 }
 
 const EMBEDDER_POLICIES: [&str; 3] = ["unsafe-none", "require-corp", "credentialless"];
 
-fn embedder_policy(value: &str) -> Result<(), ValueError> {
+fn embedder_policy(value: &str) -> Result<(), HeaderWarning> {
     let is_known =
         matches!(structured_field::item(value), Some(Bare::Token(policy)) if EMBEDDER_POLICIES.contains(&policy));
-    known(is_known, ValueError::EmbedderPolicy)
+    known(is_known, HeaderWarning::EmbedderPolicy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(name: &str, value: &str) -> Vec<DiagnosticKind> {
+    fn found(name: &str, value: &str) -> Vec<Message> {
         let mut diagnostics = Diagnostics::default();
         check(&HeaderName(name.into()), value, &ConfigPath::ROOT, &mut diagnostics);
         let all = diagnostics.errors().iter().chain(diagnostics.warnings());
-        all.map(|diagnostic| diagnostic.kind.clone()).collect()
+        all.map(|diagnostic| diagnostic.message.clone()).collect()
     }
 
     #[test]
     fn values_that_browsers_ignore() {
-        use ValueError::*;
+        use HeaderWarning::*;
         let referrer = |nearest| Some(ReferrerPolicy { nearest });
-        for (name, value, fault) in [
+        for (name, value, warning) in [
             ("X-Frame-Options", "DENY", None),
             ("x-frame-options", "SameOrigin", None),
             ("X-Frame-Options", "ALLOWALL", Some(FrameOptions)),
@@ -396,7 +409,7 @@ mod tests {
                 Some(EmbedderPolicy),
             ),
         ] {
-            let expected: Vec<DiagnosticKind> = fault.map(DiagnosticKind::IgnoredValue).into_iter().collect();
+            let expected: Vec<Message> = warning.iter().map(DiagnosticKind::message).collect();
             assert_eq!(found(name, value), expected, "{name}: {value}");
         }
     }
@@ -427,8 +440,8 @@ mod tests {
             ("Reporting-Endpoints", None),
             ("X-XSS-Protection", None),
         ] {
-            let expected: Vec<DiagnosticKind> = expected
-                .map(|meant| DiagnosticKind::MisspeltHeader { meant })
+            let expected: Vec<Message> = expected
+                .map(|meant| HeaderWarning::Misspelt { meant }.message())
                 .into_iter()
                 .collect();
             assert_eq!(found(name, "a"), expected, "{name}");

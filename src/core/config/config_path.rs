@@ -1,8 +1,8 @@
-//! Where in the configuration a thing stands: `keys[3].allowed_origins[1]`.
+//! Paths into the configuration, as in `keys[3].allowed_origins[1]`.
 
 use std::fmt;
 
-/// A path into the configuration. It borrows its parent, so that nothing is allocated until a diagnostic names it.
+/// The path of a value in the configuration. It borrows its parent, so that it allocates nothing until a diagnostic needs its text.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigPath<'p> {
     parent: Option<&'p ConfigPath<'p>>,
@@ -17,13 +17,13 @@ enum Step<'p> {
 }
 
 impl<'p> ConfigPath<'p> {
-    /// The configuration itself.
+    /// The whole configuration. Its text is empty.
     pub const ROOT: ConfigPath<'static> = ConfigPath {
         parent: None,
         step: Step::Root,
     };
 
-    /// The field `name` of the object at this place.
+    /// The field `name` of the object at this path.
     pub fn field(&'p self, name: &'p str) -> ConfigPath<'p> {
         ConfigPath {
             parent: Some(self),
@@ -31,7 +31,7 @@ impl<'p> ConfigPath<'p> {
         }
     }
 
-    /// The item `index`, from 0, of the list at this place.
+    /// The item `index`, from 0, of the list at this path.
     pub fn item(&'p self, index: usize) -> ConfigPath<'p> {
         ConfigPath {
             parent: Some(self),
@@ -40,7 +40,7 @@ impl<'p> ConfigPath<'p> {
     }
 }
 
-/// Names that read well after a dot; any other stands in brackets and quotes.
+/// Whether `name` is written after a dot. Any other name is written in brackets and quotes.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -69,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_reads_as_one_would_write_it() {
+    fn a_path_is_written_as_in_javascript() {
         let keys = ConfigPath::ROOT.field("keys");
         let key = keys.item(3);
         let origins = key.field("allowed_origins");
         let set = ConfigPath::ROOT.field("set");
-        for (place, text) in [
+        for (path, text) in [
             (ConfigPath::ROOT, ""),
             (keys, "keys"),
             (origins.item(1), "keys[3].allowed_origins[1]"),
@@ -82,7 +82,7 @@ mod tests {
             (set.field("a b"), "set[\"a b\"]"),
             (ConfigPath::ROOT.field("a.b"), "[\"a.b\"]"),
         ] {
-            assert_eq!(place.to_string(), text);
+            assert_eq!(path.to_string(), text);
         }
     }
 }

@@ -1,7 +1,9 @@
-//! `cors`: what preflights and responses say of methods, headers, credentials and caching.
+//! `cors`: the values of the CORS response headers for methods, headers, credentials and caching (Fetch, "HTTP extensions").
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+#[cfg(feature = "schema")]
+use super::json_schema;
 use super::node::Node;
 use super::read::{Fields, Read, whole_number};
 use super::token::{HeaderName, Method};
@@ -11,7 +13,7 @@ use super::token::{HeaderName, Method};
 #[cfg_attr(
     feature = "schema",
     derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = super::schema::of_cors)
+    schemars(deny_unknown_fields, transform = complete_schema)
 )]
 pub struct Cors {
     /// `Access-Control-Allow-Methods`.
@@ -40,29 +42,51 @@ impl Default for Cors {
     }
 }
 
-/// Firefox keeps a preflight for a day at most, and no browser longer.
+enum CorsError {
+    /// Not a whole number of seconds in the range.
+    MaxAge,
+    /// `*` in a list, while `allow_credentials` is true.
+    WildcardWithCredentials,
+}
+
+impl DiagnosticKind for CorsError {
+    fn message(&self) -> Message {
+        match self {
+            Self::MaxAge => Message::error(
+                "max_age must be a whole number of seconds from 0 to 86400",
+                "write a number of seconds in that range; browsers keep a preflight no longer than a day",
+            ),
+            Self::WildcardWithCredentials => Message::error(
+                "with credentials browsers take * literally, not as every name",
+                "list the names, or set allow_credentials to false",
+            ),
+        }
+    }
+}
+
+/// In seconds. Firefox keeps a preflight's result for at most a day, other browsers for less.
 const LONGEST_MAX_AGE: u32 = 86_400;
 
-fn read_max_age(fields: &mut Fields<'_, '_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
+fn read_max_age(fields: &mut Fields<'_, '_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
     let node = fields.node("max_age", diagnostics)?;
     let seconds = whole_number(&node).filter(|&seconds| seconds <= LONGEST_MAX_AGE);
     if seconds.is_none() {
-        diagnostics.add(&place.field("max_age"), &node, DiagnosticKind::BadMaxAge);
+        diagnostics.add(&path.field("max_age"), &node, &CorsError::MaxAge);
     }
     seconds
 }
 
-/// With credentials `*` is a method or header of that name (Fetch, "CORS protocol and credentials").
-fn refuse_wildcards<'n>(names: impl Iterator<Item = &'n str>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+/// Refuses `*`: for a request with credentials it is the method or header of that name (Fetch, "CORS protocol and credentials").
+fn refuse_wildcards<'n>(names: impl Iterator<Item = &'n str>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     for (index, _) in names.enumerate().filter(|(_, name)| *name == "*") {
-        diagnostics.add(&place.item(index), &"\"*\"", DiagnosticKind::WildcardWithCredentials);
+        diagnostics.add(&path.item(index), &"\"*\"", &CorsError::WildcardWithCredentials);
     }
 }
 
 impl<'a> Read<'a> for Cors {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let default = Cors::default();
-        let mut fields = Fields::of(node, place, diagnostics)?;
+        let mut fields = Fields::of(node, path, diagnostics)?;
         let cors = Cors {
             allow_methods: fields
                 .take("allow_methods", diagnostics)
@@ -76,7 +100,7 @@ impl<'a> Read<'a> for Cors {
             allow_credentials: fields
                 .take("allow_credentials", diagnostics)
                 .unwrap_or(default.allow_credentials),
-            max_age: read_max_age(&mut fields, place, diagnostics).unwrap_or(default.max_age),
+            max_age: read_max_age(&mut fields, path, diagnostics).unwrap_or(default.max_age),
         };
         fields.finish(diagnostics);
         if cors.allow_credentials {
@@ -89,9 +113,18 @@ impl<'a> Read<'a> for Cors {
                 ("allow_headers", headers(&cors.allow_headers)),
                 ("expose_headers", headers(&cors.expose_headers)),
             ] {
-                refuse_wildcards(values.iter().map(String::as_str), &place.field(name), diagnostics);
+                refuse_wildcards(values.iter().map(String::as_str), &path.field(name), diagnostics);
             }
         }
         Some(cors)
+    }
+}
+
+/// Adds to the derived schema that fields may be left out, and the range of `max_age`.
+#[cfg(feature = "schema")]
+fn complete_schema(schema: &mut schemars::Schema) {
+    json_schema::optional_fields(schema);
+    if let Some(seconds) = json_schema::properties(schema).and_then(|properties| properties.get_mut("max_age")) {
+        seconds["maximum"] = LONGEST_MAX_AGE.into();
     }
 }

@@ -1,16 +1,18 @@
-//! `content_security_policy`: a policy by its directives (Content Security Policy Level 3).
+//! `content_security_policy`: a policy by its directives, and the checks of a whole header value (Content Security Policy Level 3).
 
 use std::borrow::Cow;
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics, nearest};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::nearest::nearest;
 use super::node::Node;
 use super::read::{Read, wrong_type};
 
-/// The header's value, put together from its directives in the order in which they are written.
+/// The value of the header, made of the directives in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentSecurityPolicy(pub String);
 
+/// The directives that browsers know or have known.
 pub(super) const DIRECTIVES: [&str; 30] = [
     "default-src",
     "script-src",
@@ -44,7 +46,7 @@ pub(super) const DIRECTIVES: [&str; 30] = [
     "webrtc",
 ];
 
-/// Keywords, which are host names where their quotes are forgotten.
+/// Keyword sources without their quotes. Unquoted, they are host names.
 const KEYWORDS: [&str; 11] = [
     "self",
     "none",
@@ -59,7 +61,62 @@ const KEYWORDS: [&str; 11] = [
     "inline-speculation-rules",
 ];
 
+/// How nonce sources and hash sources begin within their quotes.
 const QUOTED_PREFIXES: [&str; 4] = ["nonce-", "sha256-", "sha384-", "sha512-"];
+
+enum CspDiagnostic {
+    /// The name has another character.
+    DirectiveName,
+    /// An earlier directive has the same name.
+    DuplicateDirective,
+    /// No browser knows the directive.
+    UnknownDirective {
+        /// The directive that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A source has a character that would end it, or is empty.
+    Source,
+    /// A keyword source lacks its quotes.
+    UnquotedKeyword,
+    /// `'none'` is not the only source.
+    NoneBesideOthers,
+}
+
+impl DiagnosticKind for CspDiagnostic {
+    fn message(&self) -> Message {
+        match self {
+            Self::DirectiveName => Message::error(
+                "the name of a CSP directive must consist of letters and -",
+                "write it as in \"script-src\"",
+            ),
+            Self::DuplicateDirective => Message::error(
+                "the directive is listed twice, and browsers read only the first",
+                "keep one of them",
+            )
+            .about_name(),
+            Self::UnknownDirective { nearest } => {
+                let help = nearest.map(|name| format!("did you mean {name}?").into());
+                Message::warning(
+                    "browsers ignore a CSP directive that they do not know",
+                    help.unwrap_or(Cow::Borrowed("look up its name")),
+                )
+                .about_name()
+            }
+            Self::Source => Message::error(
+                "a CSP source must be printable ASCII without white space, ; and ,",
+                "give each source an entry of its own",
+            ),
+            Self::UnquotedKeyword => Message::error(
+                "unquoted, a CSP keyword is read as a host name",
+                "put it in single quotes, as in \"'self'\"",
+            ),
+            Self::NoneBesideOthers => Message::error(
+                "browsers ignore 'none' if another source is listed with it",
+                "take it out, or the others",
+            ),
+        }
+    }
+}
 
 fn is_unquoted_keyword(source: &str) -> bool {
     let source = source.to_ascii_lowercase();
@@ -73,51 +130,52 @@ fn is_source(source: &str) -> bool {
             .all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b','))
 }
 
-/// These take names of the page's own, which may be the same as a keyword.
+/// Whether the directive takes names that the site chooses, and not sources. Such a name may be the same as a keyword.
 fn takes_names(directive: &str) -> bool {
     matches!(directive, "sandbox" | "report-to" | "report-uri" | "trusted-types")
 }
 
 /// What is wrong with one of the `count` sources of a directive.
-fn source_problem(directive: &str, source: &str, count: usize) -> Option<DiagnosticKind> {
+fn check_source(directive: &str, source: &str, count: usize) -> Option<CspDiagnostic> {
     if !is_source(source) {
-        Some(DiagnosticKind::BadDirectiveSource)
+        Some(CspDiagnostic::Source)
     } else if is_unquoted_keyword(source) && !takes_names(directive) {
-        Some(DiagnosticKind::UnquotedKeyword)
+        Some(CspDiagnostic::UnquotedKeyword)
     } else if source.eq_ignore_ascii_case("'none'") && count > 1 {
-        Some(DiagnosticKind::NoneBesideOthers)
+        Some(CspDiagnostic::NoneBesideOthers)
     } else {
         None
     }
 }
 
-/// What is wrong with a directive of this name, in lower case, behind the directives `seen`.
-fn directive_problem(directive: &str, seen: &[String]) -> Option<DiagnosticKind> {
+/// What is wrong with the name of a directive, in lower case. `seen` are the directives before it.
+fn check_directive(directive: &str, seen: &[String]) -> Option<CspDiagnostic> {
     let is_name = !directive.is_empty() && directive.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
     if !is_name {
-        Some(DiagnosticKind::BadDirective)
+        Some(CspDiagnostic::DirectiveName)
     } else if seen.iter().any(|seen| seen == directive) {
-        Some(DiagnosticKind::DuplicateDirective)
+        Some(CspDiagnostic::DuplicateDirective)
     } else if !DIRECTIVES.contains(&directive) {
         let nearest = nearest(directive, DIRECTIVES);
-        Some(DiagnosticKind::UnknownDirective { nearest })
+        Some(CspDiagnostic::UnknownDirective { nearest })
     } else {
         None
     }
 }
 
-fn read_sources(directive: &str, node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<String> {
-    let sources: Vec<Cow<'_, str>> = Vec::read(node, place, diagnostics).unwrap_or_default();
+fn read_sources(directive: &str, node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<String> {
+    let sources: Vec<Cow<'_, str>> = Vec::read(node, path, diagnostics).unwrap_or_default();
     for (index, source) in sources.iter().enumerate() {
-        if let Some(problem) = source_problem(directive, source, sources.len()) {
-            diagnostics.add(&place.item(index), &format_args!("{source:?}"), problem);
+        if let Some(kind) = check_source(directive, source, sources.len()) {
+            diagnostics.add(&path.item(index), &format_args!("{source:?}"), &kind);
         }
     }
     sources.into_iter().map(Cow::into_owned).collect()
 }
 
-/// Notes what is wrong with the whole value of a header: policies with commas between them, each of directives with `;` between them.
-pub fn check(value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+/// Adds what is wrong with the whole value of the header at `path`: policies separated by commas, each of directives separated by `;`
+/// (CSP, section 2.2.2).
+pub fn check(value: &str, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     for policy in value.split(',') {
         let mut seen: Vec<String> = Vec::new();
         for directive in policy.split(';') {
@@ -126,13 +184,13 @@ pub fn check(value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics)
                 continue;
             };
             let directive = name.to_ascii_lowercase();
-            if let Some(problem) = directive_problem(&directive, &seen) {
-                diagnostics.add(place, &format_args!("{name:?}"), problem);
+            if let Some(kind) = check_directive(&directive, &seen) {
+                diagnostics.add(path, &format_args!("{name:?}"), &kind);
             }
             let sources: Vec<&str> = words.collect();
             for source in &sources {
-                if let Some(problem) = source_problem(&directive, source, sources.len()) {
-                    diagnostics.add(place, &format_args!("{source:?}"), problem);
+                if let Some(kind) = check_source(&directive, source, sources.len()) {
+                    diagnostics.add(path, &format_args!("{source:?}"), &kind);
                 }
             }
             seen.push(directive);
@@ -141,18 +199,18 @@ pub fn check(value: &str, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics)
 }
 
 impl<'a> Read<'a> for ContentSecurityPolicy {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Node::Object(members) = node else {
-            return wrong_type(&node, "an object", place, diagnostics);
+            return wrong_type(&node, "an object", path, diagnostics);
         };
         let mut seen: Vec<String> = Vec::new();
         let mut parts = Vec::new();
         for (name, sources) in members {
-            let at = place.field(&name);
+            let at = path.field(&name);
             let directive = name.to_ascii_lowercase();
             let sources = read_sources(&directive, sources, &at, diagnostics);
-            if let Some(problem) = directive_problem(&directive, &seen) {
-                diagnostics.add(&at, &format_args!("{name:?}"), problem);
+            if let Some(kind) = check_directive(&directive, &seen) {
+                diagnostics.add(&at, &format_args!("{name:?}"), &kind);
             }
             parts.push([std::slice::from_ref(&directive), &sources].concat().join(" "));
             seen.push(directive);

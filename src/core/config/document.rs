@@ -1,118 +1,48 @@
-//! The configuration as a whole, in two passes: everything but the keys, then the keys one by one. So 100,000 keys are never in memory
-//! both as JSON and as policy, and what a key refers to is known when it is read, wherever in the text it stands.
+//! The JSON text of a configuration, read in two passes: first everything except the keys, then the keys one by one.
+//!
+//! So 100,000 keys are never in memory both as JSON and as policy. And the scopes and sources that keys refer to are known before the
+//! keys are read, wherever they are in the text.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::byte_order_mark::{is_utf16, without_byte_order_mark};
 use super::config_path::ConfigPath;
-use super::cors::Cors;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
-use super::key::{Enforcement, Key, KeyContext, Restrictions, read_access, read_key};
-use super::key_source::{KeySource, read_key_sources};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::key::{Key, KeyContext, read_key};
 use super::node::{Name, Node};
-use super::read::{Fields, Read, choice, wrong_type_unshown};
-use super::scope::{Scope, read_scopes};
-use super::security_headers::SecurityHeaders;
-use super::token::HeaderName;
+use super::read::{Fields, wrong_type_unshown};
+use super::top_level::{Config, read_config};
 
-/// Everything but the keys. Each field has its default where the operator left it out.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "schema",
-    derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = super::schema::of_config)
-)]
-pub struct Config<'a> {
-    /// Not empty, and no two alike.
-    pub key_sources: Vec<KeySource>,
-    /// The policy for requests without a key; left out: they are refused.
-    pub anonymous: Option<Restrictions<'a>>,
-    /// By name.
-    #[cfg_attr(
-        feature = "schema",
-        schemars(with = "std::collections::BTreeMap<String, Vec<super::scope::Rule>>")
-    )]
-    pub scopes: Vec<Scope>,
-    /// What CORS headers say.
-    pub cors: Cors,
-    /// What every response carries.
-    pub security_headers: SecurityHeaders,
-    /// Which addresses of Envoy's are believed.
-    pub client_ip: ClientIp,
-    /// The header that names the key to the upstream; null: none does.
-    pub identity_header: Option<IdentityHeader>,
-    /// Whether the upstream sees the key itself.
-    pub forward_api_key: bool,
-    /// What holds for keys that do not say.
-    pub enforcement: Enforcement,
-    /// Where errors are explained: an absolute URL without fragment.
-    pub docs_url: Option<String>,
-}
-
-/// Which client addresses count as known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "schema",
-    derive(schemars::JsonSchema),
-    schemars(rename_all = "snake_case")
-)]
-pub enum ClientIp {
-    /// Addresses of the connection, or of the PROXY protocol.
-    Peer,
-    /// Addresses that Envoy took from a header. Where the header has none, Envoy gives the address of the connection, which is that of
-    /// the proxy in front: it does not count.
-    Forwarded,
-    /// Both: for listeners that clients also call directly.
-    ForwardedOrPeer,
-}
-
-/// The name of the identity header, as written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentityHeader(pub String);
-
-impl<'a> Read<'a> for ClientIp {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        const NAMES: [&str; 3] = ["peer", "forwarded", "forwarded_or_peer"];
-        const VALUES: [ClientIp; 3] = [ClientIp::Peer, ClientIp::Forwarded, ClientIp::ForwardedOrPeer];
-        choice(node, &NAMES, &VALUES, place, diagnostics)
-    }
-}
-
-/// The text without a byte order mark at its beginning, which editors and PowerShell write and parsers may ignore (RFC 8259, section 8.1).
-pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
-}
-
-/// Reads everything but the keys. `None` where the text is not JSON or not an object; whatever is wrong is in `diagnostics`.
+/// Reads the top-level fields of a JSON text, except `keys`, and adds their errors and warnings to `diagnostics`. Returns `None` if the
+/// text is not JSON, or not an object.
 pub fn read<'a>(text: &'a [u8], diagnostics: &mut Diagnostics) -> Option<Config<'a>> {
     let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
     let read = WithoutKeys(diagnostics).deserialize(&mut deserializer);
     match read.and_then(|node| deserializer.end().map(|()| node)) {
         Ok(node) => {
             let fields = Fields::of(node?, &ConfigPath::ROOT, diagnostics)?;
-            Some(config(fields, diagnostics))
+            Some(read_config(fields, diagnostics))
         }
         Err(_) if is_utf16(text) => {
-            diagnostics.add_bare(
-                &ConfigPath::ROOT,
-                DiagnosticKind::Syntax {
-                    line: 1,
-                    column: 1,
-                    message: "it is UTF-16; save it as UTF-8".into(),
-                },
-            );
+            let utf16 = SyntaxError {
+                line: 1,
+                column: 1,
+                message: "it is UTF-16; save it as UTF-8".into(),
+            };
+            diagnostics.add_bare(&ConfigPath::ROOT, &utf16);
             None
         }
         Err(error) => {
-            diagnostics.add_bare(&ConfigPath::ROOT, syntax_problem(&error));
+            diagnostics.add_bare(&ConfigPath::ROOT, &SyntaxError::from(error));
             None
         }
     }
 }
 
-/// Reads the keys of a text that [`read`] has read. `on_key` gets each readable key with its index in `keys` and its place.
+/// Reads the keys of a text that [`read`] has read. Calls `on_key` with each key that can be used, its index in `keys`, its path and
+/// `diagnostics`.
 pub fn read_keys<'a>(
     text: &'a [u8],
     context: KeyContext<'_>,
@@ -126,136 +56,42 @@ pub fn read_keys<'a>(
         on_key,
     });
     if let Err(error) = keys.deserialize(&mut deserializer) {
-        diagnostics.add_bare(&ConfigPath::ROOT, syntax_problem(&error));
+        diagnostics.add_bare(&ConfigPath::ROOT, &SyntaxError::from(error));
     }
 }
 
-/// By its byte order mark.
-fn is_utf16(text: &[u8]) -> bool {
-    text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF")
+struct SyntaxError {
+    line: usize,
+    column: usize,
+    /// Without the position.
+    message: String,
 }
 
-fn syntax_problem(error: &serde_json::Error) -> DiagnosticKind {
-    let (line, column) = (error.line(), error.column());
-    let whole = error.to_string();
-    let at = format!(" at line {line} column {column}");
-    DiagnosticKind::Syntax {
-        line,
-        column,
-        message: whole.strip_suffix(&at).unwrap_or(&whole).to_owned(),
+impl From<serde_json::Error> for SyntaxError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let whole = error.to_string();
+        let at = format!(" at line {line} column {column}");
+        SyntaxError {
+            line,
+            column,
+            message: whole.strip_suffix(&at).unwrap_or(&whole).to_owned(),
+        }
     }
 }
 
-fn config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics) -> Config<'a> {
-    let place = ConfigPath::ROOT;
-    // Editors look there for the JSON Schema.
-    let _: Option<Cow<'a, str>> = fields.take("$schema", diagnostics);
-    // Read already; named here so that a near miss finds it.
-    let _ = fields.node("keys", diagnostics);
-    let forward_api_key = fields.take("forward_api_key", diagnostics).unwrap_or(true);
-    let key_sources = fields
-        .node("key_sources", diagnostics)
-        .map(|node| read_key_sources(node, forward_api_key, &place.field("key_sources"), diagnostics));
-    let anonymous = fields
-        .node("anonymous", diagnostics)
-        .and_then(|node| read_anonymous(node, &place.field("anonymous"), diagnostics));
-    let scopes = fields
-        .node("scopes", diagnostics)
-        .map(|node| read_scopes(node, &place.field("scopes"), diagnostics));
-    let identity_header = match fields.node("identity_header", diagnostics) {
-        None => Some(IdentityHeader("X-Key-Id".into())),
-        Some(Node::Null) => None,
-        Some(node) => read_identity_header(node, &place.field("identity_header"), diagnostics),
-    };
-    let config = Config {
-        key_sources: key_sources.unwrap_or_else(KeySource::by_default),
-        anonymous,
-        scopes: scopes.unwrap_or_default(),
-        cors: fields.take("cors", diagnostics).unwrap_or_default(),
-        security_headers: fields
-            .take("security_headers", diagnostics)
-            .unwrap_or_else(SecurityHeaders::by_default),
-        client_ip: fields.take("client_ip", diagnostics).unwrap_or(ClientIp::Peer),
-        identity_header,
-        forward_api_key,
-        enforcement: fields.take("enforcement", diagnostics).unwrap_or(Enforcement::Enforce),
-        docs_url: fields
-            .node("docs_url", diagnostics)
-            .and_then(|node| read_docs_url(node, &place.field("docs_url"), diagnostics)),
-    };
-    fields.finish(diagnostics);
-    if let Some(IdentityHeader(name)) = &config.identity_header
-        && config
-            .key_sources
-            .iter()
-            .filter_map(KeySource::header)
-            .any(|header| header.equals_ignoring_separators(name))
-    {
-        let at = place.field("identity_header");
-        diagnostics.add(&at, &format_args!("{name:?}"), DiagnosticKind::OwnedHeader);
+impl DiagnosticKind for SyntaxError {
+    fn message(&self) -> Message {
+        let SyntaxError { line, column, message } = self;
+        Message::error(
+            format!("this is not JSON: {message}"),
+            format!("look at line {line}, column {column}"),
+        )
+        .about_position(*line, *column)
     }
-    config
 }
 
-fn read_anonymous<'a>(
-    node: Node<'a>,
-    place: &ConfigPath<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Restrictions<'a>> {
-    let mut fields = Fields::of(node, place, diagnostics)?;
-    let access = read_access(&mut fields, place, diagnostics);
-    fields.finish(diagnostics);
-    Some(access)
-}
-
-fn read_identity_header(
-    node: Node<'_>,
-    place: &ConfigPath<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<IdentityHeader> {
-    /// Envoy, the protocol or the filter gives these a meaning of their own.
-    const RESERVED: [&str; 15] = [
-        ":authority",
-        ":method",
-        ":path",
-        ":scheme",
-        "host",
-        "origin",
-        "access-control-request-method",
-        "sec-fetch-site",
-        "sec-websocket-protocol",
-        "x-request-id",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "te",
-        "upgrade",
-    ];
-    let name = HeaderName::read(node, place, diagnostics)?;
-    if RESERVED
-        .iter()
-        .any(|reserved| name.equals_ignoring_separators(reserved))
-    {
-        diagnostics.add(place, &Node::Text(name.0.into()), DiagnosticKind::OwnedHeader);
-        return None;
-    }
-    Some(IdentityHeader(name.0))
-}
-
-fn read_docs_url(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
-    let url = String::read(node, place, diagnostics)?;
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let plain = url
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>'));
-    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) || !plain {
-        diagnostics.add(place, &Node::Text(url.into()), DiagnosticKind::BadDocsUrl);
-        return None;
-    }
-    Some(url)
-}
-
-/// The whole document as a node, but for `keys`, whose place an empty list takes; `None` where it is not an object.
+/// Reads the whole text as a node, with an empty list instead of the keys. `None` if it is not an object.
 struct WithoutKeys<'f>(&'f mut Diagnostics);
 
 impl<'a> DeserializeSeed<'a> for WithoutKeys<'_> {
@@ -288,7 +124,7 @@ impl<'a> TypedVisitor<'a> for WithoutKeys<'_> {
     }
 }
 
-/// The value of `keys` as a stream, and nothing else.
+/// Reads the value of `keys` as a stream, and skips all other members.
 struct OnlyKeys<'f, 'a>(KeysSeed<'f, 'a>);
 
 impl<'a> DeserializeSeed<'a> for OnlyKeys<'_, 'a> {
@@ -316,6 +152,7 @@ impl<'a> TypedVisitor<'a> for OnlyKeys<'_, 'a> {
     fn other(self, _: Node<'a>) {}
 }
 
+/// Reads the keys one by one.
 struct KeysSeed<'f, 'a> {
     context: KeyContext<'f>,
     diagnostics: &'f mut Diagnostics,
@@ -337,9 +174,9 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
         let list = ConfigPath::ROOT.field("keys");
         let mut index = 0;
         while let Some(node) = seq.next_element()? {
-            let place = list.item(index);
-            if let Some(key) = read_key(node, self.context, &place, self.diagnostics) {
-                (self.on_key)(index, key, &place, self.diagnostics);
+            let path = list.item(index);
+            if let Some(key) = read_key(node, self.context, &path, self.diagnostics) {
+                (self.on_key)(index, key, &path, self.diagnostics);
             }
             index += 1;
         }
@@ -351,7 +188,7 @@ impl<'a> TypedVisitor<'a> for KeysSeed<'_, 'a> {
     }
 }
 
-/// Reads one type as a stream and takes any other as a diagnostic.
+/// A visitor of lists or of objects only. A value of another type is an error of the configuration, not of the JSON syntax.
 trait TypedVisitor<'a>: Sized {
     type Value;
 
@@ -368,6 +205,7 @@ trait TypedVisitor<'a>: Sized {
     fn other(self, node: Node<'a>) -> Self::Value;
 }
 
+/// Serde's visitor for a [`TypedVisitor`].
 struct OneType<T>(T);
 
 impl<'a, T: TypedVisitor<'a>> Visitor<'a> for OneType<T> {

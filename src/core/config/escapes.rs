@@ -1,13 +1,13 @@
-//! Percent-encoding in paths (RFC 3986, section 2.1), as far as upstreams read it differently.
+//! Percent-encoding in paths (RFC 3986, section 2.1): whether upstreams may read a path in different ways.
 
 use std::slice::Iter;
 
-/// A path that is still encoded after so many times of decoding is meant to mislead.
+/// How often a path is decoded. A path that still has escapes after that is taken for an attack.
 const MAX_DECODINGS: usize = 4;
 
-/// Whether decoding a path or a segment of it, once or more often, gives what servers and proxies give a meaning of their own: a
-/// delimiter, a dot, a control character, white space behind the dots of a dot segment, or bytes that are not UTF-8; or whether it
-/// has an escape of the form `%uXXXX`, which some decode and others do not.
+/// Whether servers and proxies may read a path, or a segment of one, in different ways. They may if decoding it, once or several times,
+/// gives a delimiter, a dot, a control character, white space after the dots of a dot segment, or bytes that are not UTF-8. They also may
+/// if it has an escape of the form `%uXXXX`, which only some of them decode.
 pub fn can_mislead(path: &[u8]) -> bool {
     if !path.contains(&b'%') {
         return false;
@@ -31,7 +31,7 @@ pub fn can_mislead(path: &[u8]) -> bool {
     true
 }
 
-/// What an escape must not stand for. `%` is not among them: it is how a path names one.
+/// Whether a path must not have this byte as an escape. `%` is allowed: `%25` is the only way to write it.
 fn is_reserved(byte: u8) -> bool {
     byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b'.' | b';' | b'?' | b'#')
 }
@@ -40,7 +40,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// A text that is decoded several times while it is read, so that no step needs memory for its result.
+/// Decodes a text several times while it is read, so that no intermediate result needs memory.
 struct Decoder<'p> {
     path: Iter<'p, u8>,
     stages: [Stage; MAX_DECODINGS],
@@ -48,7 +48,7 @@ struct Decoder<'p> {
     gave_reserved: bool,
 }
 
-/// One time of decoding: what it has read and not decoded, at most two bytes behind a percent sign.
+/// One of several decodings in a row. It holds the bytes that it has read ahead and not decoded: at most two, after a percent sign.
 #[derive(Default, Clone, Copy)]
 struct Stage {
     first: Option<u8>,
@@ -79,7 +79,7 @@ impl<'p> Decoder<'p> {
     }
 }
 
-/// The next byte of what comes out of the last of `stages`. A percent sign without two digits stays.
+/// Returns the next byte from the last of `stages`. A percent sign without two hex digits stays as it is.
 fn decode(path: &mut Iter<'_, u8>, stages: &mut [Stage], gave_reserved: &mut bool) -> Option<u8> {
     let Some((stage, before)) = stages.split_last_mut() else {
         return path.next().copied();
@@ -98,17 +98,17 @@ fn decode(path: &mut Iter<'_, u8>, stages: &mut [Stage], gave_reserved: &mut boo
             Some(value)
         }
         _ => {
-            // Nothing else is kept: two of the bytes so far, if there were as many, are `byte` and `first`.
+            // The stage is empty here: it held two bytes at most, and they were `byte` and `first`.
             *stage = Stage { first, second };
             Some(byte)
         }
     }
 }
 
-/// What a text is like, byte by byte.
+/// Checks a text byte by byte.
 #[derive(Default)]
 struct Reader {
-    /// The bytes so far of a character outside ASCII.
+    /// The first bytes of a character outside ASCII, until it is complete.
     partial: [u8; 4],
     partial_length: usize,
     segment: Segment,
@@ -117,31 +117,31 @@ struct Reader {
     has_u: bool,
 }
 
-/// What a segment has been like so far.
+/// The current segment so far.
 #[derive(Default)]
 enum Segment {
     #[default]
     Empty,
     OneDot,
     TwoDots,
-    /// One or two dots, and white space behind them.
+    /// One or two dots, and white space after them.
     DotsAndSpace,
     Other,
 }
 
-/// How much of an escape has been read.
+/// How much of an escape has been read so far.
 #[derive(Default)]
 enum Escape {
     #[default]
     None,
     Percent,
     OneDigit,
-    /// `%u` and so many digits.
+    /// `%u` and this number of hex digits.
     U(u8),
 }
 
 impl Reader {
-    /// Whether the text can go on with this byte.
+    /// Whether the text may continue with this byte.
     fn accepts(&mut self, byte: u8) -> bool {
         if byte.is_ascii() {
             return self.partial_length == 0 && self.follow_escape(byte) && self.follow_segment(char::from(byte));

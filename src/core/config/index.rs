@@ -1,24 +1,24 @@
-//! Entries of `indexes`: a name, or the beginning of names.
+//! Entries of `indexes`: a name, or a prefix of names.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::node::Node;
 use super::read::Read;
 
 /// What one entry of `indexes` matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexPattern<'a> {
-    /// The name, or what the name begins with. It has no `/` and no `%`, as no captured name that may match has one.
+    /// The name or the prefix. It has no `/` and no `%`: a name in a path that has one matches no entry.
     pub name: Cow<'a, str>,
-    /// The entry ended in `*`.
+    /// Whether the entry ended in `*`.
     pub is_prefix: bool,
 }
 
 impl<'a> IndexPattern<'a> {
-    /// Reads `products` or `articles-*`; `None` for what could match no index.
+    /// Parses an entry such as `products` or `articles-*`. Returns `None` for one that could match no index.
     pub fn parse(entry: Cow<'a, str>) -> Option<Self> {
         let is_prefix = entry.ends_with('*');
         let name = match entry {
@@ -40,13 +40,31 @@ impl fmt::Display for IndexPattern<'_> {
 }
 
 impl<'a> Read<'a> for IndexPattern<'a> {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let entry = Cow::read(node, place, diagnostics)?;
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let entry = Cow::read(node, path, diagnostics)?;
         let parsed = IndexPattern::parse(entry.clone());
         if parsed.is_none() {
-            diagnostics.add(place, &Node::Text(entry), DiagnosticKind::BadIndexEntry);
+            diagnostics.add(path, &Node::Text(entry), &InvalidIndex);
         }
         parsed
+    }
+}
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(IndexPattern<'_>, "Index", _generator => schemars::json_schema!({
+    "type": "string",
+    "minLength": 1,
+    "examples": ["products", "articles-*"],
+}));
+
+struct InvalidIndex;
+
+impl DiagnosticKind for InvalidIndex {
+    fn message(&self) -> Message {
+        Message::error(
+            "it matches no index: an entry is a name without / and %, or a prefix with one * at its end",
+            r#"write it as in "products" or "articles-*""#,
+        )
     }
 }
 

@@ -1,35 +1,37 @@
-//! `key_sources`: where a request carries its key.
+//! `key_sources`: where a request carries its API key.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+#[cfg(feature = "schema")]
+use super::json_schema::TOKEN;
 use super::node::Node;
 use super::read::{Fields, Read, wrong_type};
-use super::token::{HeaderName, is_token};
+use super::token::{HeaderName, NameError, is_token};
 
-/// One place in a request where a key may be.
+/// A part of a request that may carry a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A header whose whole value is the key.
+    /// A header; its whole value is the key.
     Header(HeaderName),
-    /// A header whose value is a scheme and the key (RFC 9110, section 11.4).
+    /// A header; its value is a scheme, a space and the key (RFC 9110, section 11.4).
     Scheme {
-        /// The header.
+        /// The name of the header.
         header: HeaderName,
-        /// Compared without regard to case.
+        /// The scheme. It is case-insensitive.
         scheme: String,
     },
-    /// A parameter of the URL's query.
+    /// A parameter of the URL's query, by its decoded name.
     Query(String),
-    /// The item of `Sec-WebSocket-Protocol` (RFC 6455, section 11.3.4) that begins so; the key is the rest of it. A page can set no
-    /// other header of a WebSocket's handshake.
+    /// The item of `Sec-WebSocket-Protocol` (RFC 6455, section 11.3.4) that begins with this prefix; the rest of the item is the key.
+    /// It is the only header of a WebSocket's handshake that a page can set.
     WebSocketProtocol(String),
 }
 
 impl KeySource {
-    /// The header that carries the key, if one does.
+    /// The header that carries the key. `None` for a query parameter, and for `Sec-WebSocket-Protocol`, which also carries other items.
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
             KeySource::Header(header) | KeySource::Scheme { header, .. } => Some(header),
@@ -37,7 +39,7 @@ impl KeySource {
         }
     }
 
-    /// What stands before the key, if anything does.
+    /// The scheme before the key, if the source has one.
     pub fn scheme(&self) -> Option<&str> {
         match self {
             KeySource::Scheme { scheme, .. } => Some(scheme),
@@ -45,7 +47,7 @@ impl KeySource {
         }
     }
 
-    /// What a policy has that names no sources.
+    /// The sources of a policy without `key_sources`: `Authorization: Bearer`.
     pub fn by_default() -> Vec<KeySource> {
         vec![KeySource::Scheme {
             header: HeaderName("Authorization".into()),
@@ -54,7 +56,7 @@ impl KeySource {
     }
 }
 
-/// As people write it: `Authorization: Bearer`, `X-API-Key`, `?api_key`, `Sec-WebSocket-Protocol: api-key.`.
+/// For messages: `Authorization: Bearer`, `X-API-Key`, `?api_key`, `Sec-WebSocket-Protocol: api-key.`.
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -66,10 +68,70 @@ impl fmt::Display for KeySource {
     }
 }
 
+enum KeySourceDiagnostic {
+    /// The list is empty.
+    NoSources,
+    /// The fields are those of no source.
+    Form,
+    /// An earlier source finds the same key.
+    Duplicate,
+    /// The name of the query parameter is empty.
+    NoParameterName,
+    /// The key is in URLs.
+    Query {
+        /// `forward_api_key` is true.
+        forwarded: bool,
+    },
+    /// The key is the whole value of `Cookie`.
+    Cookie,
+    /// The key is an encoded name and password.
+    Basic,
+}
+
+impl DiagnosticKind for KeySourceDiagnostic {
+    fn message(&self) -> Message {
+        match self {
+            Self::NoSources => Message::error(
+                "without a source, no request can carry a key",
+                "list a source, or leave the field out for Authorization: Bearer",
+            ),
+            Self::Form => Message::error(
+                "a source is either a header, with or without a scheme, or a query parameter, or a WebSocket protocol",
+                r#"write {"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"} or {"websocket_protocol": "api-key."}"#,
+            ),
+            Self::Duplicate => Message::error(
+                "this source is listed already, and a key presented twice is refused",
+                "keep one of them",
+            ),
+            Self::NoParameterName => Message::error(
+                "a query parameter must have a name",
+                r#"write it as in {"query": "api_key"}"#,
+            ),
+            Self::Query { forwarded: true } => Message::warning(
+                "URLs with the key in them end up in logs, histories and Referer headers, and as forward_api_key is true \
+                 also in trace spans, mirrored requests, x-envoy-original-path and the Location of redirects",
+                "carry the key in a header where the client can, or set forward_api_key to false",
+            ),
+            Self::Query { forwarded: false } => Message::warning(
+                "URLs with the key in them end up in logs, histories and Referer headers, and Envoy's own redirects lose the key",
+                "carry the key in a header where the client can",
+            ),
+            Self::Cookie => Message::warning(
+                "the value of Cookie is all cookies together, so any other cookie makes the key unknown, and browsers send it from every page",
+                r#"carry the key in a header of its own, as in {"header": "X-API-Key"}"#,
+            ),
+            Self::Basic => Message::warning(
+                "Basic is followed by the base64 of a name and a password, and all of it would be the key",
+                r#"write {"header": "Authorization", "scheme": "Bearer"} or {"header": "X-API-Key"}"#,
+            ),
+        }
+    }
+}
+
 impl<'a> Read<'a> for KeySource {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let errors_before = diagnostics.error_count();
-        let mut fields = Fields::of(node, place, diagnostics)?;
+        let mut fields = Fields::of(node, path, diagnostics)?;
         let header: Option<HeaderName> = fields.take("header", diagnostics);
         let scheme: Option<Cow<'a, str>> = fields.take("scheme", diagnostics);
         let query: Option<Cow<'a, str>> = fields.take("query", diagnostics);
@@ -82,7 +144,7 @@ impl<'a> Read<'a> for KeySource {
             (Some(header), None, None, None) => Some(KeySource::Header(header)),
             (Some(header), Some(scheme), None, None) => {
                 if !is_token(&scheme) {
-                    diagnostics.add(&place.field("scheme"), &Node::Text(scheme), DiagnosticKind::NotAToken);
+                    diagnostics.add(&path.field("scheme"), &Node::Text(scheme), &NameError::NotAToken);
                     return None;
                 }
                 let scheme = scheme.into_owned();
@@ -91,9 +153,9 @@ impl<'a> Read<'a> for KeySource {
             (None, None, None, Some(prefix)) => {
                 if !is_token(&prefix) {
                     diagnostics.add(
-                        &place.field("websocket_protocol"),
+                        &path.field("websocket_protocol"),
                         &Node::Text(prefix),
-                        DiagnosticKind::NotAToken,
+                        &NameError::NotAToken,
                     );
                     return None;
                 }
@@ -102,45 +164,46 @@ impl<'a> Read<'a> for KeySource {
             (None, None, Some(name), None) => {
                 if name.is_empty() {
                     diagnostics.add(
-                        &place.field("query"),
+                        &path.field("query"),
                         &Node::Text(name),
-                        DiagnosticKind::BadParameterName,
+                        &KeySourceDiagnostic::NoParameterName,
                     );
                     return None;
                 }
                 Some(KeySource::Query(name.into_owned()))
             }
             _ => {
-                diagnostics.add_bare(place, DiagnosticKind::KeySourceForm);
+                diagnostics.add_bare(path, &KeySourceDiagnostic::Form);
                 None
             }
         }
     }
 }
 
-/// Reads the list, which is not empty, and where no two sources find the same key. `forwarded`: the upstream sees the key.
+/// Reads `key_sources`. An empty list is an error, and so are two sources that find the same key. `forwarded` is `forward_api_key`: it
+/// changes a warning about query parameters.
 pub fn read_key_sources(
     node: Node<'_>,
     forwarded: bool,
-    place: &ConfigPath<'_>,
+    path: &ConfigPath<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<KeySource> {
     let items = match node {
         Node::List(items) if items.is_empty() => {
-            diagnostics.add(place, &"[]", DiagnosticKind::NoKeySources);
+            diagnostics.add(path, &"[]", &KeySourceDiagnostic::NoSources);
             items
         }
         Node::List(items) => items,
-        other => wrong_type(&other, "a list", place, diagnostics).unwrap_or_default(),
+        other => wrong_type(&other, "a list", path, diagnostics).unwrap_or_default(),
     };
     let mut sources: Vec<KeySource> = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let at = place.item(index);
+        let at = path.item(index);
         let Some(source) = KeySource::read(item, &at, diagnostics) else {
             continue;
         };
         if sources.iter().any(|earlier| is_same(earlier, &source)) {
-            diagnostics.add_bare(&at, DiagnosticKind::DuplicateKeySource);
+            diagnostics.add_bare(&at, &KeySourceDiagnostic::Duplicate);
         }
         warn(&source, forwarded, &at, diagnostics);
         sources.push(source);
@@ -148,31 +211,32 @@ pub fn read_key_sources(
     sources
 }
 
-/// Notes what is doubtful about a source that can be used.
-fn warn(source: &KeySource, forwarded: bool, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+/// Adds the warnings about a source.
+fn warn(source: &KeySource, forwarded: bool, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     if let KeySource::Query(name) = source {
-        let problem = DiagnosticKind::QueryKeySource { forwarded };
-        diagnostics.add(&place.field("query"), &format_args!("{name:?}"), problem);
+        let kind = KeySourceDiagnostic::Query { forwarded };
+        diagnostics.add(&path.field("query"), &format_args!("{name:?}"), &kind);
     }
     if let Some(header) = source.header().filter(|header| header.is("Cookie")) {
         diagnostics.add(
-            &place.field("header"),
+            &path.field("header"),
             &format_args!("{:?}", header.0),
-            DiagnosticKind::CookieKeySource,
+            &KeySourceDiagnostic::Cookie,
         );
     }
     if let Some(scheme) = source.scheme().filter(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
         diagnostics.add(
-            &place.field("scheme"),
+            &path.field("scheme"),
             &format_args!("{scheme:?}"),
-            DiagnosticKind::BasicKeySource,
+            &KeySourceDiagnostic::Basic,
         );
     }
 }
 
+/// Whether both sources may find the same key in a request.
 fn is_same(one: &KeySource, other: &KeySource) -> bool {
     match (one, other) {
-        // A whole value is what has a scheme before it, too.
+        // The whole value of a header includes the key after a scheme.
         (KeySource::Header(a), KeySource::Header(b))
         | (KeySource::Header(a), KeySource::Scheme { header: b, .. })
         | (KeySource::Scheme { header: a, .. }, KeySource::Header(b)) => a.equals_ignoring_separators(&b.0),
@@ -187,6 +251,20 @@ fn is_same(one: &KeySource, other: &KeySource) -> bool {
         _ => false,
     }
 }
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(KeySource, "KeySource", generator => schemars::json_schema!({
+    "type": "object",
+    "properties": {
+        "header": generator.subschema_for::<HeaderName>(),
+        "scheme": {"type": "string", "pattern": TOKEN},
+        "query": {"type": "string", "minLength": 1},
+        "websocket_protocol": {"type": "string", "pattern": TOKEN},
+    },
+    "additionalProperties": false,
+    "dependencies": {"scheme": ["header"]},
+    "oneOf": [{"required": ["header"]}, {"required": ["query"]}, {"required": ["websocket_protocol"]}],
+}));
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,40 @@
-//! Strings that are longer than any of a policy, found before anything is allocated for them.
+//! The longest string of a configuration. A longer one is found before anything is allocated for it.
 
-/// No string of a configuration is longer, in bytes as it is written. Envoy takes no header of that length.
-pub const MAX: usize = 64 << 10;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 
-/// Whether the JSON `text` has a string that is longer than [`MAX`]. Such a string covers a whole block of half of that, in which no
-/// quotation mark ends it, so that one look into each block mostly is enough.
-pub fn is_in(text: &[u8]) -> bool {
+/// In bytes, as the string is written between its quotation marks. Envoy takes no header of that length.
+const MAX: usize = 64 << 10;
+
+/// Refuses a JSON text that has a string, or a name of a member, of more than 64 KiB.
+pub fn check(text: &[u8]) -> Result<(), Diagnostics> {
+    match is_in(text) {
+        true => Err(Diagnostics::only(&LongText)),
+        false => Ok(()),
+    }
+}
+
+struct LongText;
+
+impl DiagnosticKind for LongText {
+    fn message(&self) -> Message {
+        Message::error(
+            format!("a string has more than {MAX} bytes"),
+            "take it out, or cut it down",
+        )
+    }
+}
+
+/// Whether the JSON `text` has a string that is longer than [`MAX`].
+///
+/// Such a string covers a whole block of half that length without a quotation mark that ends it. Few texts have such a block, so most
+/// need no second pass.
+fn is_in(text: &[u8]) -> bool {
     let ends = |two: &[u8]| matches!(two, [before, b'"'] if *before != b'\\');
     let has_no_end = |block: &[u8]| !block.windows(2).any(ends);
     text.chunks_exact(MAX / 2).any(has_no_end) && longest(text) > MAX
 }
 
-/// The length of the longest string.
+/// The length of the longest string, in bytes; of one without an end, up to the end of the text.
 fn longest(text: &[u8]) -> usize {
     let mut longest = 0;
     let mut length = None;

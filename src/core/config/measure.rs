@@ -1,59 +1,59 @@
-//! How much there is in a configuration, and a hash of what it says, in one pass that allocates next to nothing: so that whether a
-//! policy fits into memory is known before it is compiled.
+//! Counts of a configuration, and a hash of its values, in one pass that allocates almost nothing. From the counts follows how much
+//! memory the compiled policy needs, before it is compiled.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::document::without_byte_order_mark;
+use super::byte_order_mark::without_byte_order_mark;
 use super::node::Name;
 use super::origin::has_label_wildcard;
 
-/// What is counted; where the text is not JSON, in the part before the mistake.
+/// The counts and the hash of a configuration. If the text is not JSON, the counts are those of the text before the error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measure {
-    /// The same for the same values, in whatever order members are written and however numbers are; 53 bits, so that a double holds
-    /// it. For telling policies apart, not for security.
+    /// The hash of the values. It does not depend on the order of members, on white space or on how numbers are written. It has 53 bits,
+    /// so that a double can hold it; 0 if the text is not JSON. It tells policies apart, and is not secure against collisions on purpose.
     pub hash: u64,
-    /// Items of `keys`.
+    /// The items of `keys`.
     pub keys: usize,
-    /// Bytes of their ids.
+    /// The bytes of their `id`s.
     pub id_bytes: usize,
-    /// Entries of `api_key`.
+    /// The entries of all `api_key`.
     pub digests: usize,
-    /// Entries of `allowed_origins`.
+    /// The entries of all `allowed_origins`.
     pub origins: usize,
-    /// Bytes of them.
+    /// The bytes of these entries.
     pub origin_bytes: usize,
-    /// Those of them with a `*` inside a label.
+    /// The entries of all `allowed_origins` with a `*` in a part of a label.
     pub label_origins: usize,
-    /// Entries of `allowed_ips`.
+    /// The entries of all `allowed_ips`.
     pub networks: usize,
-    /// Entries of `indexes`.
+    /// The entries of all `indexes`.
     pub indexes: usize,
-    /// Bytes of them.
+    /// The bytes of these entries.
     pub index_bytes: usize,
-    /// Different lists of `scopes`, as written, up to [`Measure::MAX_SCOPE_SETS`].
+    /// The different sets in `scopes` of keys, up to [`Measure::MAX_SCOPE_SETS`].
     pub scope_sets: usize,
-    /// Values outside of `keys`.
+    /// The JSON values outside of `keys`.
     pub values: usize,
-    /// Bytes of the names and strings outside of `keys`.
+    /// The bytes of member names and strings outside of `keys`.
     pub value_bytes: usize,
-    /// Values of the largest key.
+    /// The JSON values of the key that has the most.
     pub key_values: usize,
-    /// Bytes of the names and strings of the largest key.
+    /// The bytes of member names and strings of the key that has the most.
     pub key_bytes: usize,
 }
 
 impl Measure {
-    /// Further lists of scopes share what is reserved for these.
+    /// No more sets of scopes are counted. Further sets share the memory that is reserved for these.
     pub const MAX_SCOPE_SETS: usize = 4096;
 
-    /// Of the JSON text of a configuration.
+    /// Measures the JSON text of a configuration.
     pub fn of(text: &[u8]) -> Measure {
         let mut meter = Meter::default();
         let mut deserializer = serde_json::Deserializer::from_slice(without_byte_order_mark(text));
-        // A mistake ends the count here as it ends the reading later.
+        // An error ends the counting, and later the reading at the same point.
         let hash = (Value {
             meter: &mut meter,
             part: Part::Root,
@@ -67,7 +67,7 @@ impl Measure {
     }
 }
 
-/// Which part of the configuration a value is, as far as it decides what compiling it takes.
+/// The part of the configuration that a value is in, as far as the memory for the compiled policy depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Root,
@@ -97,7 +97,7 @@ impl Part {
         }
     }
 
-    /// What an item of a list is. A string in place of a list counts as its only item.
+    /// The part of an item of a list. Some lists have the same part as their items, because a single string may be written for them.
     fn item(self) -> Part {
         match self {
             Part::Keys => Part::Key,
@@ -110,14 +110,14 @@ impl Part {
 #[derive(Default)]
 struct Meter {
     measure: Measure,
-    /// Of the key that is being read.
+    /// Values and bytes of the current key.
     key: Option<(usize, usize)>,
-    /// Sorted hashes.
+    /// The hashes of the sets of scopes so far, sorted.
     scope_sets: Vec<u64>,
 }
 
 impl Meter {
-    /// A value, or the name of one, with so many bytes of text.
+    /// Adds values, and bytes of names and strings.
     fn add(&mut self, values: usize, bytes: usize) {
         match &mut self.key {
             Some((key_values, key_bytes)) => {
@@ -168,7 +168,7 @@ impl Meter {
     }
 }
 
-/// The types of JSON, in the hash.
+/// The type of a JSON value, which is a part of its hash.
 #[derive(Clone, Copy)]
 enum Kind {
     Null = 1,
@@ -179,7 +179,7 @@ enum Kind {
     Object,
 }
 
-/// A step of the hash: multiplication by an odd constant carries each bit upwards, and the shift brings the upper half down again.
+/// One step of the hash. Multiplication by an odd constant spreads each bit upwards, and the shift brings the upper half down.
 fn mixed(hash: u64, word: u64) -> u64 {
     let product = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
@@ -189,7 +189,7 @@ fn hash_of(kind: Kind, word: u64) -> u64 {
     mixed(mixed(0, kind as u64), word)
 }
 
-/// Eight bytes at a time; the length tells the zeros that fill up the last word from zeros of the text.
+/// Hashes eight bytes at a time. The length is hashed too, so that the zeros that fill the last word are not taken for zeros of the text.
 fn text_hash(text: &str) -> u64 {
     let (words, rest) = text.as_bytes().as_chunks::<8>();
     let mut last = [0; 8];
@@ -201,7 +201,7 @@ fn text_hash(text: &str) -> u64 {
     words.fold(start, |hash, word| mixed(hash, u64::from_le_bytes(*word)))
 }
 
-/// Reads one value and gives its hash.
+/// Reads one JSON value, counts it and returns its hash.
 struct Value<'m> {
     meter: &'m mut Meter,
     part: Part,
@@ -240,7 +240,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         self.visit_f64(value as f64)
     }
 
-    /// A `Struct` has doubles only. `-0.0` is `0`.
+    /// As a double, because Protobuf's `Struct` has doubles only. Adding `0.0` makes `-0.0` the same as `0`.
     fn visit_f64<E>(self, value: f64) -> Result<u64, E> {
         self.meter.add(1, 0);
         Ok(hash_of(Kind::Number, (value + 0.0).to_bits()))
@@ -280,7 +280,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         Ok(hash)
     }
 
-    /// The sum of its members' hashes is the same in every order.
+    /// Adds up the hashes of the members: their sum does not depend on their order.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
         let Value { meter, part } = self;
         meter.add(1, 0);

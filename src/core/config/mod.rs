@@ -1,10 +1,11 @@
-//! What the operator wrote: the plugin configuration, read and checked field by field.
+//! The configuration: what the operator wrote, read and checked field by field.
 //!
-//! Everything here is parsed into types that can only hold what is right; what cannot be is a [`Diagnostic`] with place, value, reason
-//! and help. All diagnostics of a configuration come together, whichever is first.
+//! Each field is parsed into a type that can hold valid values only. A value that cannot be parsed becomes a [`Diagnostic`] with its path,
+//! the value, the reason and a help. All diagnostics of a configuration are reported together.
 
 pub mod api_key;
 pub mod browser_header;
+mod byte_order_mark;
 pub mod config_path;
 pub mod cors;
 mod csp;
@@ -12,17 +13,20 @@ pub mod diagnostic;
 mod document;
 pub mod escapes;
 pub mod index;
+#[cfg(feature = "schema")]
+mod json_schema;
 pub mod key;
 pub mod key_source;
 pub mod long_text;
 pub mod measure;
+pub mod memory_limit;
+pub mod nearest;
 pub mod network;
 pub mod node;
 pub mod origin;
-mod punycode;
 pub mod raw_key;
 mod read;
-mod regex;
+pub mod restrictions;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod scope;
@@ -30,7 +34,10 @@ pub mod security_headers;
 mod structured_field;
 pub mod timestamp;
 pub mod token;
+mod top_level;
 
-pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
-pub use document::{ClientIp, Config, IdentityHeader, read, read_keys, without_byte_order_mark};
+pub use byte_order_mark::without_byte_order_mark;
+pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Message, Severity, Subject};
+pub use document::{read, read_keys};
 pub use measure::Measure;
+pub use top_level::{ClientIp, Config, IdentityHeader};

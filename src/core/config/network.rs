@@ -1,6 +1,13 @@
-//! Networks in CIDR notation (RFC 4632, RFC 4291), and the spellings of an address that have let attackers through.
+//! Networks in CIDR notation (RFC 4632, RFC 4291). Spellings that programs read in different ways are refused: they have let attackers
+//! past address checks.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::node::Node;
+use super::read::Read;
 
 /// An IPv4 or IPv6 network: its first address and the length of its prefix in bits. No host bit is set, and an IPv4 network is
 /// never in its IPv4-mapped IPv6 form.
@@ -17,57 +24,57 @@ pub enum NetworkErrorKind {
     NotANetwork,
     /// Two addresses with `-` between them.
     Range,
-    /// Bits after the prefix are set.
+    /// The address has bits set after the prefix.
     HostBits,
-    /// A zone (`%eth0`) has a meaning on one machine only.
+    /// A zone (`%eth0`), which has a meaning on one machine only.
     Zone,
-    /// `010.0.0.1` is 8.0.0.1 to some and 10.0.0.1 to others.
+    /// Some programs read `010.0.0.1` as 8.0.0.1, others as 10.0.0.1.
     LeadingZeros,
-    /// An IPv4-mapped IPv6 address is the IPv4 address.
+    /// An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`), which is an IPv4 address.
     Mapped,
-    /// Over 32 bits for IPv4, over 128 for IPv6, or no plain number.
+    /// The prefix is over 32 bits for IPv4, over 128 for IPv6, or not a decimal number.
     BadPrefix,
 }
 
 impl NetworkErrorKind {
-    /// The reason in a plain clause.
+    /// The reason, as a clause without a full stop.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::NotANetwork => "a network is an IPv4 or IPv6 address, alone or with /prefix",
+            Self::NotANetwork => "a network must be an IPv4 or IPv6 address, with or without /prefix",
             Self::Range => "a range of addresses is not a network",
             Self::HostBits => "bits after the prefix are set",
             Self::Zone => "a zone has a meaning on one machine only",
-            Self::LeadingZeros => "numbers with leading zeros are read as octal by some and as decimal by others",
+            Self::LeadingZeros => "some programs read numbers with leading zeros as octal, others as decimal",
             Self::Mapped => "an IPv4-mapped IPv6 address is the IPv4 address",
-            Self::BadPrefix => "a prefix is 0 to 32 for IPv4 and 0 to 128 for IPv6",
+            Self::BadPrefix => "a prefix must be 0 to 32 for IPv4, and 0 to 128 for IPv6",
         }
     }
 }
 
-/// A refused network: why, and what to write in its place.
+/// A refused network: the reason, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError {
-    /// What is wrong.
-    pub fault: NetworkErrorKind,
-    /// What was probably meant.
+    /// The reason.
+    pub kind: NetworkErrorKind,
+    /// The networks that were probably meant.
     pub suggestion: Suggestion,
 }
 
-/// What may have been meant by a refused network. Each text in it is a network.
+/// The networks that an operator may have meant by a refused one. [`Network::parse`] accepts each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suggestion {
-    /// Nothing can be told.
+    /// Unknown.
     None,
-    /// This.
+    /// One network.
     One(String),
-    /// The address that was written, or the whole network around it, which has more addresses.
+    /// Either the address that was written, or the network around it.
     AddressOrNetwork(String, String),
-    /// These together.
+    /// Several networks together.
     All(Vec<String>),
 }
 
 impl Suggestion {
-    /// Each network that it names.
+    /// All networks that it names.
     pub fn networks(&self) -> Vec<&str> {
         match self {
             Suggestion::None => Vec::new(),
@@ -78,7 +85,7 @@ impl Suggestion {
     }
 }
 
-/// As a clause; empty for none.
+/// As a clause without a full stop; empty for [`Suggestion::None`].
 impl std::fmt::Display for Suggestion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -99,10 +106,11 @@ impl std::fmt::Display for Suggestion {
 }
 
 impl NetworkErrorKind {
+    /// The error, with `network` as its suggestion if that is a network itself.
     fn suggest(self, network: impl Into<Option<String>>) -> NetworkError {
         let network: Option<String> = network.into();
         NetworkError {
-            fault: self,
+            kind: self,
             suggestion: network
                 .filter(|text| Network::parse(text).is_ok())
                 .map_or(Suggestion::None, Suggestion::One),
@@ -111,7 +119,7 @@ impl NetworkErrorKind {
 }
 
 impl Network {
-    /// Reads `address` or `address/prefix`; an address alone is the network of just itself.
+    /// Parses `address` or `address/prefix`. An address without a prefix is the network of that address only.
     pub fn parse(text: &str) -> Result<Network, NetworkError> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -123,7 +131,7 @@ impl Network {
         let Ok(parsed) = address.parse::<IpAddr>() else {
             return Err(match (range(text), without_leading_zeros(address)) {
                 (Some((first, last)), _) => NetworkError {
-                    fault: NetworkErrorKind::Range,
+                    kind: NetworkErrorKind::Range,
                     suggestion: covering(first, last),
                 },
                 (None, Some(plain)) => NetworkErrorKind::LeadingZeros.suggest(with_prefix(&plain, prefix)),
@@ -146,15 +154,15 @@ impl Network {
         };
         if network.first != parsed {
             return Err(NetworkError {
-                fault: NetworkErrorKind::HostBits,
+                kind: NetworkErrorKind::HostBits,
                 suggestion: Suggestion::AddressOrNetwork(alone(parsed).to_string(), network.to_string()),
             });
         }
         Ok(network)
     }
 
-    /// The network with exactly the addresses from `first` to `last`, as [`Network::range`] gives them. Where no network has these, the
-    /// smallest that has both.
+    /// The network with the addresses from `first` to `last`, as [`Network::range`] returns them. If no network has exactly these, the
+    /// smallest with both.
     pub fn between(first: IpAddr, last: IpAddr) -> Network {
         let equal_bits = match (first, last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => (u32::from(first) ^ u32::from(last)).leading_zeros(),
@@ -168,12 +176,12 @@ impl Network {
         }
     }
 
-    /// Every address of its family.
+    /// Whether every address of its family is in the network.
     pub fn is_everything(&self) -> bool {
         self.prefix == 0
     }
 
-    /// The first and the last address.
+    /// The first and the last address of the network.
     pub fn range(&self) -> (IpAddr, IpAddr) {
         let last = match self.first {
             IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from(u32::from(first) | !mask_v4(self.prefix))),
@@ -183,12 +191,60 @@ impl Network {
     }
 }
 
+impl<'a> Read<'a> for Network {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, path, diagnostics)?;
+        match Network::parse(&text) {
+            Ok(network) => {
+                if network.is_everything() {
+                    diagnostics.add(path, &network, &EveryAddress);
+                }
+                Some(network)
+            }
+            Err(error) => {
+                diagnostics.add(path, &Node::Text(text), &error);
+                None
+            }
+        }
+    }
+}
+
+impl DiagnosticKind for NetworkError {
+    fn message(&self) -> Message {
+        let help = match &self.suggestion {
+            Suggestion::None => "write it as in \"192.168.1.0/24\" or \"2001:db8::/32\"".into(),
+            suggestion => Cow::Owned(suggestion.to_string()),
+        };
+        Message::error(self.kind.reason(), help)
+    }
+}
+
+struct EveryAddress;
+
+impl DiagnosticKind for EveryAddress {
+    fn message(&self) -> Message {
+        Message::warning(
+            "every address is in this network",
+            "list the networks, or take allowed_ips out",
+        )
+    }
+}
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(Network, "Network", _generator => schemars::json_schema!({
+    "type": "string",
+    "pattern": "^[0-9A-Fa-f.:]+(/[0-9]+)?$",
+    "examples": ["192.168.1.0/24", "2001:db8::/32"],
+}));
+
+/// `address/prefix`, with the prefix of a single address too.
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.first, self.prefix)
     }
 }
 
+/// The bits of an address of this family.
 fn width(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
@@ -219,7 +275,7 @@ fn alone(address: IpAddr) -> Network {
     }
 }
 
-/// First and last address of `10.0.0.1-10.0.0.9`, `10.0.0.1 - 10.0.0.9` or `10.0.0.1-9`.
+/// Parses `10.0.0.1-10.0.0.9`, `10.0.0.1 - 10.0.0.9` or `10.0.0.1-9` into the first and the last address.
 fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     let (first, last) = text.split_once('-')?;
     let first: IpAddr = first.trim().parse().ok()?;
@@ -233,7 +289,8 @@ fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     Some((first.to_canonical(), last.to_canonical()))
 }
 
-/// The fewest networks that together have the addresses from `first` to `last`; none where these are not in order or not of one family.
+/// The fewest networks that together have exactly the addresses from `first` to `last`. [`Suggestion::None`] if these are not in order
+/// or not of one family.
 fn covering(first: IpAddr, last: IpAddr) -> Suggestion {
     let (mut next, last, bits) = match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => (u128::from(u32::from(first)), u128::from(u32::from(last)), 32),
@@ -242,7 +299,7 @@ fn covering(first: IpAddr, last: IpAddr) -> Suggestion {
     };
     let mut networks = Vec::new();
     while next <= last {
-        // The largest network that begins here and does not go over the end: as many host bits as the address has zeros there.
+        // The largest network that begins at `next` and ends at `last` or before: its host bits are zero bits of `next`.
         let left = last - next;
         let fits = left.checked_add(1).map_or(128, |addresses| addresses.ilog2());
         let host_bits = next.trailing_zeros().min(fits).min(bits);
@@ -281,7 +338,7 @@ fn prefix_bits(digits: &str, address: IpAddr) -> Result<u8, NetworkError> {
     }
 }
 
-/// The decimal reading of a dotted quad that has leading zeros.
+/// Four decimal numbers and dots, without their leading zeros. `None` for any other text.
 fn without_leading_zeros(address: &str) -> Option<String> {
     let octets: Option<Vec<String>> = address
         .split('.')
@@ -326,7 +383,7 @@ mod tests {
     #[test]
     fn doubtful_spellings_are_refused_with_what_was_meant() {
         use NetworkErrorKind::*;
-        for (text, fault, suggestion) in [
+        for (text, kind, suggestion) in [
             ("", NotANetwork, None),
             ("localhost", NotANetwork, None),
             ("10.0.0", NotANetwork, None),
@@ -349,7 +406,7 @@ mod tests {
             let error = Network::parse(text).expect_err(text);
             let suggestion: Option<&str> = suggestion;
             let suggestion = suggestion.map_or(Suggestion::None, |network| Suggestion::One(network.into()));
-            assert_eq!((error.fault, error.suggestion), (fault, suggestion), "{text}");
+            assert_eq!((error.kind, error.suggestion), (kind, suggestion), "{text}");
         }
     }
 
@@ -362,7 +419,7 @@ mod tests {
             ("::1/32", "::1/128", "::/32"),
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_eq!(error.fault, NetworkErrorKind::HostBits, "{text}");
+            assert_eq!(error.kind, NetworkErrorKind::HostBits, "{text}");
             assert_eq!(
                 error.suggestion,
                 Suggestion::AddressOrNetwork(address.into(), network.into()),
@@ -396,7 +453,7 @@ mod tests {
             ("10.0.0.1-::1", &[]),
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_eq!(error.fault, NetworkErrorKind::Range, "{text}");
+            assert_eq!(error.kind, NetworkErrorKind::Range, "{text}");
             match (&error.suggestion, text) {
                 (Suggestion::All(found), "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff") => assert_eq!(found.len(), 128),
                 (Suggestion::All(found), _) => assert_eq!(found, networks, "{text}"),
@@ -411,7 +468,7 @@ mod tests {
             "10.0.0.0/8-10.0.0.9",
         ] {
             let error = Network::parse(text).expect_err(text);
-            assert_ne!(error.fault, NetworkErrorKind::Range, "{text}");
+            assert_ne!(error.kind, NetworkErrorKind::Range, "{text}");
         }
     }
 }

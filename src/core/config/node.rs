@@ -1,32 +1,32 @@
-//! The configuration's JSON as a small tree, read with every type that it may wrongly have.
+//! A JSON value as a tree.
 //!
-//! A derived `Deserialize` stops at the first mistake and takes the last of two equal names. This tree keeps both, so that all that
-//! is wrong can be said at once. Only one key at a time is held as a tree: a policy of 100,000 keys is never in memory twice.
+//! A derived `Deserialize` stops at the first error, and takes the last of two members with the same name. This tree keeps values of every
+//! type and all members, so that all errors of a configuration can be reported at once.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// One JSON value. Strings without escapes borrow from the text; an object keeps its members in order, repeated names included.
+/// One JSON value. Strings without escapes borrow from the text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node<'a> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// Any number. A `Struct` holds doubles only, so whole numbers up to 2^53 are exact here as well.
+    /// A number. Protobuf's `Struct` has doubles only, so a policy cannot rely on more precision anyway.
     Number(f64),
     /// A string.
     Text(Cow<'a, str>),
     /// A list.
     List(Vec<Node<'a>>),
-    /// An object.
+    /// An object: its members in the order of the text, duplicate names included.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
 impl Node<'_> {
-    /// What this is, in words for a person.
+    /// The name of the value's type, for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
             Node::Null => "null",
@@ -39,7 +39,7 @@ impl Node<'_> {
     }
 }
 
-/// As JSON, so that a diagnostic shows the value as the operator wrote it.
+/// As JSON, for diagnostics. Of a list and an object it shows the number of items or fields only.
 impl fmt::Display for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 }
 
-/// A member's name, borrowed where it has no escapes (a plain `Cow` would always be copied).
+/// The name of a member. It borrows from the text if it has no escapes; serde would always copy a plain `Cow`.
 #[derive(Debug)]
 pub struct Name<'a>(pub Cow<'a, str>);
 

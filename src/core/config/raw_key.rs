@@ -1,15 +1,15 @@
-//! Texts that stand in the place of a raw key and are none: what a template should have filled in, a key in quotes, another hash.
+//! Texts that are written where a raw key should be: a placeholder that a template should have replaced, a key in quotes, another hash.
 //!
-//! Such a text would work as a key, and many people know it. A random key must never be taken for one, so each form is a narrow one:
-//! no key of base64, base62 or hex digits has it, and of random printable ASCII fewer than one in a million.
+//! Such a text would work as a key, and many people know it. A random key must not be refused as one, so each form is narrow: no key of
+//! base64, base62 or hex digits has it, and of random printable ASCII fewer than one in a million.
 
-use super::diagnostic::DiagnosticKind;
+use super::diagnostic::{DiagnosticKind, Message};
 use super::key_source::KeySource;
 
-/// What a text is that is not a raw key.
+/// Why a text is not a raw key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mistake {
-    /// `${NAME}`, `{{ name }}`, `$secret://name`, `<your-key>`: nothing has filled it in.
+    /// `${NAME}`, `{{ name }}`, `$secret://name`, `<your-key>`: nothing has replaced it.
     Placeholder,
     /// The text begins and ends with the same quotation mark.
     Quoted,
@@ -17,24 +17,79 @@ pub enum Mistake {
     OtherHash,
 }
 
-/// What is doubtful about a raw key of requests that carry it in `sources`.
-pub fn doubts(text: &str, sources: &[KeySource]) -> impl Iterator<Item = DiagnosticKind> {
-    /// Under this many bytes a raw key is worth a warning.
+impl DiagnosticKind for Mistake {
+    fn message(&self) -> Message {
+        match self {
+            Self::Placeholder => Message::error(
+                "this is a placeholder that nothing has filled in, and its text would be the key",
+                "fill it in before the policy is loaded, or write the key's sha256: form",
+            ),
+            Self::Quoted => Message::error("the quotes would be part of the key", "write the key without them"),
+            Self::OtherHash => Message::error(
+                "only sha256: marks a hash; the text of any other would itself be the key",
+                "write the SHA-256 of the raw key as sha256: and 64 hex digits, as keyfence hash prints it",
+            ),
+        }
+    }
+}
+
+/// A warning about a raw key that can be used.
+#[derive(Debug, Clone, Copy)]
+pub enum RawKeyWarning {
+    /// The key itself is in the configuration.
+    InConfiguration,
+    /// The key may be a digest whose `sha256:` is missing.
+    BareDigest,
+    /// The key is short enough to be guessed.
+    Short {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The key changes when it is written into a query unencoded.
+    EncodedInQuery,
+}
+
+impl DiagnosticKind for RawKeyWarning {
+    fn message(&self) -> Message {
+        match self {
+            Self::InConfiguration => Message::warning(
+                "anybody who reads this configuration, or Envoy's config_dump, can use the key",
+                "write its sha256: form, as keyfence hash prints it",
+            ),
+            Self::BareDigest => Message::warning(
+                "64 hex digits may be a digest without its sha256:, and would then be the key themselves",
+                "write sha256: before a digest; for a key, write its sha256: form, as keyfence hash prints it",
+            ),
+            Self::Short { bytes } => Message::warning(
+                format!("{bytes} bytes can be guessed"),
+                "make a new key with keyfence keygen",
+            ),
+            Self::EncodedInQuery => Message::warning(
+                "a URL's query has another meaning for +, %, &, # and spaces, so this key must be encoded there",
+                "have clients encode it, + as %2B, or make a new key with keyfence keygen",
+            ),
+        }
+    }
+}
+
+/// The warnings about a raw key, wherever it is written. `sources` are those in which requests carry it.
+pub fn warnings(text: &str, sources: &[KeySource]) -> impl Iterator<Item = RawKeyWarning> {
+    /// A raw key of fewer bytes is worth a warning.
     const SHORT: usize = 16;
     let bytes = text.len();
     let in_query = sources.iter().any(|source| matches!(source, KeySource::Query(_)));
     [
-        (bytes < SHORT, DiagnosticKind::ShortApiKey { bytes }),
-        (in_query && changes_in_a_query(text), DiagnosticKind::EncodedInQuery),
+        (bytes < SHORT, RawKeyWarning::Short { bytes }),
+        (in_query && changes_in_a_query(text), RawKeyWarning::EncodedInQuery),
     ]
     .into_iter()
-    .filter_map(|(is_so, problem)| is_so.then_some(problem))
+    .filter_map(|(applies, warning)| applies.then_some(warning))
 }
 
-/// Whether a text has a form.
+/// Tells whether a text has a certain form.
 type Test = fn(&str) -> bool;
 
-/// What `text` was written in place of, if it is not a key.
+/// Why `text` is not a raw key, or `None` if it may be one.
 pub fn mistake(text: &str) -> Option<Mistake> {
     const FORMS: [(Test, Mistake); 3] = [
         (is_placeholder, Mistake::Placeholder),
@@ -47,30 +102,30 @@ pub fn mistake(text: &str) -> Option<Mistake> {
         .map(|(_, mistake)| mistake)
 }
 
-/// Whether `text` is a hex digest of 256 bits, also as `sha256sum` prints it, with a file's name behind it.
+/// Whether `text` is a hex digest of 256 bits; a file name may follow it, as `sha256sum` prints one.
 pub fn is_bare_digest(text: &str) -> bool {
     let (digest, rest) = text.split_at_checked(64).unwrap_or((text, ""));
     digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()) && (rest.is_empty() || rest.starts_with(' '))
 }
 
-/// Whether `text` begins with this scheme of an `Authorization` header and white space.
+/// Whether `text` begins with `scheme`, in any case, and white space, as the value of an `Authorization` header does.
 pub fn begins_with_scheme(text: &str, scheme: &str) -> bool {
     text.split_at_checked(scheme.len()).is_some_and(|(start, rest)| {
         start.eq_ignore_ascii_case(scheme) && rest.starts_with(|c: char| c.is_ascii_whitespace())
     })
 }
 
-/// Whether a query carries another text where this one is written into it as it is (URL standard, `application/x-www-form-urlencoded`).
+/// Whether a query that has this text unencoded means another text (URL standard, `application/x-www-form-urlencoded`).
 fn changes_in_a_query(text: &str) -> bool {
     text.contains(['+', '%', '&', '#', ' '])
 }
 
-/// What stands around and in placeholders.
+/// Characters that placeholders have in them and around them.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | ':' | '/')
 }
 
-/// Nothing but words and placeholders, with one placeholder at least.
+/// Whether the text has only words and placeholders, and at least one placeholder.
 fn is_placeholder(text: &str) -> bool {
     if is_reference(text) {
         return true;
@@ -89,7 +144,7 @@ fn is_placeholder(text: &str) -> bool {
     found
 }
 
-/// `$secret://name`, `{vault://name}`, `op://vault/item`: where a secret store has the key.
+/// Whether the text refers to a key in a secret store: `$secret://name`, `{vault://name}`, `op://vault/item`.
 fn is_reference(text: &str) -> bool {
     let inner = match text.strip_prefix('{') {
         Some(inner) => inner.strip_suffix('}').unwrap_or_default(),
@@ -105,9 +160,9 @@ fn is_reference(text: &str) -> bool {
     })
 }
 
-/// What follows the variable that `text` begins with.
+/// If `text` begins with a variable, returns the rest after it.
 fn after_variable(text: &str) -> Option<&str> {
-    /// How it begins and ends, and what its name is like.
+    /// How a variable begins and ends, and which names it takes.
     const FORMS: [(&str, &str, Test); 4] = [
         ("${{", "}}", is_expression),
         ("{{", "}}", is_expression),
@@ -142,19 +197,21 @@ fn is_variable(text: &str) -> bool {
         && text.chars().all(|c| is_word(c) || matches!(c, '?' | '='))
 }
 
-/// What follows a name in angle brackets, as in `<your-api-key>`, which stands apart from what is around it.
+/// If `text` begins with a name in angle brackets, as in `<your-api-key>`, returns the rest after it. The characters on both sides must
+/// be separators; `before` is the one on the left.
 fn after_name(before: Option<char>, text: &str) -> Option<&str> {
-    let stands_apart = |neighbour: Option<char>| neighbour.is_none_or(|c| matches!(c, '_' | '-' | '.' | ' '));
+    let is_separator = |neighbour: Option<char>| neighbour.is_none_or(|c| matches!(c, '_' | '-' | '.' | ' '));
     let (name, after) = text.strip_prefix('<')?.split_once('>')?;
     let is_name = name.len() > 2
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name
             .chars()
             .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '.' | ' '));
-    (is_name && stands_apart(before) && stands_apart(after.chars().next())).then_some(after)
+    (is_name && is_separator(before) && is_separator(after.chars().next())).then_some(after)
 }
 
-/// In straight quotation marks only where what they are around is written as keys are.
+/// Between straight quotation marks only characters of common key alphabets count: random printable keys may have such a mark at both
+/// ends.
 fn is_quoted(text: &str) -> bool {
     let inner = |open: char, close: char| text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
     let is_key = |inner: &str| inner.chars().all(|c| is_word(c) || matches!(c, '+' | '=' | '~'));
@@ -201,7 +258,7 @@ const HASHES: [&str; 31] = [
     "pbkdf2sha256",
 ];
 
-/// `sha512:…`, `md5=…`, `pbkdf2_sha256$…`, `{SSHA}…`, and the form of crypt(5): `$2y$10$…`.
+/// Whether the text is `sha512:…`, `md5=…`, `pbkdf2_sha256$…`, `{SSHA}…`, or of the form of crypt(5): `$2y$10$…`.
 fn is_other_hash(text: &str) -> bool {
     let is_hash = |name: &str| {
         let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();

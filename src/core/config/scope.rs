@@ -1,21 +1,21 @@
-//! `scopes`: rules of methods and paths that keys are given by name.
+//! `scopes`: named sets of rules for methods and paths. Keys refer to them by name.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::escapes::can_mislead;
 use super::node::Node;
-use super::read::{Fields, Read};
+use super::read::{Fields, Read, StructureError, wrong_type};
 use super::token::Method;
 
-/// A named set of rules; a request fits the scope if it fits one of them.
+/// A named set of rules. A request is in the scope if it matches one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// What keys name it by.
+    /// The name that keys refer to it by.
     pub name: String,
-    /// Its rules.
+    /// The rules; empty if no request is in the scope.
     pub rules: Vec<Rule>,
 }
 
@@ -30,7 +30,7 @@ pub struct Rule {
     pub path: PathPattern,
 }
 
-/// As people write it: `GET, POST /v1/search`.
+/// For messages: `GET, POST /v1/search`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, method) in self.methods.iter().enumerate() {
@@ -41,31 +41,31 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A path as a rule writes it: at most one `{index}`, and `**` only as the end.
+/// The path of a rule: at most one `{index}`, and `**` at the end only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
-    /// What stands between the slashes.
+    /// The segments, without the slashes. Without those of a final `**`.
     pub segments: Vec<Segment>,
-    /// The pattern ends in `/**`: one or more segments follow, whatever they are.
+    /// Whether the pattern ends in `/**`, which matches one or more segments of any kind.
     pub open_ended: bool,
 }
 
 /// One segment of a [`PathPattern`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// This one, byte for byte. The last may be empty, as in `/v1/`.
+    /// This segment, byte for byte. The last one may be empty, as in `/v1/`.
     Literal(String),
-    /// `*`: any one that is not empty.
+    /// `*`: any segment that is not empty.
     Any,
-    /// `{index}`: any one that is not empty, and it names the index.
+    /// `{index}`: any segment that is not empty. It is the name of the index.
     Index,
 }
 
 impl PathPattern {
-    /// Reads a rule's path; the error is the reason in a plain clause.
-    pub fn parse(text: &str) -> Result<PathPattern, &'static str> {
+    /// Parses the path of a rule.
+    pub fn parse(text: &str) -> Result<PathPattern, PathError> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err("a path begins with /");
+            return Err(PathError::NoSlash);
         };
         let mut texts: Vec<&str> = rest.split('/').collect();
         let open_ended = texts.pop_if(|last| *last == "**").is_some();
@@ -75,48 +75,91 @@ impl PathPattern {
             segments.push(parse_segment(text, is_end)?);
         }
         if segments.iter().filter(|s| **s == Segment::Index).count() > 1 {
-            return Err("a path names one {index}");
+            return Err(PathError::SecondIndex);
         }
         Ok(PathPattern { segments, open_ended })
     }
 
-    /// Whether a path that it matches names an index.
+    /// Whether the pattern has `{index}`.
     pub fn names_index(&self) -> bool {
         self.segments.contains(&Segment::Index)
     }
 }
 
-fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, &'static str> {
+/// Parses one segment. `is_end`: it is the last of the whole path, so it may be empty.
+fn parse_segment(segment: &str, is_end: bool) -> Result<Segment, PathError> {
     match segment {
         "*" => return Ok(Segment::Any),
         "{index}" => return Ok(Segment::Index),
-        "**" => return Err("** stands at the end only"),
-        "." | ".." => {
-            return Err("requests with . or .. in their path are refused, so it would never match");
-        }
-        "" if !is_end => {
-            return Err("requests with // in their path are refused, so it would never match");
-        }
+        "**" => return Err(PathError::EarlyDoubleStar),
+        "." | ".." => return Err(PathError::DotSegment),
+        "" if !is_end => return Err(PathError::EmptySegment),
         _ => {}
     }
     if segment.contains(['{', '}']) {
-        return Err("the one name in braces is {index}, a whole segment");
+        return Err(PathError::Braces);
     }
     if segment.contains('*') {
-        return Err("* stands for a whole segment");
+        return Err(PathError::PartialStar);
     }
     if segment.contains(['?', '#']) {
-        return Err("a path has no query and no fragment");
+        return Err(PathError::QueryOrFragment);
     }
     if !segment.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("requests send a path in printable ASCII");
+        return Err(PathError::NotPrintableAscii);
     }
     if segment.contains(['\\', ';']) || can_mislead(segment.as_bytes()) {
-        return Err(
-            "requests whose path has \\ or ;, or encodes one of / \\ . ; ? #, a control character, white space behind dots or what is not UTF-8, are refused, so it would never match",
-        );
+        return Err(PathError::Ambiguous);
     }
     Ok(Segment::Literal(segment.to_owned()))
+}
+
+/// Why the path of a rule is refused: it is malformed, or could match no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathError {
+    /// The path does not begin with `/`.
+    NoSlash,
+    /// A segment is `.` or `..`.
+    DotSegment,
+    /// A segment other than the last is empty.
+    EmptySegment,
+    /// `**` before the last segment.
+    EarlyDoubleStar,
+    /// `*` in a part of a segment.
+    PartialStar,
+    /// A brace that is not part of a segment `{index}`.
+    Braces,
+    /// A second `{index}`.
+    SecondIndex,
+    /// `?` or `#`.
+    QueryOrFragment,
+    /// A character that is not printable ASCII.
+    NotPrintableAscii,
+    /// The filter refuses requests whose path has this segment, because servers read it in different ways.
+    Ambiguous,
+}
+
+impl DiagnosticKind for PathError {
+    fn message(&self) -> Message {
+        let reason = match self {
+            Self::NoSlash => "a path begins with /",
+            Self::DotSegment => "requests with . or .. in their path are refused, so it would never match",
+            Self::EmptySegment => "requests with // in their path are refused, so it would never match",
+            Self::EarlyDoubleStar => "** stands at the end only",
+            Self::PartialStar => "* must be a whole segment",
+            Self::Braces => "the one name in braces is {index}, a whole segment",
+            Self::SecondIndex => "a path can have only one {index}",
+            Self::QueryOrFragment => "a path must have no query and no fragment",
+            Self::NotPrintableAscii => "a path must be printable ASCII, as in requests",
+            Self::Ambiguous => {
+                "requests are refused if their path has \\ or ;, or encodes one of / \\ . ; ? #, a control character, white space behind dots, or what is not UTF-8, so it would never match"
+            }
+        };
+        Message::error(
+            reason,
+            r#"write it as in "/v1/indexes/{index}/search", "/v1/*/stats" or "/v1/**""#,
+        )
+    }
 }
 
 /// As it was written.
@@ -135,12 +178,12 @@ impl fmt::Display for PathPattern {
 }
 
 impl<'a> Read<'a> for PathPattern {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let text = Cow::read(node, place, diagnostics)?;
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, path, diagnostics)?;
         match PathPattern::parse(&text) {
             Ok(pattern) => Some(pattern),
-            Err(reason) => {
-                diagnostics.add(place, &Node::Text(text), DiagnosticKind::RulePath(reason));
+            Err(error) => {
+                diagnostics.add(path, &Node::Text(text), &error);
                 None
             }
         }
@@ -148,14 +191,14 @@ impl<'a> Read<'a> for PathPattern {
 }
 
 impl<'a> Read<'a> for Rule {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::of(node, place, diagnostics)?;
+    fn read(node: Node<'a>, at: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::of(node, at, diagnostics)?;
         let methods = fields
             .require("methods", diagnostics)
-            .and_then(|node| read_methods(node, &place.field("methods"), diagnostics));
+            .and_then(|node| read_methods(node, &at.field("methods"), diagnostics));
         let path = fields
             .require("path", diagnostics)
-            .and_then(|node| PathPattern::read(node, &place.field("path"), diagnostics));
+            .and_then(|node| PathPattern::read(node, &at.field("path"), diagnostics));
         fields.finish(diagnostics);
         Some(Rule {
             methods: methods?,
@@ -164,24 +207,35 @@ impl<'a> Read<'a> for Rule {
     }
 }
 
-fn read_methods(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Method>> {
+fn read_methods(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Method>> {
     if node == Node::List(Vec::new()) {
-        diagnostics.add(place, &"[]", DiagnosticKind::NoMethods);
+        diagnostics.add(path, &"[]", &NoMethods);
         return None;
     }
-    Vec::read(node, place, diagnostics)
+    Vec::read(node, path, diagnostics)
 }
 
-/// Reads the object of scopes by their names.
-pub fn read_scopes(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<Scope> {
+struct NoMethods;
+
+impl DiagnosticKind for NoMethods {
+    fn message(&self) -> Message {
+        Message::error(
+            "a rule without methods fits no request",
+            r#"list methods, or ["*"] for any"#,
+        )
+    }
+}
+
+/// Reads `scopes`, an object whose member names are the scopes' names. A duplicate name is an error.
+pub fn read_scopes(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<Scope> {
     let Node::Object(members) = node else {
-        return super::read::wrong_type(&node, "an object", place, diagnostics).unwrap_or_default();
+        return wrong_type(&node, "an object", path, diagnostics).unwrap_or_default();
     };
     let mut scopes: Vec<Scope> = Vec::with_capacity(members.len());
     for (name, rules) in members {
-        let at = place.field(&name);
+        let at = path.field(&name);
         if scopes.iter().any(|scope| scope.name == name) {
-            diagnostics.add_bare(&at, DiagnosticKind::DuplicateField);
+            diagnostics.add_bare(&at, &StructureError::DuplicateField);
         }
         let rules = Vec::read(rules, &at, diagnostics).unwrap_or_default();
         scopes.push(Scope {
@@ -191,6 +245,13 @@ pub fn read_scopes(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Dia
     }
     scopes
 }
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(PathPattern, "Path", _generator => schemars::json_schema!({
+    "type": "string",
+    "pattern": "^/",
+    "examples": ["/v1/indexes/{index}/search", "/v1/**"],
+}));
 
 #[cfg(test)]
 mod tests {

@@ -1,26 +1,30 @@
-//! `security_headers`: what every response carries, and what it must not.
+//! `security_headers`: the headers that every response carries, and those that none carries.
 
 use super::browser_header;
 use super::config_path::ConfigPath;
 use super::csp::ContentSecurityPolicy;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+#[cfg(feature = "schema")]
+use super::csp::DIRECTIVES;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+#[cfg(feature = "schema")]
+use super::json_schema::TOKEN;
 use super::node::Node;
 use super::read::{Fields, Read, choice, wrong_type};
-use super::token::{HeaderName, is_token};
+use super::token::{HeaderName, NameError, is_token};
 
-/// The headers of a preset, changed by what is set and removed.
+/// The headers of the preset, with the changes of `set`, `content_security_policy` and `remove`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecurityHeaders {
-    /// In the order in which they are sent. Each name stands here once.
+    /// In the order in which they are sent. No two have the same name.
     pub set: Vec<SecurityHeader>,
-    /// Taken from every response. None of them is set.
+    /// Headers that are removed from every response. None of them is in `set`.
     pub remove: Vec<HeaderName>,
 }
 
 /// One header that every response carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityHeader {
-    /// Its name as written.
+    /// The name as written in the configuration.
     pub name: HeaderName,
     /// Printable ASCII on one line.
     pub value: String,
@@ -42,7 +46,29 @@ pub enum SetMode {
     IfAbsent,
 }
 
-pub(super) const PRESETS: [&str; 4] = ["default", "owasp", "api", "none"];
+enum SecurityHeaderError {
+    /// The value has a character that header values do not have.
+    Value,
+    /// The header is in `set` and in `remove`.
+    SetAndRemoved,
+    /// An earlier field sets the same header.
+    SetTwice,
+}
+
+impl DiagnosticKind for SecurityHeaderError {
+    fn message(&self) -> Message {
+        match self {
+            Self::Value => Message::error(
+                "a header value must not contain line breaks, control characters, letters outside ASCII or white space at an end",
+                "write the value on one line, in printable ASCII",
+            ),
+            Self::SetAndRemoved => Message::error("the header is both set and removed", "take it out of one of them"),
+            Self::SetTwice => Message::error("the header is set here already", "keep one of them"),
+        }
+    }
+}
+
+const PRESETS: [&str; 4] = ["default", "owasp", "api", "none"];
 
 const DEFAULT: &[(&str, &str)] = &[
     (
@@ -56,7 +82,7 @@ const DEFAULT: &[(&str, &str)] = &[
     ("Content-Security-Policy", "default-src 'self'"),
 ];
 
-/// The OWASP Secure Headers Project's list of headers to add, less `Clear-Site-Data`, which would log every user out.
+/// The list of headers to add of the OWASP Secure Headers Project, without `Clear-Site-Data`, which would log every user out.
 const OWASP: &[(&str, &str)] = &[
     ("Cache-Control", "no-store, max-age=0"),
     (
@@ -109,7 +135,7 @@ fn preset(headers: &[(&str, &str)]) -> Vec<SecurityHeader> {
         .collect()
 }
 
-/// Headers that frame the message, or that another part of the filter writes.
+/// Whether the operator must not set the header: it frames the message, or another part of the filter writes it.
 fn is_owned(name: &HeaderName) -> bool {
     const OWNED: [&str; 9] = [
         "vary",
@@ -126,30 +152,30 @@ fn is_owned(name: &HeaderName) -> bool {
     OWNED.contains(&&*name) || name.starts_with("access-control-") || name.starts_with("x-ratelimit-")
 }
 
-/// A field value (RFC 9110, section 5.5), without the bytes over 0x7F that it still tolerates.
+/// Whether the text is a field value (RFC 9110, section 5.5) in ASCII only.
 fn is_header_value(value: &str) -> bool {
     value.trim() == value && value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
 }
 
 impl<'a> Read<'a> for SetMode {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const VALUES: [SetMode; 2] = [SetMode::Overwrite, SetMode::IfAbsent];
-        choice(node, &["overwrite", "if_absent"], &VALUES, place, diagnostics)
+        choice(node, &["overwrite", "if_absent"], &VALUES, path, diagnostics)
     }
 }
 
-/// A header as `set` writes it; `None` takes a preset's away.
+/// The value of a member of `set`. `None` removes the preset's header.
 type Setting = Option<(String, SetMode)>;
 
-fn read_setting(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Setting> {
+fn read_setting(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Setting> {
     let (value, mode) = match node {
         Node::Null => return Some(None),
         Node::Text(value) => (value.into_owned(), SetMode::Overwrite),
         Node::Object(_) => {
-            let mut fields = Fields::of(node, place, diagnostics)?;
+            let mut fields = Fields::of(node, path, diagnostics)?;
             let value = fields
                 .require("value", diagnostics)
-                .and_then(|node| String::read(node, &place.field("value"), diagnostics));
+                .and_then(|node| String::read(node, &path.field("value"), diagnostics));
             let mode = fields.take("mode", diagnostics).unwrap_or(SetMode::Overwrite);
             fields.finish(diagnostics);
             (value?, mode)
@@ -158,33 +184,33 @@ fn read_setting(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagno
             return wrong_type(
                 &other,
                 "a string, an object with value and mode, or null",
-                place,
+                path,
                 diagnostics,
             );
         }
     };
     if !is_header_value(&value) {
-        diagnostics.add(place, &Node::Text(value.into()), DiagnosticKind::BadHeaderValue);
+        diagnostics.add(path, &Node::Text(value.into()), &SecurityHeaderError::Value);
         return None;
     }
     Some(Some((value, mode)))
 }
 
-fn read_set(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<(HeaderName, Setting)> {
+fn read_set(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Vec<(HeaderName, Setting)> {
     let Node::Object(members) = node else {
-        return wrong_type(&node, "an object", place, diagnostics).unwrap_or_default();
+        return wrong_type(&node, "an object", path, diagnostics).unwrap_or_default();
     };
     let mut set: Vec<(HeaderName, Setting)> = Vec::new();
     for (name, node) in members {
-        let at = place.field(&name);
+        let at = path.field(&name);
         let setting = read_setting(node, &at, diagnostics);
         let header = HeaderName(name.clone().into_owned());
-        let problem = if !is_token(&name) {
-            DiagnosticKind::NotAToken
+        let kind: &dyn DiagnosticKind = if !is_token(&name) {
+            &NameError::NotAToken
         } else if is_owned(&header) {
-            DiagnosticKind::OwnedHeader
+            &NameError::OwnedHeader
         } else if set.iter().any(|(earlier, _)| earlier.is(&name)) {
-            DiagnosticKind::SetTwice
+            &SecurityHeaderError::SetTwice
         } else {
             if let Some(Some((value, _))) = &setting {
                 browser_header::check(&header, value, &at, diagnostics);
@@ -192,12 +218,12 @@ fn read_set(node: Node<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostic
             set.extend(setting.map(|setting| (header, setting)));
             continue;
         };
-        diagnostics.add(&at, &format_args!("{name:?}"), problem);
+        diagnostics.add(&at, &format_args!("{name:?}"), kind);
     }
     set
 }
 
-/// Replaces the header of this name, adds it, or takes it away.
+/// Adds or replaces the header of this name; with `None` removes it.
 fn apply(headers: &mut Vec<SecurityHeader>, name: HeaderName, setting: Setting) {
     let existing = headers.iter().position(|header| header.name.is(&name.0));
     match (setting, existing) {
@@ -215,13 +241,13 @@ fn apply(headers: &mut Vec<SecurityHeader>, name: HeaderName, setting: Setting) 
 }
 
 impl SecurityHeaders {
-    /// The value of the header of this name, where it is set.
+    /// The value of the header of this name, in any case; `None` if it is not set.
     pub fn value(&self, name: &str) -> Option<&str> {
         let header = self.set.iter().find(|header| header.name.is(name));
         header.map(|header| header.value.as_str())
     }
 
-    /// What a policy has that says nothing of security headers.
+    /// The headers of a policy without `security_headers`.
     pub fn by_default() -> Self {
         SecurityHeaders {
             set: preset(DEFAULT),
@@ -231,38 +257,38 @@ impl SecurityHeaders {
 }
 
 impl<'a> Read<'a> for SecurityHeaders {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const CSP: &str = "content_security_policy";
-        let mut fields = Fields::of(node, place, diagnostics)?;
+        let mut fields = Fields::of(node, path, diagnostics)?;
         let values = [DEFAULT, OWASP, API, &[]];
         let chosen = fields
             .node("preset", diagnostics)
-            .and_then(|node| choice(node, &PRESETS, &values, &place.field("preset"), diagnostics));
+            .and_then(|node| choice(node, &PRESETS, &values, &path.field("preset"), diagnostics));
         let mut headers = preset(chosen.unwrap_or(DEFAULT));
         let set = fields
             .node("set", diagnostics)
-            .map(|node| read_set(node, &place.field("set"), diagnostics))
+            .map(|node| read_set(node, &path.field("set"), diagnostics))
             .unwrap_or_default();
         let csp: Option<ContentSecurityPolicy> = fields.take(CSP, diagnostics);
         let remove: Vec<HeaderName> = fields.take("remove", diagnostics).unwrap_or_default();
         fields.finish(diagnostics);
 
         if csp.is_some() && set.iter().any(|(name, _)| name.is("content-security-policy")) {
-            diagnostics.add_bare(&place.field(CSP), DiagnosticKind::SetTwice);
+            diagnostics.add_bare(&path.field(CSP), &SecurityHeaderError::SetTwice);
         }
-        let remove_at = place.field("remove");
+        let remove_at = path.field("remove");
         for (index, name) in remove.iter().enumerate() {
             if set.iter().any(|(set, setting)| setting.is_some() && set.is(&name.0)) {
                 diagnostics.add(
                     &remove_at.item(index),
                     &format_args!("{:?}", name.0),
-                    DiagnosticKind::SetAndRemoved,
+                    &SecurityHeaderError::SetAndRemoved,
                 );
             } else if is_owned(name) {
                 diagnostics.add(
                     &remove_at.item(index),
                     &format_args!("{:?}", name.0),
-                    DiagnosticKind::OwnedHeader,
+                    &NameError::OwnedHeader,
                 );
             }
         }
@@ -273,11 +299,52 @@ impl<'a> Read<'a> for SecurityHeaders {
             let name = HeaderName("Content-Security-Policy".into());
             apply(&mut headers, name, Some((value, SetMode::Overwrite)));
         }
-        // A removed header is one of the preset's that the operator does not want.
+        // `remove` and `set` share no name, so this removes headers of the preset only.
         headers.retain(|header| !remove.iter().any(|name| name.is(&header.name.0)));
         Some(SecurityHeaders { set: headers, remove })
     }
 }
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(SecurityHeaders, "SecurityHeaders", generator => {
+    let sources = serde_json::json!({"type": "array", "items": {"type": "string", "pattern": "^[^\\s;,]+$"}});
+    let directives = DIRECTIVES.map(|name| (name.to_owned(), sources.clone()));
+    schemars::json_schema!({
+        "type": "object",
+        "properties": {
+            "preset": {"type": "string", "enum": PRESETS, "description": "The headers to begin with."},
+            "set": {
+                "type": "object",
+                "description": "Headers to set in place of the preset's or beside them; null takes one of the preset's away.",
+                "propertyNames": {"pattern": TOKEN},
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "null"},
+                        {
+                            "type": "object",
+                            "properties": {"value": {"type": "string"}, "mode": generator.subschema_for::<SetMode>()},
+                            "required": ["value"],
+                            "additionalProperties": false,
+                        },
+                    ],
+                },
+            },
+            "content_security_policy": {
+                "type": "object",
+                "description": "Content-Security-Policy by its directives.",
+                "properties": directives.into_iter().collect::<serde_json::Map<_, _>>(),
+                "additionalProperties": sources,
+            },
+            "remove": {
+                "type": "array",
+                "description": "Headers that no response has.",
+                "items": generator.subschema_for::<HeaderName>(),
+            },
+        },
+        "additionalProperties": false,
+    })
+});
 
 #[cfg(test)]
 mod tests {

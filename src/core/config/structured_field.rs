@@ -1,21 +1,21 @@
-//! Structured fields (RFC 9651), as far as the headers of a policy have them: dictionaries and items, of which only tokens and strings
-//! are told apart.
+//! A parser of structured fields (RFC 9651), as far as security headers need it: dictionaries and items, in which only tokens and
+//! strings are distinguished.
 
-/// A bare item.
+/// A bare item (section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bare<'t> {
-    /// A word without quotes.
+    /// A token: a word without quotes.
     Token(&'t str),
-    /// A text in double quotes.
+    /// A string in double quotes.
     Text,
-    /// A number, a boolean, a date, bytes or a display string.
+    /// A number, a boolean, a date, a byte sequence or a display string.
     Other,
 }
 
-/// A member of a dictionary: its key, and its items: several for an inner list, otherwise one.
+/// A member of a dictionary: its key, and the items of its inner list, or its single item.
 pub type Member<'t> = (&'t str, Vec<Bare<'t>>);
 
-/// Reads a dictionary (section 4.2.2); `None` where a browser would ignore the whole field.
+/// Parses a dictionary (section 4.2.2). Returns `None` if it is malformed; browsers then ignore the whole field.
 pub fn dictionary(text: &str) -> Option<Vec<Member<'_>>> {
     let mut cursor = Cursor(text.trim_matches(' '));
     let mut members = Vec::new();
@@ -41,14 +41,14 @@ pub fn dictionary(text: &str) -> Option<Vec<Member<'_>>> {
     Some(members)
 }
 
-/// Reads an item (section 4.2.3) without its parameters; `None` where a browser would ignore the whole field.
+/// Parses an item (section 4.2.3) and drops its parameters. Returns `None` if it is malformed; browsers then ignore the whole field.
 pub fn item(text: &str) -> Option<Bare<'_>> {
     let mut cursor = Cursor(text.trim_matches(' '));
     let item = cursor.item()?;
     cursor.0.is_empty().then_some(item)
 }
 
-/// What is left to read.
+/// The rest of the text. Each method parses from its beginning and removes what it has parsed.
 struct Cursor<'t>(&'t str);
 
 impl<'t> Cursor<'t> {
@@ -66,7 +66,7 @@ impl<'t> Cursor<'t> {
         self.0 = self.0.trim_start_matches(skipped);
     }
 
-    /// As long as the characters fit; `None` where the first is not one to begin with.
+    /// The longest word whose first character `begins` accepts, and each other one `goes_on`. `None` if the first does not fit.
     fn word(&mut self, begins: fn(char) -> bool, goes_on: fn(char) -> bool) -> Option<&'t str> {
         let text = self.0;
         text.chars().next().filter(|first| begins(*first))?;
@@ -182,7 +182,7 @@ impl<'t> Cursor<'t> {
         None
     }
 
-    /// At most 15 digits, or 12 and one to three behind a point.
+    /// At most 15 digits; or at most 12, a point and one to three digits (section 3.3.1 and 3.3.2).
     fn number(&mut self) -> Option<()> {
         self.take('-');
         let number = self.word(|c| c.is_ascii_digit(), |c| c.is_ascii_digit() || c == '.')?;

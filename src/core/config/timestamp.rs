@@ -1,11 +1,19 @@
-//! Points in time as RFC 3339 writes them.
+//! Points in time, as RFC 3339 writes them.
 
-/// Seconds since the Unix epoch. Fractions of a second are cut off, which ends a key's life early rather than late.
+use std::borrow::Cow;
+
+use super::config_path::ConfigPath;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::node::Node;
+use super::read::Read;
+
+/// Seconds since the Unix epoch. Fractions of a second are cut off, so that a key expires early rather than late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Reads `2026-01-01T00:00:00Z` (RFC 3339, section 5.6); `None` for anything else, a date that is in no calendar included.
+    /// Parses a date and time such as `2026-01-01T00:00:00Z` (RFC 3339, section 5.6). Returns `None` for any other text, and for a date
+    /// that the calendar does not have.
     pub fn parse(text: &str) -> Option<Timestamp> {
         let (year, rest) = number(text, 4)?;
         let (month, rest) = number(rest.strip_prefix('-')?, 2)?;
@@ -26,7 +34,7 @@ impl Timestamp {
     }
 }
 
-/// `length` decimal digits, and what follows them.
+/// Parses exactly `length` decimal digits. Returns their number and the rest of the text.
 fn number(text: &str, length: usize) -> Option<(i64, &str)> {
     let (digits, rest) = text.split_at_checked(length)?;
     let plain = digits.bytes().all(|b| b.is_ascii_digit());
@@ -66,10 +74,10 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// From 0000-03-01 to 1970-01-01.
+/// Days from 0000-03-01 to 1970-01-01.
 const DAYS_TO_EPOCH: i64 = 719_468;
 
-/// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day comes last.
+/// Days since 1970-01-01 in the Gregorian calendar. Years begin in March here, so that the leap day is the last of its year.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
@@ -77,7 +85,7 @@ fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     365 * year + leap_days + (153 * month_from_march + 2) / 5 + day - 1 - DAYS_TO_EPOCH
 }
 
-/// Year, month and day of a day since 1970-01-01.
+/// Year, month and day of the date that is `day` days after 1970-01-01.
 fn calendar_date(day: i64) -> (i64, i64, i64) {
     let day = day + DAYS_TO_EPOCH;
     let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
@@ -88,6 +96,35 @@ fn calendar_date(day: i64) -> (i64, i64, i64) {
     let year = 400 * era + year + i64::from(month <= 2);
     (year, month, day - (153 * month_from_march + 2) / 5 + 1)
 }
+
+impl<'a> Read<'a> for Timestamp {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = Cow::read(node, path, diagnostics)?;
+        let parsed = Timestamp::parse(&text);
+        if parsed.is_none() {
+            diagnostics.add(path, &Node::Text(text), &InvalidTimestamp);
+        }
+        parsed
+    }
+}
+
+struct InvalidTimestamp;
+
+impl DiagnosticKind for InvalidTimestamp {
+    fn message(&self) -> Message {
+        Message::error(
+            "must be a date and time as in RFC 3339",
+            r#"write it as "2027-01-01T00:00:00Z""#,
+        )
+    }
+}
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(Timestamp, "Timestamp", _generator => schemars::json_schema!({
+    "type": "string",
+    "format": "date-time",
+    "examples": ["2027-01-01T00:00:00Z"],
+}));
 
 /// As in `2026-01-01T00:00:00Z`.
 impl std::fmt::Display for Timestamp {

@@ -1,31 +1,66 @@
-//! Names of headers and methods: tokens (RFC 9110, section 5.6.2).
+//! Names of headers and request methods. Both are tokens (RFC 9110, section 5.6.2).
 
 use std::borrow::Cow;
 
 use super::config_path::ConfigPath;
-use super::diagnostic::{DiagnosticKind, Diagnostics};
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+#[cfg(feature = "schema")]
+use super::json_schema::TOKEN;
 use super::node::Node;
 use super::read::Read;
 
-/// Whether `text` is a token: not empty, and of its characters only.
+/// Why the name of a header or a method is refused.
+#[derive(Debug, Clone, Copy)]
+pub enum NameError {
+    /// The name is not a token.
+    NotAToken,
+    /// A standard method in another case.
+    MethodCase,
+    /// A method that Fetch forbids.
+    ForbiddenMethod,
+    /// A header that the operator must not set, because the filter or Envoy does.
+    OwnedHeader,
+}
+
+impl DiagnosticKind for NameError {
+    fn message(&self) -> Message {
+        match self {
+            Self::NotAToken => Message::error(
+                "it is not a token of RFC 9110",
+                "use letters, digits and ! # $ % & ' * + - . ^ _ ` | ~ only",
+            ),
+            Self::MethodCase => Message::error("methods are case-sensitive", "write it in upper case"),
+            Self::ForbiddenMethod => Message::error(
+                "browsers never send CONNECT, TRACE and TRACK (Fetch: forbidden methods)",
+                "take it out",
+            ),
+            Self::OwnedHeader => Message::error(
+                "keyfence or Envoy writes this header itself",
+                "take it out; CORS is configured under cors",
+            ),
+        }
+    }
+}
+
+/// Whether `text` is a token: not empty, and each byte is one that [`is_token_byte`] accepts.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// Whether a token can have this character.
+/// Whether a token can have this byte (RFC 9110: `tchar`).
 pub fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
-/// Whether two names of headers become the same meta-variable of CGI (RFC 3875, section 4.1.18). The RFC turns `-` into `_`; servers
-/// do so with every character that is not a letter or a digit. WSGI, Rack and PHP have inherited it.
+/// Whether an upstream may take two header names for the same, because both become the same meta-variable of CGI (RFC 3875, section
+/// 4.1.18). The RFC turns `-` into `_`; servers do so with every character except letters and digits. WSGI, Rack and PHP do the same.
 #[inline]
 pub fn equals_ignoring_separators(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && have_equal_letters(a, b)
 }
 
-/// Out of the way of the comparison of lengths, which nearly all headers of a request do not pass. Backwards, because most names that
-/// are not the same end differently, and many begin alike (`x-`).
+/// Compares names of the same length. It is not inlined, so that the comparison of lengths, which decides for nearly all headers of a
+/// request, stays small. It goes backwards because many names have the same beginning (`x-`), and few the same end.
 #[inline(never)]
 fn have_equal_letters(a: &[u8], b: &[u8]) -> bool {
     let folded = |byte: u8| match byte.is_ascii_alphanumeric() {
@@ -38,59 +73,69 @@ fn have_equal_letters(a: &[u8], b: &[u8]) -> bool {
         .all(|(a, b)| folded(*a) == folded(*b))
 }
 
-/// A header's name as the operator wrote it. Names compare without regard to case.
+/// A header name as the operator wrote it. Header names are case-insensitive; `==` is not, [`HeaderName::is`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderName(pub String);
 
 impl HeaderName {
-    /// As HTTP/2 and Envoy write it.
+    /// The name in lower case, as HTTP/2 and Envoy write it.
     pub fn lower(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 
-    /// Whether an upstream may take both for the same header, see [`equals_ignoring_separators`].
+    /// Whether an upstream may take both for the same header; see [`equals_ignoring_separators`].
     pub fn equals_ignoring_separators(&self, other: &str) -> bool {
         equals_ignoring_separators(self.0.as_bytes(), other.as_bytes())
     }
 
-    /// Whether both name the same header.
+    /// Whether `other` names the same header.
     pub fn is(&self, other: &str) -> bool {
         self.0.eq_ignore_ascii_case(other)
     }
 }
 
 impl<'a> Read<'a> for HeaderName {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let name: Cow<'a, str> = Cow::read(node, place, diagnostics)?;
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let name: Cow<'a, str> = Cow::read(node, path, diagnostics)?;
         if is_token(&name) {
             return Some(HeaderName(name.into_owned()));
         }
-        diagnostics.add(place, &Node::Text(name), DiagnosticKind::NotAToken);
+        diagnostics.add(path, &Node::Text(name), &NameError::NotAToken);
         None
     }
 }
 
-/// A request method, or `*` for any.
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(HeaderName, "HeaderName", _generator => schemars::json_schema!({"type": "string", "pattern": TOKEN}));
+
+/// A request method, or `*` for any. Methods are case-sensitive (RFC 9110, section 9.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Method(pub String);
 
 impl<'a> Read<'a> for Method {
-    fn read(node: Node<'a>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const COMMON: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-        /// Fetch: forbidden methods.
+        /// Fetch, "forbidden method".
         const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
-        let name: Cow<'a, str> = Cow::read(node, place, diagnostics)?;
+        let name: Cow<'a, str> = Cow::read(node, path, diagnostics)?;
         let is_one_of = |list: &[&str]| list.iter().any(|method| name.eq_ignore_ascii_case(method));
-        let problem = if !is_token(&name) {
-            DiagnosticKind::NotAToken
+        let kind = if !is_token(&name) {
+            NameError::NotAToken
         } else if is_one_of(&FORBIDDEN) {
-            DiagnosticKind::ForbiddenMethod
+            NameError::ForbiddenMethod
         } else if is_one_of(&COMMON) && !COMMON.contains(&&*name) {
-            DiagnosticKind::MethodCase
+            NameError::MethodCase
         } else {
             return Some(Method(name.into_owned()));
         };
-        diagnostics.add(place, &Node::Text(name), problem);
+        diagnostics.add(path, &Node::Text(name), &kind);
         None
     }
 }
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(Method, "Method", _generator => schemars::json_schema!({
+    "type": "string",
+    "pattern": TOKEN,
+    "examples": ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"],
+}));

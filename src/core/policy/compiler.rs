@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
 use super::challenge::challenge;
+use super::diagnostic::PolicyDiagnostic;
 use super::footprint::{self, Footprint};
 use super::key_table::{KeyIndex, KeyTable};
 use super::loaded::Loaded;
@@ -21,27 +22,23 @@ use super::sorted::sorted;
 use super::source::Source;
 use super::{Key, Policy, Restrictions};
 use crate::config::config_path::ConfigPath;
-use crate::config::diagnostic::nearest;
 use crate::config::key::{self, KeyContext};
+use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
-use crate::config::{self, Config, DiagnosticKind, Diagnostics, Measure};
+use crate::config::{self, Config, Diagnostics, Measure, long_text, memory_limit};
 
 impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error has all diagnostics. `now` is only used to warn of keys that have expired
     /// or soon will.
     pub fn load(text: &[u8], now: Timestamp) -> Result<Loaded, Diagnostics> {
-        match Diagnostics::of_long_text(text) {
-            Some(diagnostics) => Err(diagnostics),
-            None => Policy::compile(text, &Measure::of(text), now),
-        }
+        long_text::check(text)?;
+        Policy::compile(text, &Measure::of(text), now)
     }
 
     /// As [`Policy::load`], for a text whose measure is known.
     pub fn compile(text: &[u8], measure: &Measure, now: Timestamp) -> Result<Loaded, Diagnostics> {
-        if let Some(diagnostics) = Diagnostics::of_size(text.len().saturating_add(Footprint::of(measure).peak)) {
-            return Err(diagnostics);
-        }
+        memory_limit::check(text.len().saturating_add(Footprint::of(measure).peak))?;
         let mut diagnostics = Diagnostics::default();
         let Some(config) = config::read(text, &mut diagnostics) else {
             return Err(diagnostics);
@@ -52,14 +49,9 @@ impl Policy {
             now,
             sources: &config.key_sources,
         };
-        config::read_keys(
-            text,
-            context,
-            &mut diagnostics,
-            &mut |index, key, place, diagnostics| {
-                compiler.add(index, &key, place, diagnostics);
-            },
-        );
+        config::read_keys(text, context, &mut diagnostics, &mut |index, key, path, diagnostics| {
+            compiler.add(index, &key, path, diagnostics);
+        });
         if diagnostics.error_count() > 0 {
             return Err(diagnostics);
         }
@@ -68,11 +60,11 @@ impl Policy {
             && (compiler.union.names_origins() || compiler.union.is_any_alone())
         {
             let value = format_args!("\"{RESOURCE_POLICY}: {value}\"");
-            let place = ConfigPath::ROOT.field("security_headers");
-            diagnostics.add(&place, &value, DiagnosticKind::ResourcePolicyBesideOrigins);
+            let path = ConfigPath::ROOT.field("security_headers");
+            diagnostics.add(&path, &value, &PolicyDiagnostic::ResourcePolicyBesideOrigins);
         }
         if compiler.keys.is_empty() && anonymous.is_none() {
-            diagnostics.add_bare(&ConfigPath::ROOT, DiagnosticKind::NothingAllowed);
+            diagnostics.add_bare(&ConfigPath::ROOT, &PolicyDiagnostic::NothingAllowed);
         }
         Ok(Loaded {
             policy: compiler.finish(anonymous),
@@ -119,17 +111,17 @@ impl<'c> Compiler<'c> {
 
     /// The restrictions of requests without a key. `None` if there are none, or if `enabled` is false: such requests are refused.
     fn anonymous(&mut self, diagnostics: &mut Diagnostics) -> Option<Restrictions> {
-        let access = self.config.anonymous.as_ref()?;
-        let compiled = self.restrictions(access, &ConfigPath::ROOT.field("anonymous"), diagnostics);
-        access.enabled.then_some(compiled)
+        let restrictions = self.config.anonymous.as_ref()?;
+        let compiled = self.restrictions(restrictions, &ConfigPath::ROOT.field("anonymous"), diagnostics);
+        restrictions.enabled.then_some(compiled)
     }
 
-    fn add(&mut self, index: usize, key: &key::Key<'_>, place: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+    fn add(&mut self, index: usize, key: &key::Key<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
         if let Some(first) = self.insert_id(&key.id) {
             diagnostics.add(
-                &place.field("id"),
+                &path.field("id"),
                 &format_args!("{:?}", key.id),
-                DiagnosticKind::DuplicateId { first },
+                &PolicyDiagnostic::DuplicateId { first },
             );
         }
         let Ok(number) = u32::try_from(self.keys.len()) else {
@@ -139,14 +131,14 @@ impl<'c> Compiler<'c> {
         for api_key in &key.api_keys {
             if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
                 let first = self.config_index.get(first as usize).copied().unwrap_or(index);
-                diagnostics.add_bare(&place.field("api_key"), DiagnosticKind::DuplicateApiKey { first });
+                diagnostics.add_bare(&path.field("api_key"), &PolicyDiagnostic::DuplicateApiKey { first });
             }
         }
-        let restrictions = self.restrictions(&key.access, place, diagnostics);
+        let restrictions = self.restrictions(&key.restrictions, path, diagnostics);
         self.keys.push(Key {
             id: key.id.as_ref().into(),
             kind: key.kind,
-            enabled: key.access.enabled,
+            enabled: key.restrictions.enabled,
             not_before: key.not_before,
             expires_at: key.expires_at,
             restrictions,
@@ -168,38 +160,38 @@ impl<'c> Compiler<'c> {
 
     fn restrictions(
         &mut self,
-        access: &key::Restrictions<'_>,
-        place: &ConfigPath<'_>,
+        restrictions: &key::Restrictions<'_>,
+        path: &ConfigPath<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Restrictions {
-        let origins = self.origins.add(&access.allowed_origins, access.enabled);
+        let origins = self.origins.add(&restrictions.allowed_origins, restrictions.enabled);
         self.names_origins |= origins.names_origins();
-        if access.enabled {
+        if restrictions.enabled {
             self.union.include(&origins);
         }
-        self.find_rules_without_index(access, place, diagnostics);
+        self.find_rules_without_index(restrictions, path, diagnostics);
         Restrictions {
             origins,
-            origin_check: access.origin_check,
-            networks: Networks::new(&access.allowed_ips),
-            scopes: access
+            origin_check: restrictions.origin_check,
+            networks: Networks::new(&restrictions.allowed_ips),
+            scopes: restrictions
                 .scopes
                 .as_ref()
-                .map(|names| self.scope_rules(names, &place.field("scopes"), diagnostics)),
-            indexes: access.indexes.as_deref().map(IndexList::new),
-            limit: access.rate_limit_per_minute.and_then(NonZeroU32::new),
-            enforcement: access.enforcement.unwrap_or(self.config.enforcement),
+                .map(|names| self.scope_rules(names, &path.field("scopes"), diagnostics)),
+            indexes: restrictions.indexes.as_deref().map(IndexList::new),
+            limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
+            enforcement: restrictions.enforcement.unwrap_or(self.config.enforcement),
         }
     }
 
     /// Warns of rules that no request can fit: the key has `indexes`, and the rule has no `{index}`.
     fn find_rules_without_index(
         &self,
-        access: &key::Restrictions<'_>,
-        place: &ConfigPath<'_>,
+        restrictions: &key::Restrictions<'_>,
+        path: &ConfigPath<'_>,
         diagnostics: &mut Diagnostics,
     ) {
-        let (Some(names), Some(_)) = (&access.scopes, &access.indexes) else {
+        let (Some(names), Some(_)) = (&restrictions.scopes, &restrictions.indexes) else {
             return;
         };
         let scopes = self
@@ -209,11 +201,11 @@ impl<'c> Compiler<'c> {
             .filter(|scope| names.contains(&Cow::Borrowed(&scope.name)));
         for scope in scopes {
             for rule in scope.rules.iter().filter(|rule| !rule.path.names_index()) {
-                let problem = DiagnosticKind::RuleWithoutIndex {
+                let kind = PolicyDiagnostic::RuleWithoutIndex {
                     rule: rule.to_string(),
                     scope: scope.name.clone(),
                 };
-                diagnostics.add_bare(&place.field("indexes"), problem);
+                diagnostics.add_bare(&path.field("indexes"), &kind);
             }
         }
     }
@@ -221,7 +213,7 @@ impl<'c> Compiler<'c> {
     fn scope_rules(
         &mut self,
         names: &[Cow<'_, str>],
-        place: &ConfigPath<'_>,
+        path: &ConfigPath<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Arc<ScopeRules> {
         let mut scopes: Vec<&'c Scope> = Vec::with_capacity(names.len());
@@ -232,9 +224,9 @@ impl<'c> Compiler<'c> {
                     let known = self.config.scopes.iter().map(|scope| scope.name.as_str());
                     let nearest = nearest(name, known).map(str::to_owned);
                     diagnostics.add(
-                        &place.item(index),
+                        &path.item(index),
                         &format_args!("{name:?}"),
-                        DiagnosticKind::UnknownScope { nearest },
+                        &PolicyDiagnostic::UnknownScope { nearest },
                     );
                 }
             }
@@ -249,7 +241,7 @@ impl<'c> Compiler<'c> {
             .flat_map(|scope| scope.rules.iter().map(|rule| (&*scope.name, rule)))
             .collect();
         let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
-            diagnostics.add_bare(place, DiagnosticKind::TooManyRules);
+            diagnostics.add_bare(path, &PolicyDiagnostic::TooManyRules);
             ScopeRules::default()
         });
         self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()

@@ -3,6 +3,7 @@
 mod allocator;
 mod challenge;
 mod compiler;
+mod diagnostic;
 pub mod footprint;
 pub mod key_table;
 mod loaded;

@@ -1,14 +1,14 @@
-//! Regular expressions where an origin pattern is expected: they are told from slips, and rewritten where a wildcard says the same.
+//! Regular expressions in place of origin patterns: how to recognize one, and how to write it as a pattern with wildcards.
 
-/// What regular expressions of origins have, and what nobody writes in an origin by mistake.
+/// Parts of regular expressions that nobody writes in an origin by mistake.
 const MARKS: [&str; 11] = [
     "|", r"\.", r"\/", r"\d", r"\w", ".+", "[^", "[a-z", "[0-9", "(?", "s?://",
 ];
 
-/// Whether `text`, which could not be read as an origin pattern, was written as a regular expression.
+/// Whether `text`, which is not an origin pattern, was probably meant as a regular expression.
 pub fn is_likely(text: &str) -> bool {
     let text = text.trim();
-    // Behind a name or a star the dot may be one that is meant: `a.*.yourapp.com`.
+    // After a name or a star the dot may be meant as one: `a.*.yourapp.com`.
     let has_any = text.match_indices(".*").any(|(at, _)| {
         let before = text.get(..at).and_then(|before| before.chars().next_back());
         !before.is_some_and(|before| before.is_alphanumeric() || before == '*')
@@ -16,12 +16,12 @@ pub fn is_likely(text: &str) -> bool {
     has_any || text.starts_with('^') || text.ends_with('$') || MARKS.iter().any(|mark| text.contains(mark))
 }
 
-/// In place of a dot that is meant, so that it is not read as one that stands for any character.
+/// Marks a literal dot during the rewriting, so that it is not taken for the dot that matches any character.
 const DOT: &str = "\u{1}";
-/// In place of a class of characters: alone it has no pattern that says the same.
+/// Marks a class of characters. Only a repeated one becomes a wildcard; no pattern has the same meaning as a single one.
 const CLASS: &str = "\u{2}";
 
-/// Parts of regular expressions, and what is put in their place, one after the other.
+/// Parts of regular expressions and their replacements, applied in this order.
 #[rustfmt::skip]
 const REWRITES: [(&str, &str); 21] = [
     (r"\.", DOT), ("[.]", DOT), (r"\/", "/"), (r"\-", "-"), ("s?://", "s://"),
@@ -30,7 +30,7 @@ const REWRITES: [(&str, &str); 21] = [
     (".*", "*"), (".+", "*"), ("\u{2}+", "*"), (DOT, "."),
 ];
 
-/// The pattern that may be meant, if there is one: that is for the parser to see.
+/// Returns the regular expression with its parts replaced by wildcards. The result may not be a pattern; the caller has to parse it.
 pub fn as_wildcards(text: &str) -> String {
     let text = text.trim();
     let text = text.strip_prefix('^').unwrap_or(text);

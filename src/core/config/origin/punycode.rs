@@ -1,10 +1,11 @@
-//! The ASCII form of a host name with other letters, to put into a help (RFC 3492, and `xn--` of RFC 5890).
+//! The ASCII form of an internationalized host name (Punycode, RFC 3492, and the prefix `xn--` of RFC 5890), for a suggestion.
 //!
-//! Case is folded as Unicode does; the rest of IDNA's mapping is left to the browser, whose tables alone are larger than the filter.
+//! Of IDNA's mapping it only lower-cases: the tables of the whole mapping are larger than the filter.
 
-/// The host as a browser sends it: each label that is not ASCII lower-cased and encoded. `None` where a label is too long to encode.
+/// Returns the host in lower case, with each label that is not ASCII encoded, as browsers send it. `None` if a label has more than 63
+/// characters.
 pub fn host_to_ascii(host: &str) -> Option<String> {
-    // Letter by letter: browsers do not write the last sigma of a word in another way, as a whole text's lower case does.
+    // Each character on its own: `str::to_lowercase` writes a final sigma in another way, and browsers do not.
     let lower: String = host.chars().flat_map(char::to_lowercase).collect();
     let labels: Option<Vec<String>> = lower.split('.').map(label_to_ascii).collect();
     Some(labels?.join("."))
@@ -14,7 +15,7 @@ fn label_to_ascii(label: &str) -> Option<String> {
     if label.is_ascii() {
         return Some(label.to_owned());
     }
-    // No label is longer, and encoding takes the square of the length.
+    // Host names have no longer label, and the time to encode one is quadratic in its length.
     let fits = label.chars().count() <= 63;
     fits.then(|| encode(label))
         .flatten()

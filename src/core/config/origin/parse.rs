@@ -1,233 +1,19 @@
-//! Origin patterns, as strictly as an operator should write them: byte for byte what a client sends, or a wildcard over it.
-//!
-//! A browser serializes an `http:` or `https:` origin (HTML, "ASCII serialization of an origin") in one way only, so anything else could
-//! never match, and is refused with the spelling that would. What programs send under schemes of their own follows no such rule
-//! (`app://.`, `file://`), so it is taken as it is written.
+//! The parser of origin patterns. It accepts only what a client can send, or a wildcard for it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::error::{OriginError, OriginErrorKind};
+use super::pattern::{HostPattern, LabelPattern, MAX_ORIGIN, OriginPattern, PortPattern, TuplePattern, is_label_byte};
 use super::{punycode, regex};
 
-/// An `Origin` that is longer, in bytes, matches nothing.
-pub const MAX_ORIGIN: usize = 512;
-
-/// What one entry of `allowed_origins` matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OriginPattern {
-    /// `*`: every origin.
-    Any,
-    /// `null`: what sandboxed frames and local files send.
-    Null,
-    /// A scheme, a host and a port.
-    Tuple(TuplePattern),
-}
-
-/// `scheme://host[:port]`. Of `http` and `https`, and wherever there is a `*`, each part is in the one form that a browser sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TuplePattern {
-    /// Without `://`; `http` and `https` in lower case.
-    pub scheme: String,
-    /// Which hosts match.
-    pub hosts: HostPattern,
-    /// Which ports match.
-    pub port: PortPattern,
-}
-
-/// The hosts of an origin pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This one; an IPv6 address is in its brackets. Of a scheme other than `http` and `https`: whatever the program sends, which may
-    /// be nothing.
-    One(String),
-    /// `*.` before this one: its subdomains, at any depth, and not the host itself.
-    Below(String),
-    /// `*` inside the leftmost label.
-    Label(LabelPattern),
-    /// `*`: any host of a scheme that is not the web's.
-    Any,
-}
-
-/// A host such as `app-*-team.example.com`: `*` is one or more bytes of a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelPattern(String);
-
-impl LabelPattern {
-    /// Of its parts, as [`LabelPattern::parts`] gives them.
-    pub fn new(prefix: &str, suffix: &str, parent: &str) -> LabelPattern {
-        LabelPattern(format!("{prefix}*{suffix}.{parent}"))
-    }
-
-    /// What the label begins with, what it ends with, and the host behind its dot. One of the first two may be empty.
-    pub fn parts(&self) -> [&str; 3] {
-        let (prefix, rest) = self.0.split_once('*').unwrap_or_default();
-        let (suffix, parent) = rest.split_once('.').unwrap_or_default();
-        [prefix, suffix, parent]
-    }
-}
-
-/// The port of an origin pattern. The default port of a scheme is [`PortPattern::Absent`], as browsers leave it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PortPattern {
-    /// No port is written.
-    Absent,
-    /// This one, from 1.
-    Exact(u16),
-    /// `:*`: any port, or none.
-    Any,
-}
-
-/// Why a pattern could never match, or would match too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OriginErrorKind {
-    /// Nothing is written.
-    Empty,
-    /// White space or a control character.
-    WhiteSpace,
-    /// There is no `scheme://`.
-    NoScheme,
-    /// The scheme has a character that no scheme has.
-    BadScheme,
-    /// `user@` stands before the host.
-    UserInfo,
-    /// A `/` stands after the host.
-    TrailingSlash,
-    /// A path stands after the host.
-    Path,
-    /// A query stands after the host.
-    Query,
-    /// A fragment stands after the host.
-    Fragment,
-    /// A letter outside ASCII.
-    NonAscii,
-    /// An upper-case letter.
-    UpperCase,
-    /// The port that the scheme has anyway.
-    DefaultPort,
-    /// Port 0, over 65535, with leading zeros or no number.
-    BadPort,
-    /// The host is missing.
-    NoHost,
-    /// The host ends in a dot.
-    TrailingDot,
-    /// Two dots follow each other, or one leads.
-    EmptyLabel,
-    /// An IPv4 address that is not four decimal numbers.
-    Ipv4Form,
-    /// An IPv6 address that is not in its shortest form, or not in brackets.
-    Ipv6Form,
-    /// A second `*`, or one that is neither in the leftmost label nor the port.
-    MisplacedWildcard,
-    /// `*.` before a single label would match a whole top-level domain.
-    BroadWildcard,
-    /// `*` in a label before a single label would match what strangers register.
-    RegistrableWildcard,
-    /// `*` has too few labels behind it.
-    ShortWildcard,
-    /// `*` is the whole host of a scheme of the web, whose hosts belong to anybody, or of `file`, which has none.
-    AnyHost,
-    /// A regular expression.
-    RegularExpression,
-    /// A character that no host name has.
-    BadHost,
-    /// A comma or a letter outside ASCII, in what a program sends.
-    NotSendable,
-    /// A scheme over 200, a label over 63, a host over 253 or a whole origin over [`MAX_ORIGIN`] characters.
-    TooLong,
-}
-
-impl OriginErrorKind {
-    /// The reason in a plain clause.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Empty => "an origin must not be empty",
-            Self::WhiteSpace => "an origin must not contain white space or control characters",
-            Self::NoScheme => "an origin must begin with its scheme and ://",
-            Self::BadScheme => "a scheme is a letter, then letters, digits, +, - and .",
-            Self::UserInfo => "an origin must not contain user info",
-            Self::TrailingSlash => "an origin must not end in a slash; browsers send it without",
-            Self::Path => "an origin must not have a path",
-            Self::Query => "an origin must not have a query",
-            Self::Fragment => "an origin must not have a fragment",
-            Self::NonAscii => "browsers send host names in ASCII (punycode)",
-            Self::UpperCase => "browsers send origins in lower case, and the comparison is exact",
-            Self::DefaultPort => "browsers leave out the default port of the scheme",
-            Self::BadPort => "a port must be a number from 1 to 65535 without leading zeros, or *",
-            Self::NoHost => "an origin must have a host",
-            Self::TrailingDot => "a host with a trailing dot is another host than without",
-            Self::EmptyLabel => "a host must not have an empty label between dots",
-            Self::Ipv4Form => "browsers send IPv4 addresses as four decimal numbers",
-            Self::Ipv6Form => "browsers send IPv6 addresses in brackets and in the shortest form",
-            Self::MisplacedWildcard => {
-                "* stands once in the leftmost label, for all or a part of it, or for the whole port"
-            }
-            Self::BroadWildcard => "*. before fewer than two labels would let in a whole top-level domain",
-            Self::RegistrableWildcard => {
-                "with * in the name that is registered, whoever registers a name that fits is let in"
-            }
-            Self::ShortWildcard => "behind a label with * are two labels or more, or localhost",
-            Self::AnyHost => "* as the whole host is not for http, https, ws, wss and file",
-            Self::RegularExpression => "origins are compared byte for byte; there are no regular expressions",
-            Self::BadHost => "a host is lower-case letters, digits, -, _ and dots",
-            Self::NotSendable => "an origin is printable ASCII without commas",
-            Self::TooLong => "a label has at most 63 characters, a host 253, a scheme 200 and a whole origin 512",
-        }
-    }
-}
-
-/// A refused pattern: why, and the pattern that was probably meant, where one can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginError {
-    /// What is wrong.
-    pub fault: OriginErrorKind,
-    /// The pattern to write instead.
-    pub suggestion: Option<String>,
-}
-
-impl From<OriginErrorKind> for OriginError {
-    fn from(fault: OriginErrorKind) -> Self {
-        OriginError {
-            fault,
-            suggestion: None,
-        }
-    }
-}
-
-impl OriginError {
-    /// A help of the host keeps the port that was written.
-    fn with_port(mut self, port: PortPattern) -> Self {
-        if let Some(suggestion) = &mut self.suggestion {
-            suggestion.push_str(&port.to_string());
-        }
-        self
-    }
-}
-
-impl OriginErrorKind {
-    /// With a pattern that may be meant: whether it is one itself is for [`OriginPattern::parse`] to see.
-    fn suggest(self, pattern: impl Into<String>) -> OriginError {
-        OriginError {
-            fault: self,
-            suggestion: Some(pattern.into()),
-        }
-    }
-}
-
-/// Whether the pattern that `text` is, if it is one, is a [`HostPattern::Label`].
-pub fn has_label_wildcard(text: &str) -> bool {
-    let ends_label = |before: &str| before.bytes().next_back().is_some_and(is_label_byte);
-    let begins_label = |behind: &str| behind.bytes().next().is_some_and(is_label_byte);
-    text.split_once('*')
-        .is_some_and(|(before, behind)| ends_label(before) || begins_label(behind))
-}
-
 impl OriginPattern {
-    /// Reads one pattern. A help that is itself refused would send people in circles, and is left out.
+    /// Parses one entry of `allowed_origins`. A suggestion of the error is a pattern itself.
     pub fn parse(text: &str) -> Result<OriginPattern, OriginError> {
         Self::read_text(text).map_err(|mut error| {
             if regex::is_likely(text) {
                 error = OriginErrorKind::RegularExpression.suggest(regex::as_wildcards(text));
             }
-            error.suggestion = error.suggestion.filter(|help| Self::read_text(help).is_ok());
+            error.suggestion = error.suggestion.filter(|pattern| Self::read_text(pattern).is_ok());
             error
         })
     }
@@ -245,14 +31,14 @@ impl OriginPattern {
             return Err(OriginErrorKind::WhiteSpace.suggest(joined));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            // Documents of these have no origin of their own (URL standard, "origin").
+            // Documents with these schemes have no origin of their own (URL standard, "origin").
             let is_opaque = ["data:", "blob:", "about:", "javascript:"]
                 .iter()
                 .any(|scheme| text.starts_with(scheme));
             return Err(OriginErrorKind::NoScheme.suggest(match text.strip_suffix(':') {
                 _ if is_opaque => "null".to_owned(),
                 Some(scheme) => format!("{scheme}://"),
-                // Few have a certificate for it.
+                // Few local servers have a certificate.
                 None if text.starts_with("localhost") || text.starts_with("127.") => format!("http://{text}"),
                 None => format!("https://{text}"),
             }));
@@ -270,7 +56,7 @@ impl OriginPattern {
     }
 }
 
-/// Host and port of `http` and `https`.
+/// Parses host and port of `http` and `https`.
 fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern), OriginError> {
     let authority = without_tail(scheme, rest)?;
     if !text.is_ascii() {
@@ -288,7 +74,7 @@ fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern
     if host == "*" {
         return Err(OriginErrorKind::AnyHost.into());
     }
-    let hosts = host_pattern(scheme, host).map_err(|error| match error.fault {
+    let hosts = host_pattern(scheme, host).map_err(|error| match error.kind {
         OriginErrorKind::ShortWildcard if host.starts_with("*.") => OriginErrorKind::BroadWildcard.into(),
         OriginErrorKind::ShortWildcard if host.contains('.') => OriginErrorKind::RegistrableWildcard.into(),
         _ => error.with_port(port),
@@ -296,7 +82,7 @@ fn web(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern
     Ok((hosts, port))
 }
 
-/// Host and port of any other scheme: taken as they are, unless a `*` is to be compared with something.
+/// Parses host and port of any other scheme. They are taken as they are written, unless they have a wildcard.
 fn other(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPattern), OriginError> {
     check_scheme(scheme)?;
     if !text.is_ascii() || text.contains(',') {
@@ -327,24 +113,24 @@ fn other(text: &str, scheme: &str, rest: &str) -> Result<(HostPattern, PortPatte
     }
 }
 
-/// Refuses whatever follows or precedes host and port.
+/// Returns host and port. User info before them, and anything after them, is an error.
 fn without_tail<'t>(scheme: &str, rest: &'t str) -> Result<&'t str, OriginError> {
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if let Some((_, host)) = authority.rsplit_once('@') {
         return Err(OriginErrorKind::UserInfo.suggest(format!("{scheme}://{host}")));
     }
-    let fault = match tail.bytes().next() {
+    let kind = match tail.bytes().next() {
         None => return Ok(authority),
         Some(b'?') => OriginErrorKind::Query,
         Some(b'#') => OriginErrorKind::Fragment,
         Some(_) if tail == "/" => OriginErrorKind::TrailingSlash,
         Some(_) => OriginErrorKind::Path,
     };
-    Err(fault.suggest(format!("{scheme}://{authority}")))
+    Err(kind.suggest(format!("{scheme}://{authority}")))
 }
 
-/// Longer than any in use. With the longest host and port it is an origin that is still read when a client sends it.
+/// In bytes; schemes in use are shorter. With the longest host and port it makes an origin of less than [`MAX_ORIGIN`] bytes.
 const LONGEST_SCHEME: usize = 200;
 
 fn check_scheme(scheme: &str) -> Result<(), OriginError> {
@@ -360,7 +146,7 @@ fn check_scheme(scheme: &str) -> Result<(), OriginError> {
     Ok(())
 }
 
-/// Host and port text; an IPv6 address keeps its brackets.
+/// Splits host and port. An IPv6 address keeps its brackets.
 fn split_port<'t>(scheme: &str, authority: &'t str) -> Result<(&'t str, Option<&'t str>), OriginError> {
     if authority.starts_with('[') {
         let Some((inner, after)) = authority.split_once(']') else {
@@ -415,8 +201,8 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Host and port of an `Origin`, where its port is written as a browser writes one. Of anything else all is the host, so that two
-/// origins are the same bytes where host and port are the same.
+/// Splits host and port of an `Origin` or a pattern, if the port is written as browsers write it. Otherwise the whole text is the host.
+/// So two origins have the same host and port only if they have the same bytes.
 pub fn split_written_port(authority: &[u8]) -> (&[u8], PortPattern) {
     let digits = authority.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let port = || {
@@ -467,7 +253,7 @@ fn host_pattern(scheme: &str, host: &str) -> Result<HostPattern, OriginError> {
     if before.is_empty() && suffix.is_empty() {
         return Ok(HostPattern::Below(parent.to_owned()));
     }
-    // The shortest host that it matches.
+    // The pattern is well-formed if the shortest host that it matches is.
     check_labels(&host.replacen('*', "0", 1))?;
     Ok(HostPattern::Label(LabelPattern(host.to_owned())))
 }
@@ -477,7 +263,7 @@ fn last_label(host: &str) -> &str {
 }
 
 fn check_labels(host: &str) -> Result<(), OriginErrorKind> {
-    // By bytes: in a text this short, a search for a character costs more than looking at each.
+    // By bytes: in so short a text that is faster than a search for a character.
     let mut labels = host.as_bytes().split(|b| *b == b'.');
     if labels.clone().any(<[u8]>::is_empty) {
         return Err(OriginErrorKind::EmptyLabel);
@@ -491,12 +277,7 @@ fn check_labels(host: &str) -> Result<(), OriginErrorKind> {
     Ok(())
 }
 
-/// What stands in a label of a host, in what operators write and in what clients send.
-pub const fn is_label_byte(b: u8) -> bool {
-    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_')
-}
-
-/// A host that ends in a number is an IPv4 address to the URL standard, in whatever base it is written.
+/// Whether the URL standard takes a host that ends in this label for an IPv4 address ("ends in a number"). The base does not matter.
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x");
     match hex {
@@ -510,7 +291,7 @@ fn is_browser_ipv4(host: &str) -> bool {
         .is_ok_and(|address| address.to_string() == host)
 }
 
-/// The URL standard's serialization: hexadecimal throughout, where Rust writes an IPv4-mapped address with dots.
+/// The address as the URL standard serializes it: all hexadecimal, while Rust writes an IPv4-mapped address with dots.
 fn browser_ipv6(address: Ipv6Addr) -> String {
     match (address.to_ipv4_mapped(), address.segments()) {
         (Some(_), [.., high, low]) => format!("::ffff:{high:x}:{low:x}"),
@@ -518,68 +299,10 @@ fn browser_ipv6(address: Ipv6Addr) -> String {
     }
 }
 
-/// As it was written.
-impl std::fmt::Display for OriginPattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            OriginPattern::Any => f.write_str("*"),
-            OriginPattern::Null => f.write_str("null"),
-            OriginPattern::Tuple(tuple) => tuple.fmt(f),
-        }
-    }
-}
-
-impl std::fmt::Display for TuplePattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.hosts, self.port)
-    }
-}
-
-impl std::fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            HostPattern::One(host) => f.write_str(host),
-            HostPattern::Below(host) => write!(f, "*.{host}"),
-            HostPattern::Label(LabelPattern(host)) => f.write_str(host),
-            HostPattern::Any => f.write_str("*"),
-        }
-    }
-}
-
-/// With its colon, as it follows the host.
-impl std::fmt::Display for PortPattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            PortPattern::Absent => Ok(()),
-            PortPattern::Exact(port) => write!(f, ":{port}"),
-            PortPattern::Any => f.write_str(":*"),
-        }
-    }
-}
-
-impl TuplePattern {
-    /// Whether only this machine can be meant: what `http:` is harmless for.
-    pub fn is_loopback(&self) -> bool {
-        let host = match &self.hosts {
-            HostPattern::One(host) | HostPattern::Below(host) => host,
-            HostPattern::Label(label) => label.parts()[2],
-            HostPattern::Any => return false,
-        };
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || host == "[::1]"
-            || host.parse::<Ipv4Addr>().is_ok_and(|a| a.is_loopback())
-    }
-
-    /// Whether something follows host and port that no browser sends with them: a `/`, a path, a query or a fragment.
-    pub fn has_tail(&self) -> bool {
-        matches!(&self.hosts, HostPattern::One(host) if host.contains(['/', '?', '#']))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::origin::has_label_wildcard;
 
     #[test]
     fn what_a_client_sends_is_a_pattern() {
@@ -638,7 +361,7 @@ mod tests {
     fn anything_else_is_refused_with_what_was_meant() {
         use OriginErrorKind::*;
         let https = Some("https://yourapp.com");
-        for (text, fault, suggestion) in [
+        for (text, kind, suggestion) in [
             ("", Empty, None),
             (" https://yourapp.com", WhiteSpace, https),
             ("https://your app.com", WhiteSpace, https),
@@ -759,15 +482,11 @@ mod tests {
             ("https://a.com,https://b.com", Path, None),
         ] {
             let error = OriginPattern::parse(text).expect_err(text);
-            assert_eq!(
-                (error.fault, error.suggestion.as_deref()),
-                (fault, suggestion),
-                "{text}"
-            );
+            assert_eq!((error.kind, error.suggestion.as_deref()), (kind, suggestion), "{text}");
         }
         let dots = format!("https://yourapp.com{}", ".".repeat(1_000_000));
         let error = OriginPattern::parse(&dots).unwrap_err();
-        assert_eq!((error.fault, error.suggestion.as_deref()), (TrailingDot, https));
+        assert_eq!((error.kind, error.suggestion.as_deref()), (TrailingDot, https));
     }
 
     #[test]

@@ -1,0 +1,220 @@
+//! The top-level fields of a configuration, except `keys`.
+
+use std::borrow::Cow;
+
+use super::config_path::ConfigPath;
+use super::cors::Cors;
+use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+#[cfg(feature = "schema")]
+use super::json_schema::{self, TOKEN};
+use super::key_source::{KeySource, read_key_sources};
+use super::node::Node;
+use super::read::{Fields, Read, choice};
+use super::restrictions::{Enforcement, Restrictions, read_restrictions};
+use super::scope::{Scope, read_scopes};
+use super::security_headers::SecurityHeaders;
+use super::token::{HeaderName, NameError};
+
+/// Everything but the keys. Each field has its default where the operator left it out.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = complete_schema)
+)]
+pub struct Config<'a> {
+    /// Not empty, and no two alike.
+    pub key_sources: Vec<KeySource>,
+    /// The policy for requests without a key; left out: they are refused.
+    pub anonymous: Option<Restrictions<'a>>,
+    /// By name.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "std::collections::BTreeMap<String, Vec<super::scope::Rule>>")
+    )]
+    pub scopes: Vec<Scope>,
+    /// What CORS headers say.
+    pub cors: Cors,
+    /// What every response carries.
+    pub security_headers: SecurityHeaders,
+    /// Which addresses of Envoy's are believed.
+    pub client_ip: ClientIp,
+    /// The header that names the key to the upstream; null: none does.
+    pub identity_header: Option<IdentityHeader>,
+    /// Whether the upstream sees the key itself.
+    pub forward_api_key: bool,
+    /// What holds for keys that do not say.
+    pub enforcement: Enforcement,
+    /// Where errors are explained: an absolute URL without fragment.
+    pub docs_url: Option<String>,
+}
+
+/// Which client addresses count as known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "snake_case")
+)]
+pub enum ClientIp {
+    /// Addresses of the connection, or of the PROXY protocol.
+    Peer,
+    /// Addresses that Envoy took from a header. Where the header has none, Envoy gives the address of the connection, which is that of
+    /// the proxy in front: it does not count.
+    Forwarded,
+    /// Both: for listeners that clients also call directly.
+    ForwardedOrPeer,
+}
+
+/// The name of the identity header, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityHeader(pub String);
+
+impl<'a> Read<'a> for ClientIp {
+    fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        const NAMES: [&str; 3] = ["peer", "forwarded", "forwarded_or_peer"];
+        const VALUES: [ClientIp; 3] = [ClientIp::Peer, ClientIp::Forwarded, ClientIp::ForwardedOrPeer];
+        choice(node, &NAMES, &VALUES, path, diagnostics)
+    }
+}
+
+/// Reads the top-level fields, except `keys`, of the whole configuration.
+pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics) -> Config<'a> {
+    let path = ConfigPath::ROOT;
+    // Editors find the JSON Schema there.
+    let _: Option<Cow<'a, str>> = fields.take("$schema", diagnostics);
+    // The keys are read on their own. The field is taken here so that it is known, also as what a misspelt name may mean.
+    let _ = fields.node("keys", diagnostics);
+    let forward_api_key = fields.take("forward_api_key", diagnostics).unwrap_or(true);
+    let key_sources = fields
+        .node("key_sources", diagnostics)
+        .map(|node| read_key_sources(node, forward_api_key, &path.field("key_sources"), diagnostics));
+    let anonymous = fields
+        .node("anonymous", diagnostics)
+        .and_then(|node| read_anonymous(node, &path.field("anonymous"), diagnostics));
+    let scopes = fields
+        .node("scopes", diagnostics)
+        .map(|node| read_scopes(node, &path.field("scopes"), diagnostics));
+    let identity_header = match fields.node("identity_header", diagnostics) {
+        None => Some(IdentityHeader("X-Key-Id".into())),
+        Some(Node::Null) => None,
+        Some(node) => read_identity_header(node, &path.field("identity_header"), diagnostics),
+    };
+    let config = Config {
+        key_sources: key_sources.unwrap_or_else(KeySource::by_default),
+        anonymous,
+        scopes: scopes.unwrap_or_default(),
+        cors: fields.take("cors", diagnostics).unwrap_or_default(),
+        security_headers: fields
+            .take("security_headers", diagnostics)
+            .unwrap_or_else(SecurityHeaders::by_default),
+        client_ip: fields.take("client_ip", diagnostics).unwrap_or(ClientIp::Peer),
+        identity_header,
+        forward_api_key,
+        enforcement: fields.take("enforcement", diagnostics).unwrap_or(Enforcement::Enforce),
+        docs_url: fields
+            .node("docs_url", diagnostics)
+            .and_then(|node| read_docs_url(node, &path.field("docs_url"), diagnostics)),
+    };
+    fields.finish(diagnostics);
+    if let Some(IdentityHeader(name)) = &config.identity_header
+        && config
+            .key_sources
+            .iter()
+            .filter_map(KeySource::header)
+            .any(|header| header.equals_ignoring_separators(name))
+    {
+        let at = path.field("identity_header");
+        diagnostics.add(&at, &format_args!("{name:?}"), &NameError::OwnedHeader);
+    }
+    config
+}
+
+fn read_anonymous<'a>(
+    node: Node<'a>,
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Restrictions<'a>> {
+    let mut fields = Fields::of(node, path, diagnostics)?;
+    let restrictions = read_restrictions(&mut fields, path, diagnostics);
+    fields.finish(diagnostics);
+    Some(restrictions)
+}
+
+fn read_identity_header(
+    node: Node<'_>,
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<IdentityHeader> {
+    /// Headers that have a meaning for HTTP, for Envoy or for the filter.
+    const RESERVED: [&str; 15] = [
+        ":authority",
+        ":method",
+        ":path",
+        ":scheme",
+        "host",
+        "origin",
+        "access-control-request-method",
+        "sec-fetch-site",
+        "sec-websocket-protocol",
+        "x-request-id",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+    ];
+    let name = HeaderName::read(node, path, diagnostics)?;
+    if RESERVED
+        .iter()
+        .any(|reserved| name.equals_ignoring_separators(reserved))
+    {
+        diagnostics.add(path, &Node::Text(name.0.into()), &NameError::OwnedHeader);
+        return None;
+    }
+    Some(IdentityHeader(name.0))
+}
+
+fn read_docs_url(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let url = String::read(node, path, diagnostics)?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = url
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>'));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) || !plain {
+        diagnostics.add(path, &Node::Text(url.into()), &InvalidDocsUrl);
+        return None;
+    }
+    Some(url)
+}
+
+struct InvalidDocsUrl;
+
+impl DiagnosticKind for InvalidDocsUrl {
+    fn message(&self) -> Message {
+        Message::error(
+            "must be an absolute http or https URL without a fragment",
+            r#"write it as in "https://docs.example.com/errors""#,
+        )
+    }
+}
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(IdentityHeader, "IdentityHeader", _generator => schemars::json_schema!({
+    "type": "string",
+    "pattern": TOKEN,
+}));
+
+/// Completes the derived schema of the top-level fields.
+#[cfg(feature = "schema")]
+fn complete_schema(schema: &mut schemars::Schema) {
+    json_schema::optional_fields(schema);
+    if let Some(properties) = json_schema::properties(schema) {
+        if let Some(sources) = properties.get_mut("key_sources") {
+            sources["minItems"] = 1.into();
+        }
+        if let Some(header) = properties.get_mut("identity_header") {
+            header["type"] = serde_json::json!(["string", "null"]);
+        }
+    }
+}
