@@ -25,14 +25,14 @@ pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
-    /// Each is valid, so that a key can be rotated. Not empty.
+    /// One key or several. Each is valid, so that a key can be rotated.
     #[cfg_attr(feature = "schema", schemars(rename = "api_key", with = "super::api_key::ApiKeys"))]
     pub api_keys: Vec<ApiKey>,
-    /// Where the key may be seen.
+    /// Whether the key may be public.
     pub kind: Kind,
-    /// The key is refused from then on back, if any.
+    /// The key is refused before this time.
     pub not_before: Option<Timestamp>,
-    /// The key is refused from then on, if any.
+    /// The key is refused from this time on.
     pub expires_at: Option<Timestamp>,
     /// From where, for what and how often it may be used.
     #[cfg_attr(feature = "schema", schemars(flatten))]
@@ -48,7 +48,7 @@ pub struct KeyContext<'c> {
     pub sources: &'c [KeySource],
 }
 
-/// Whether a key is made to be seen.
+/// Whether a key may be public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     feature = "schema",
@@ -56,9 +56,9 @@ pub struct KeyContext<'c> {
     schemars(rename_all = "snake_case")
 )]
 pub enum Kind {
-    /// It stands in browser code.
+    /// The key is public: it may be in the code of a web page or an app.
     Publishable,
-    /// It stays on servers, and is refused from a browser.
+    /// The key stays on servers. Requests of browsers with it are refused.
     Secret,
 }
 

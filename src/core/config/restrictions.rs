@@ -12,7 +12,7 @@ use super::node::Node;
 use super::origin::OriginPattern;
 use super::read::{Fields, Read, choice, whole_number};
 
-/// What `anonymous` and every key have in common.
+/// The fields that keys and `anonymous` share.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "schema",
@@ -20,7 +20,7 @@ use super::read::{Fields, Read, choice, whole_number};
     schemars(deny_unknown_fields, transform = complete_schema)
 )]
 pub struct Restrictions<'a> {
-    /// `false` switches it off without taking it out.
+    /// `false` disables it without removing it.
     pub enabled: bool,
     /// Empty: the origin is not checked.
     pub allowed_origins: Vec<OriginPattern>,
@@ -28,13 +28,13 @@ pub struct Restrictions<'a> {
     pub origin_check: OriginCheck,
     /// Empty: the address is not checked.
     pub allowed_ips: Vec<Network>,
-    /// Names of scopes; left out: any method and path.
+    /// The names of scopes. Without this field: any method and path.
     pub scopes: Option<Vec<Cow<'a, str>>>,
-    /// Left out: any index.
+    /// The indexes that may be used. Without this field: any index.
     pub indexes: Option<Vec<IndexPattern<'a>>>,
-    /// Requests in any 60 seconds, from 1; left out: no limit.
+    /// The number of requests in any 60 seconds, from 1. Without this field: no limit.
     pub rate_limit_per_minute: Option<u32>,
-    /// Left out: what the whole policy says.
+    /// Without this field: as for the whole policy.
     pub enforcement: Option<Enforcement>,
 }
 
@@ -48,8 +48,8 @@ pub struct Restrictions<'a> {
 pub enum OriginCheck {
     /// A request without a listed origin is refused.
     Required,
-    /// As `required`, but a request of which the browser says that it is same-origin, and whose `Origin` is missing or `null`, counts as
-    /// from its own URL's origin.
+    /// As `required`. A request without `Origin`, or with `null`, passes too if the browser marks it as same-origin and the origin of
+    /// its own URL is listed.
     RequiredOrSameOrigin,
     /// A request with an origin that is not listed is refused.
     IfPresent,
@@ -57,7 +57,7 @@ pub enum OriginCheck {
     CorsOnly,
 }
 
-/// Whether the policy's verdicts take effect.
+/// Whether requests are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     feature = "schema",
@@ -65,9 +65,9 @@ pub enum OriginCheck {
     schemars(rename_all = "snake_case")
 )]
 pub enum Enforcement {
-    /// They take effect.
+    /// Requests that the policy does not allow are refused.
     Enforce,
-    /// They are counted and logged only.
+    /// Requests that the policy does not allow pass. They are counted and logged.
     Report,
 }
 

@@ -23,10 +23,10 @@ pub struct Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rule {
-    /// Not empty. `*` is any method.
+    /// At least one; `*` is any method.
     #[cfg_attr(feature = "schema", schemars(extend("minItems" = 1)))]
     pub methods: Vec<Method>,
-    /// What the path must be like.
+    /// The pattern that the path must match.
     pub path: PathPattern,
 }
 

@@ -315,7 +315,7 @@ super::json_schema::impl_schema!(SecurityHeaders, "SecurityHeaders", generator =
             "preset": {"type": "string", "enum": PRESETS, "description": "The headers to begin with."},
             "set": {
                 "type": "object",
-                "description": "Headers to set in place of the preset's or beside them; null takes one of the preset's away.",
+                "description": "Headers to set in place of the preset's or beside them; null removes one of the preset's.",
                 "propertyNames": {"pattern": TOKEN},
                 "additionalProperties": {
                     "anyOf": [

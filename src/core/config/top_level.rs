@@ -15,7 +15,7 @@ use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
 use super::token::{HeaderName, NameError};
 
-/// Everything but the keys. Each field has its default where the operator left it out.
+/// The top-level fields except `keys`, with defaults for those that the operator left out.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "schema",
@@ -23,33 +23,33 @@ use super::token::{HeaderName, NameError};
     schemars(deny_unknown_fields, transform = complete_schema)
 )]
 pub struct Config<'a> {
-    /// Not empty, and no two alike.
+    /// Where a request may carry its key. At least one; no two find the same key.
     pub key_sources: Vec<KeySource>,
-    /// The policy for requests without a key; left out: they are refused.
+    /// The policy for requests without a key. Without this field they are refused.
     pub anonymous: Option<Restrictions<'a>>,
-    /// By name.
+    /// Sets of rules, by the name that keys refer to.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "std::collections::BTreeMap<String, Vec<super::scope::Rule>>")
     )]
     pub scopes: Vec<Scope>,
-    /// What CORS headers say.
+    /// The values of the CORS response headers.
     pub cors: Cors,
-    /// What every response carries.
+    /// The headers that every response carries.
     pub security_headers: SecurityHeaders,
-    /// Which addresses of Envoy's are believed.
+    /// Which client addresses of Envoy are trusted.
     pub client_ip: ClientIp,
-    /// The header that names the key to the upstream; null: none does.
+    /// The header that tells the upstream the id of the key; `null` for none.
     pub identity_header: Option<IdentityHeader>,
-    /// Whether the upstream sees the key itself.
+    /// Whether the upstream gets the API key itself.
     pub forward_api_key: bool,
-    /// What holds for keys that do not say.
+    /// Whether requests are refused, unless a key says otherwise.
     pub enforcement: Enforcement,
-    /// Where errors are explained: an absolute URL without fragment.
+    /// The page that explains errors: an absolute URL without a fragment.
     pub docs_url: Option<String>,
 }
 
-/// Which client addresses count as known.
+/// Which client addresses are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     feature = "schema",
@@ -57,10 +57,10 @@ pub struct Config<'a> {
     schemars(rename_all = "snake_case")
 )]
 pub enum ClientIp {
-    /// Addresses of the connection, or of the PROXY protocol.
+    /// The address of the connection, or of the PROXY protocol.
     Peer,
-    /// Addresses that Envoy took from a header. Where the header has none, Envoy gives the address of the connection, which is that of
-    /// the proxy in front: it does not count.
+    /// The address that Envoy took from a header. Without one, Envoy gives the address of the connection, which is the proxy's: it is not
+    /// trusted.
     Forwarded,
     /// Both: for listeners that clients also call directly.
     ForwardedOrPeer,
