@@ -7,7 +7,10 @@
 //!
 //! The origin is compared, not parsed. The bytes that a `*` matches are checked only if the rest of a pattern matches.
 
+use std::hash::Hasher;
+
 use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 
 use super::allocator::table_bytes;
 use super::sorted::sorted;
@@ -320,7 +323,7 @@ impl OriginTable {
 struct Search<'t, 'o> {
     table: &'t OriginTable,
     sent: Wanted<'o>,
-    scheme_hash: TextHash,
+    scheme_hash: u64,
     /// Whether the list contains a pattern.
     has: &'t dyn Fn(PatternId) -> bool,
 }
@@ -340,7 +343,7 @@ impl<'t, 'o> Search<'t, 'o> {
                 suffix: b"",
                 kind: Kind::One,
             },
-            scheme_hash: TextHash::of(scheme),
+            scheme_hash: backward_hash(scheme),
             has,
         })
     }
@@ -349,34 +352,34 @@ impl<'t, 'o> Search<'t, 'o> {
     fn find(&self) -> Option<PatternId> {
         let has = self.table.has;
         let host = self.sent.host;
-        let mut hash = TextHash::START;
+        let mut hasher = FxHasher::default();
         let mut leftmost_dot = None;
         for (index, &byte) in host.iter().enumerate().rev() {
             if byte == b'.' && has.wildcards {
                 let before_one_label = leftmost_dot.is_none();
                 let parent = host.get(index + 1..).unwrap_or_default();
                 if (!before_one_label || has.short_wildcards)
-                    && let Some(found) = self.find_at(parent, hash, Kind::Below)
+                    && let Some(found) = self.find_at(parent, hasher.finish(), Kind::Below)
                     && has_labels_only(host.get(..index).unwrap_or_default())
                 {
                     return Some(found);
                 }
-                leftmost_dot = Some((index, hash));
+                leftmost_dot = Some((index, hasher.finish()));
             }
-            hash = hash.with(byte);
+            hasher.write_u8(byte);
         }
-        self.find_at(host, hash, Kind::One)
+        self.find_at(host, hasher.finish(), Kind::One)
             .or_else(|| leftmost_dot.and_then(|(index, hash)| self.find_label(index, hash)))
             .or_else(|| {
                 has.any_host
-                    .then(|| self.find_at(b"", TextHash::START, Kind::Any))
+                    .then(|| self.find_at(b"", backward_hash(b""), Kind::Any))
                     .flatten()
                     .filter(|_| is_program_host(host))
             })
     }
 
     /// The pattern of the list with this host, and with the port that was sent or with any.
-    fn find_at(&self, host: &[u8], hash: TextHash, kind: Kind) -> Option<PatternId> {
+    fn find_at(&self, host: &[u8], hash: u64, kind: Kind) -> Option<PatternId> {
         self.with_ports(
             Wanted {
                 host,
@@ -402,7 +405,7 @@ impl<'t, 'o> Search<'t, 'o> {
     }
 
     /// The pattern of the list that matches the label before this dot. `hash` is the hash of the host after the dot.
-    fn find_label(&self, dot: usize, hash: TextHash) -> Option<PatternId> {
+    fn find_label(&self, dot: usize, hash: u64) -> Option<PatternId> {
         if self.table.stems.is_empty() {
             return None;
         }
@@ -421,21 +424,23 @@ impl<'t, 'o> Search<'t, 'o> {
 
     /// The pattern of the list with the parent of `wanted` that matches the label. `hash` is the hash of `wanted`.
     fn find_beginning(&self, label: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
-        let lengths = self
-            .table
-            .lengths(wanted, Depth::Parent, hash_step(hash, TextHash::PARENT));
-        let mut prefix_hash = TextHash::START;
+        let lengths = self.table.lengths(wanted, Depth::Parent, hash_step(hash, NO_PREFIX));
+        let mut prefix_hasher = FxHasher::default();
         for (length, &byte) in label.iter().enumerate().take(LABEL_LENGTHS) {
             if lengths >> length == 0 {
                 return None;
             }
             if lengths >> length & 1 == 1
                 && let Some((prefix, rest)) = label.split_at_checked(length)
-                && let Some(found) = self.find_ending(rest, Wanted { prefix, ..wanted }, hash_step(hash, prefix_hash))
+                && let Some(found) = self.find_ending(
+                    rest,
+                    Wanted { prefix, ..wanted },
+                    hash_step(hash, prefix_hasher.finish()),
+                )
             {
                 return Some(found);
             }
-            prefix_hash = prefix_hash.with(byte);
+            prefix_hasher.write_u8(byte);
         }
         None
     }
@@ -443,7 +448,7 @@ impl<'t, 'o> Search<'t, 'o> {
     /// The pattern of the list with the prefix of `wanted` that matches the rest of a label. `hash` is the hash of `wanted`.
     fn find_ending(&self, rest: &[u8], wanted: Wanted<'_>, hash: u64) -> Option<PatternId> {
         let lengths = self.table.lengths(wanted, Depth::Prefix, hash);
-        let mut suffix_hash = TextHash::START;
+        let mut suffix_hasher = FxHasher::default();
         for (length, &byte) in rest.iter().rev().enumerate().take(LABEL_LENGTHS) {
             if lengths >> length == 0 {
                 return None;
@@ -452,13 +457,13 @@ impl<'t, 'o> Search<'t, 'o> {
                 && let Some((middle, suffix)) = rest.split_at_checked(rest.len() - length)
                 && let Some(found) = self
                     .table
-                    .find(Wanted { suffix, ..wanted }, hash_step(hash, suffix_hash))
+                    .find(Wanted { suffix, ..wanted }, hash_step(hash, suffix_hasher.finish()))
                 && (self.has)(found)
                 && middle.iter().all(|byte| is_label(*byte))
             {
                 return Some(found);
             }
-            suffix_hash = suffix_hash.with(byte);
+            suffix_hasher.write_u8(byte);
         }
         None
     }
@@ -534,37 +539,37 @@ impl<'o> Wanted<'o> {
     /// Only the operator chooses what is in the table, so no client can cause collisions.
     fn hash(self) -> u64 {
         match self.kind {
-            Kind::Label => hash_step(self.hash_at(Depth::Prefix), TextHash::of(self.suffix)),
-            _ => self.hash_of(TextHash::of(self.scheme), TextHash::of(self.host)),
+            Kind::Label => hash_step(self.hash_at(Depth::Prefix), backward_hash(self.suffix)),
+            _ => self.hash_of(backward_hash(self.scheme), backward_hash(self.host)),
         }
     }
 
     /// The hash of a stem.
     fn hash_at(self, depth: Depth) -> u64 {
-        let hash = self.hash_of(TextHash::of(self.scheme), TextHash::of(self.host));
+        let hash = self.hash_of(backward_hash(self.scheme), backward_hash(self.host));
         match depth {
-            Depth::Parent => hash_step(hash, TextHash::PARENT),
-            Depth::Prefix => hash_step(hash, TextHash::forward(self.prefix)),
+            Depth::Parent => hash_step(hash, NO_PREFIX),
+            Depth::Prefix => hash_step(hash, text_hash(self.prefix.iter())),
         }
     }
 
     /// The hash of scheme, host, port and kind, from the hashes of the first two.
-    fn hash_of(self, scheme: TextHash, host: TextHash) -> u64 {
+    fn hash_of(self, scheme: u64, host: u64) -> u64 {
         let port = match self.port {
             PortPattern::Absent => 0,
             PortPattern::Exact(port) => u64::from(port),
             PortPattern::Any => 1 << 16,
         };
-        let rest = scheme.0 ^ (port << 2 | self.kind as u64);
-        let mixed = host.0 ^ rest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let rest = scheme ^ (port << 2 | self.kind as u64);
+        let mixed = host ^ rest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // The table takes bits from both ends.
         mixed ^ (mixed >> 32)
     }
 }
 
 /// Combines the hash of what comes before with the hash of `text`.
-fn hash_step(before: u64, text: TextHash) -> u64 {
-    let mixed = (before.rotate_left(23) ^ text.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn hash_step(before: u64, text: u64) -> u64 {
+    let mixed = (before.rotate_left(23) ^ text).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
 }
 
@@ -614,29 +619,20 @@ fn pattern_hash(patterns: &[Pattern], text: &str, id: PatternId) -> u64 {
     view(patterns, text, id).map_or(0, Wanted::hash)
 }
 
-/// FNV-1a over a host from its last byte to its first, so that the hash of each suffix is known on the way.
-#[derive(Clone, Copy)]
-struct TextHash(u64);
-
-impl TextHash {
-    const START: TextHash = TextHash(0xcbf2_9ce4_8422_2325);
-    const PRIME: u64 = 0x0100_0000_01b3;
-    /// Not the hash of any text. Distinguishes a stem without a prefix from a stem with an empty prefix.
-    const PARENT: TextHash = TextHash(0);
-
-    fn with(self, byte: u8) -> Self {
-        TextHash((self.0 ^ u64::from(byte)).wrapping_mul(Self::PRIME))
-    }
-
-    fn of(text: &[u8]) -> Self {
-        text.iter().rev().fold(Self::START, |hash, byte| hash.with(*byte))
-    }
-
-    /// From the first byte to the last, for the prefix of a label.
-    fn forward(text: &[u8]) -> Self {
-        text.iter().fold(Self::START, |hash, byte| hash.with(*byte))
-    }
+/// The hash of a text, byte by byte: so the hashes of its beginnings are known on the way.
+fn text_hash<'t>(bytes: impl Iterator<Item = &'t u8>) -> u64 {
+    let mut hasher = FxHasher::default();
+    bytes.for_each(|byte| hasher.write_u8(*byte));
+    hasher.finish()
 }
+
+/// From the last byte to the first: for hosts, whose suffixes are looked up, and for the suffixes of labels.
+fn backward_hash(text: &[u8]) -> u64 {
+    text_hash(text.iter().rev())
+}
+
+/// Instead of the hash of a prefix. Distinguishes a stem without a prefix from a stem with an empty prefix.
+const NO_PREFIX: u64 = 1;
 
 /// The scheme, and the rest after `://`.
 fn split_scheme(origin: &[u8]) -> Option<(&[u8], &[u8])> {
