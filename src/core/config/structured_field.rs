@@ -145,12 +145,11 @@ impl<'t> Cursor<'t> {
                 self.expect(':')?;
                 let (bytes, rest) = self.0.split_once(':')?;
                 self.0 = rest;
-                let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-                bytes.chars().all(is_base64).then_some(Bare::Other)
+                is_base64(bytes).then_some(Bare::Other)
             }
             '%' => {
                 self.expect('%')?;
-                self.text().map(|()| Bare::Other)
+                self.display_string().map(|()| Bare::Other)
             }
             _ => None,
         }
@@ -182,6 +181,28 @@ impl<'t> Cursor<'t> {
         None
     }
 
+    /// Printable ASCII in which `%` and two lower-case hex digits are a byte of UTF-8 (section 4.2.10).
+    fn display_string(&mut self) -> Option<()> {
+        self.expect('"')?;
+        let (text, rest) = self.0.split_once('"')?;
+        self.0 = rest;
+        if !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+            return None;
+        }
+        let mut pieces = text.split('%');
+        let mut decoded: Vec<u8> = pieces.next()?.into();
+        for piece in pieces {
+            let (digits, rest) = piece.split_at_checked(2)?;
+            let is_lower_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+            if !digits.bytes().all(is_lower_hex) {
+                return None;
+            }
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+            decoded.extend(rest.bytes());
+        }
+        std::str::from_utf8(&decoded).ok().map(drop)
+    }
+
     /// At most 15 digits; or at most 12, a point and one to three digits (section 3.3.1 and 3.3.2).
     fn number(&mut self) -> Option<()> {
         self.take('-');
@@ -194,6 +215,15 @@ impl<'t> Cursor<'t> {
         }
         .then_some(())
     }
+}
+
+/// Whether a byte sequence can be decoded (section 4.2.7), with its padding or without.
+fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    let is_digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    let is_whole = padding == 0 || text.len().is_multiple_of(4);
+    padding <= 2 && is_whole && digits.len() % 4 != 1 && digits.bytes().all(is_digit)
 }
 
 #[cfg(test)]
@@ -255,6 +285,18 @@ mod tests {
             ("a=1234567890123456", None),
             ("a=@1.5", None),
             ("a=:é:", None),
+            ("a=:a:", None),
+            ("a=:aGk:", Some(vec![("a", vec![Other])])),
+            ("a=:aGkh:", Some(vec![("a", vec![Other])])),
+            ("a=:a=Gk:", None),
+            ("a=:aG=:", None),
+            ("a=:aGkh====:", None),
+            ("a=%\"%c3%a9\"", Some(vec![("a", vec![Other])])),
+            ("a=%\"%zz\"", None),
+            ("a=%\"%C3%A9\"", None),
+            ("a=%\"%ff\"", None),
+            ("a=%\"%c\"", None),
+            ("a=%\"é\"", None),
             ("a=é", None),
             ("é", None),
         ] {
