@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::mem;
 use std::ops::Deref;
 
 /// A plugin configuration, in the host's bytes.
@@ -140,8 +141,7 @@ fn write_struct(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<(
             return None;
         };
         let (name, value) = map_entry(entry)?;
-        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
-        is_first = false;
+        write_comma(&mut is_first, json)?;
         serde_json::to_writer(&mut *json, name).ok()?;
         json.write_all(b":").ok()?;
         write_value(value, json, depth)?;
@@ -188,12 +188,19 @@ fn write_list(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()>
         let (1, Content::Bytes(item)) = field(&mut bytes)? else {
             return None;
         };
-        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
-        is_first = false;
+        write_comma(&mut is_first, json)?;
         write_value(item, json, depth)?;
     }
     json.write_all(b"]").ok()?;
     Some(())
+}
+
+/// Writes a comma before each element except the first.
+fn write_comma(is_first: &mut bool, json: &mut impl Write) -> Option<()> {
+    if mem::take(is_first) {
+        return Some(());
+    }
+    json.write_all(b",").ok()
 }
 
 #[cfg(test)]
