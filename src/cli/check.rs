@@ -21,7 +21,7 @@ pub struct Arguments {
     /// A policy as JSON or YAML, or a configuration of Envoy, Istio or Envoy Gateway that contains policies; - for standard input
     file: PathBuf,
 
-    /// Output format: text for people, json for programs
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -22,8 +22,8 @@ fn is_ambiguous(c: char) -> bool {
         )
 }
 
-/// Escapes these characters as `\uXXXX` in valid JSON, and makes all line breaks line feeds. Tabs and line breaks are always between tokens,
-/// and the other characters always in strings (RFC 8259, sections 2 and 7).
+/// Escapes these characters as `\uXXXX` in valid JSON, and makes all line breaks line feeds. Tabs and line breaks are always between
+/// tokens, and the other characters always in strings (RFC 8259, sections 2 and 7).
 pub fn json(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut escaped = String::with_capacity(lines.len());

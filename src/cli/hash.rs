@@ -67,8 +67,8 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Makes the terminal at standard input show or hide typed characters. Returns whether it did. It runs `stty` (POSIX), because this needs no
-/// C library.
+/// Makes the terminal at standard input show or hide typed characters. Returns whether it did. It runs `stty` (POSIX), because this needs
+/// no C library.
 fn set_echo(on: bool) -> bool {
     let mut stty = Command::new("stty");
     stty.arg(if on { "echo" } else { "-echo" }).stderr(Stdio::null());

@@ -128,8 +128,8 @@ impl Report {
         self.errors > 0
     }
 
-    /// One line for each diagnostic, errors first; for errors and for warnings a line that counts those beyond the limit; and a summary of each
-    /// policy that the filter would accept.
+    /// One line for each diagnostic, errors first; for errors and for warnings a line that counts those beyond the limit; and a summary of
+    /// each policy that the filter would accept.
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
         let file = escape::line(&self.name);

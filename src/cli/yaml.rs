@@ -51,8 +51,8 @@ pub fn string(text: &str) -> String {
     }
 }
 
-/// Writes a string in double quotes, where YAML has the escapes of JSON. Use it within `{}` and `[]`, because old versions of libyaml refuse
-/// a plain scalar with a colon there.
+/// Writes a string in double quotes, where YAML has the escapes of JSON. Use it within `{}` and `[]`, because old versions of libyaml
+/// refuse a plain scalar with a colon there.
 pub fn quoted(text: &str) -> String {
     escape::json(&Value::from(text).to_string())
 }

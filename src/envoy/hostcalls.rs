@@ -3,8 +3,8 @@
 //! - `proxy_send_local_response`: the SDK's function cannot set the details for the access log and `grpc-status`.
 //! - `proxy_get_header_map_pairs`, `proxy_set_header_map_pairs`: the SDK allocates each name and each value. Here, a map stays in the one
 //!   buffer that the host wrote.
-//! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM if the call fails. Envoy then serves requests without the filter on
-//!   that worker.
+//! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM if the call fails. Envoy then serves requests without the filter
+//!   on that worker.
 
 use std::ptr::null_mut;
 

@@ -131,7 +131,8 @@ pub trait Host {
     /// A value of shared data with its compare-and-swap number; `None` if it does not exist.
     fn shared_data(&self, key: &[u8]) -> Result<Option<(Self::Bytes, u32)>>;
 
-    /// Writes a value of shared data if its compare-and-swap number is still `cas`, or if it does not exist. Returns whether it was written.
+    /// Writes a value of shared data if its compare-and-swap number is still `cas`, or if it does not exist. Returns whether it was
+    /// written.
     fn set_shared_data(&self, key: &[u8], value: &[u8], cas: u32) -> Result<bool>;
 
     /// The time, in nanoseconds since the Unix epoch.

@@ -177,8 +177,8 @@ impl<H: Host> Plugin<H> {
         Ok((loaded, compiled))
     }
 
-    /// Makes sure that `bytes` of memory are free, including `large` as in [`Host::has_memory`]. It evicts superseded policies if needed. `hash`
-    /// is the configuration's, for the error.
+    /// Makes sure that `bytes` of memory are free, including `large` as in [`Host::has_memory`]. It evicts superseded policies if needed.
+    /// `hash` is the configuration's, for the error.
     fn make_space(&mut self, bytes: usize, large: &[usize], hash: Option<u64>) -> Result<(), LoadError> {
         while !self.host.has_memory(bytes.saturating_add(STREAM_MEMORY), large) {
             if !self.policies.evict() {

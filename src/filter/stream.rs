@@ -148,11 +148,11 @@ impl Stream {
             _ => grpc_of(host),
         };
         let reply = LocalReply::without_policy(grpc);
-        let is_counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
-        let is_recorded = record_outcome(host, "deny:", Reason::PolicyUnavailable.code());
+        let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
+        let recorded = record_outcome(host, "deny:", Reason::PolicyUnavailable.code());
         // The stream stops here, even if the reply cannot be sent.
-        let is_sent = send(host, &reply, Reason::PolicyUnavailable.code());
-        if let Err(error) = is_sent.and(is_recorded).and(is_counted) {
+        let sent = send(host, &reply, Reason::PolicyUnavailable.code());
+        if let Err(error) = sent.and(recorded).and(counted) {
             log_failure(host, &error);
         }
         self.stage = Stage::Replied {

@@ -68,7 +68,7 @@ pub struct Arguments {
     #[arg(long, value_parser = timestamp)]
     pub now: Option<Timestamp>,
 
-    /// Output format: text for people, json for programs
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

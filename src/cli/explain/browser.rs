@@ -1,5 +1,5 @@
-//! A browser's part of CORS (Fetch standard): whether it sends a preflight, whether it then sends the request, and whether the page may read
-//! the response.
+//! A browser's part of CORS (Fetch standard): whether it sends a preflight, whether it then sends the request, and whether the page may
+//! read the response.
 
 use super::explanation::{Header, StepResult};
 
@@ -29,8 +29,8 @@ impl Page<'_> {
         !SAFELISTED_METHODS.contains(&self.method) || !self.unsafe_headers().is_empty()
     }
 
-    /// The browser's checks of the response to its preflight (Fetch, "CORS-preflight fetch"). They end with the first that fails, because the
-    /// browser does not send the request then.
+    /// The browser's checks of the response to its preflight (Fetch, "CORS-preflight fetch"). They end with the first that fails, because
+    /// the browser does not send the request then.
     pub fn after_preflight(&self, status: u16, headers: &[Header]) -> Vec<StepResult> {
         let checks = [Self::preflight_step, Self::method_step, Self::headers_step];
         let mut steps: Vec<StepResult> = Vec::new();
