@@ -1,4 +1,4 @@
-//! `keyfence check`: what is wrong with a policy.
+//! `keyfence check`: reports the errors and warnings of a policy.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,21 +7,21 @@ use clap::Args;
 
 use super::report::Report;
 use super::source::Source;
-use super::style::Style;
-use super::{DENIED, Failure, Format, print};
+use super::{DENIED, Failure, Format};
 
-/// Say what is wrong with a policy, before a gateway refuses it
+/// Check a policy for errors and warnings before a gateway loads it
 ///
-/// Prints every error and every warning, each with its place, the value, the reason and what to write instead, as the filter would
-/// log them. A policy without errors is summed up as in the filter's log; its hash is what the metric keyfence_policy_hash shows where
-/// this policy is in force. Wildcards over a public suffix, such as https://*.github.io, are found here only.
+/// Prints every error and warning with its position, the value, the reason and what to write instead, as the filter would log them.
+/// For a policy without errors it prints the same summary as the filter's log. The metric keyfence_policy_hash of a gateway that uses
+/// the policy shows the same hash. Only this command, and not the filter, warns of wildcards over a public suffix, such as
+/// https://*.github.io.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The policy as JSON or YAML, or configuration of Envoy, Istio or Envoy Gateway with the policy in it; - for standard input
+    /// A policy as JSON or YAML, or a configuration of Envoy, Istio or Envoy Gateway that contains policies; - for standard input
     file: PathBuf,
 
-    /// For people, or for programs
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -36,13 +36,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
     let mut report = Report::new(&source);
     match source.policies()? {
-        Ok(policies) => policies.iter().for_each(|found| report.check(found)),
+        Ok(policies) => policies.iter().for_each(|policy| report.check(policy)),
         Err(error) => report.add_syntax_error(&error),
     }
-    print(&match arguments.format {
-        Format::Text => report.to_text(Style::of_stdout()),
-        Format::Json => format!("{:#}\n", report.to_json()),
-    })?;
+    arguments
+        .format
+        .print(|style| report.to_text(style), || report.to_json())?;
     Ok(if report.has_errors() {
         ExitCode::from(DENIED)
     } else {

@@ -1,27 +1,27 @@
-//! The policies within the configuration of an Envoy, an Istio mesh or an Envoy Gateway.
+//! Finds the policies in a configuration of Envoy, Istio or Envoy Gateway.
 
 use super::tree::Node;
 
-/// The configuration of a Wasm plugin, wherever it stands.
+/// The configuration of a Wasm plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Plugin<'t> {
-    /// Whether it says that it is keyfence's.
+    /// Whether one of its names or its image contains `keyfence`.
     pub is_named: bool,
     pub policy: Policy<'t>,
 }
 
-/// How the policy is written there.
+/// The policy in a plugin's configuration.
 #[derive(Debug, Clone, Copy)]
 pub enum Policy<'t> {
-    /// As fields.
+    /// Fields of the surrounding document.
     Fields(&'t Node),
-    /// As a string of JSON.
+    /// A string that contains JSON.
     Text(&'t Node),
-    /// Not at all, in the plugin at this node.
+    /// The plugin at this node has no policy.
     Missing(&'t Node),
 }
 
-/// The plugins of a document that are keyfence, or all where none says so.
+/// The plugins of a document that are named keyfence, or all of them if none is.
 pub fn plugins(document: &Node) -> Vec<Plugin<'_>> {
     let mut plugins = Vec::new();
     collect(document, &mut plugins);
@@ -31,7 +31,7 @@ pub fn plugins(document: &Node) -> Vec<Plugin<'_>> {
     plugins
 }
 
-/// Whether a document is configuration of something else, and so no policy itself.
+/// Whether a document is a configuration of Envoy or Kubernetes, not a policy.
 pub fn is_foreign(document: &Node) -> bool {
     const FIELDS: [&str; 9] = [
         "apiVersion",
@@ -47,7 +47,7 @@ pub fn is_foreign(document: &Node) -> bool {
     FIELDS.iter().any(|field| document.get(field).is_some())
 }
 
-/// Whether a control plane reads the document, and not Envoy.
+/// Whether a document is a Kubernetes resource. A control plane reads it, not Envoy.
 pub fn is_kubernetes(document: &Node) -> bool {
     document.get("apiVersion").is_some() && document.get("kind").is_some()
 }
@@ -78,7 +78,7 @@ fn collect<'t>(node: &'t Node, plugins: &mut Vec<Plugin<'t>>) {
             &["vm_config", "vm_id"],
             &["vm_config", "code", "local", "filename"],
         ];
-        // Its configuration contains no other plugins, whatever it looks like.
+        // Its configuration is opaque to Envoy, so nothing in it is another plugin.
         return plugins.push(Plugin {
             is_named: names_keyfence(node, &NAMES),
             policy: any(node),
@@ -99,7 +99,7 @@ fn fields<'t>(plugin: &'t Node, path: &[&str]) -> Policy<'t> {
     plugin.at(path).map_or(Policy::Missing(plugin), Policy::Fields)
 }
 
-/// What stands in the `Any` of a plugin's `configuration`.
+/// The policy in a plugin's `configuration`, a `google.protobuf.Any`.
 fn any(plugin: &Node) -> Policy<'_> {
     let Some(configuration) = plugin.get("configuration") else {
         return Policy::Missing(plugin);

@@ -1,4 +1,4 @@
-//! Characters that output contains only as escapes.
+//! Escapes characters that programs or people could misread.
 //!
 //! YAML 1.1 ends a line at U+0085, U+2028 and U+2029 (section 4.1.4), YAML 1.2 does not (section 5.4). Neither allows
 //! control characters, U+FFFE, U+FFFF, or U+FEFF within a document. The bidirectional controls (UAX #9, section 2) make an editor
@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-/// Whether programs or people would read it differently. Includes tab and line feed, which are layout, not part of a value.
+/// Whether a character must be escaped in a value. Includes tab and line feed, which JSON also uses for its layout.
 fn is_ambiguous(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -22,14 +22,14 @@ fn is_ambiguous(c: char) -> bool {
         )
 }
 
-/// The same JSON with each such character as `\uXXXX`, and with line feeds as the only line ends. Tabs and line breaks in JSON are
-/// always between tokens, and the other characters always in strings (RFC 8259, sections 2 and 7).
+/// Escapes these characters as `\uXXXX` in valid JSON, and makes all line breaks line feeds. Tabs and line breaks are always between
+/// tokens, and the other characters always in strings (RFC 8259, sections 2 and 7).
 pub fn json(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut escaped = String::with_capacity(lines.len());
     for c in lines.chars() {
         if is_ambiguous(c) && !matches!(c, '\n' | '\t') {
-            // All of them are in the basic plane.
+            // All of them are below U+10000, so four digits suffice.
             let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
@@ -38,7 +38,7 @@ pub fn json(text: &str) -> String {
     escaped
 }
 
-/// Text for people that stays on one line.
+/// Escapes text for people, so that it stays on one line.
 pub fn line(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_ends_no_line() {
+    fn a_value_stays_on_one_line() {
         let text = "a\tb\r\nc\u{85}\u{2028}\u{202E}é";
         assert_eq!(line(text), r"a\tb\r\nc\u{85}\u{2028}\u{202e}é");
     }

@@ -1,4 +1,4 @@
-//! `keyfence hash`: the form in which a policy holds a key.
+//! `keyfence hash`: prints the digest of a key for a policy.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::process::{Command, ExitCode, Stdio};
@@ -14,15 +14,15 @@ use super::{DENIED, Failure, print};
 
 /// Print the sha256: form of an API key from standard input
 ///
-/// One line break at the end is not part of the key. What check would refuse as a raw key is refused here, and what it would
-/// warn of is a warning here, as if requests presented the key as Authorization: Bearer or in a query.
+/// One line break at the end is not part of the key. Errors and warnings are those that check reports for a raw key, if requests may
+/// present it as Authorization: Bearer or in the query.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}
 
 const EXAMPLES: &str = "Examples:
   keyfence hash <key.txt
-  keyfence hash    (and type the key, which is not shown, so that no shell history has it)";
+  keyfence hash    (then type the key: it is not shown, and not in the shell's history)";
 
 pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     let mut stdin = io::stdin().lock();
@@ -44,7 +44,7 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
         Ok(ExitCode::from(DENIED))
     };
     let Ok(text) = str::from_utf8(text) else {
-        return refuse("an API key is text in UTF-8");
+        return refuse("the API key is not UTF-8; give it as text");
     };
     let mut sources = KeySource::by_default();
     sources.push(KeySource::Query(String::new()));
@@ -58,7 +58,7 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
             print(&format!("{}\n", key.digest))?;
             Ok(ExitCode::SUCCESS)
         }
-        Ok(_) => refuse("this is the sha256: form already"),
+        Ok(_) => refuse("the input is already in the sha256: form; put it into the policy as it is"),
         Err(error) => {
             let message = error.message();
             match error {
@@ -71,7 +71,8 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Whether the terminal at standard input now shows, or hides, what is typed. `stty` is POSIX's way to say so without the C library.
+/// Makes the terminal at standard input show or hide typed characters. Returns whether it did. It runs `stty` (POSIX), because this needs
+/// no C library.
 fn set_echo(on: bool) -> bool {
     let mut stty = Command::new("stty");
     stty.arg(if on { "echo" } else { "-echo" }).stderr(Stdio::null());

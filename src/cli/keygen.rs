@@ -1,4 +1,4 @@
-//! `keyfence keygen`: a new key.
+//! `keyfence keygen`: generates a key.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use keyfence_core::config::raw_key;
 
 use super::{Failure, print};
 
-/// Make a new API key, and its sha256: form for the policy
+/// Generate an API key, and its sha256: form for the policy
 ///
-/// Prints two lines: the key, of 256 random bits, which is shown this once; and its sha256: form, which goes into the policy.
-/// Whoever reads the policy, or Envoy's config_dump, then cannot use the key.
+/// Prints two lines: the key, with 256 random bits, and its sha256: form. Give the first to the client; it is not stored. Put the
+/// second into the policy: the key cannot be derived from it, so it is safe in Envoy's config_dump.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// What the key begins with, so that people and secret scanners know it
+    /// Prefix of the key, by which people and secret scanners recognize it
     #[arg(long, default_value = "keyfence_")]
     prefix: String,
 }
@@ -39,12 +39,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Ok(parsed) if parsed.raw_length.is_some() && key.is_ascii() => parsed.digest,
         _ => {
             return Err(Failure::new(
-                "the prefix is not printable ASCII without commas, is too long, or reads as a hash or a scheme",
+                "--prefix must be short printable ASCII without commas, and must not look like a hash or an authentication scheme",
             ));
         }
     };
     if raw_key::is_bare_digest(&key) {
-        return Err(Failure::new("without a prefix the key looks like a digest"));
+        return Err(Failure::new(
+            "without a prefix the key looks like a digest; set --prefix",
+        ));
     }
     print(&format!("{key}\n{digest}\n"))?;
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
-//! The command line: what a policy does, before a gateway runs it. It uses the same code as the filter. Each command has a file; what
-//! several of them need is here.
+//! The command line: shows what a policy does before a gateway runs it. It uses the same code as the filter. Each command has its own file;
+//! this one has what several commands use.
 
 mod check;
 mod embedded;
@@ -24,6 +24,9 @@ use std::time::SystemTime;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use keyfence_core::config::timestamp::Timestamp;
+use serde_json::Value;
+
+use style::Style;
 
 /// API keys that work only from where they may be used: tools for the policy of the keyfence filter.
 #[derive(Debug, Parser)]
@@ -33,7 +36,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0, in order; 1, the policy has errors, or the explained request is denied or refused by the browser; 2, wrong usage.";
+const EXIT_CODES: &str = "Exit codes: 0, success; 1, the policy or key has errors, or the explained request is denied or refused by the browser; 2, wrong usage, or a file cannot be read or written.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -45,16 +48,26 @@ enum Command {
     Render(render::Arguments),
 }
 
-/// For whom the output is.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// Why a command could not do its work; none of it is about the policy.
+impl Format {
+    /// Prints a result in this format.
+    fn print(self, text: impl FnOnce(Style) -> String, json: impl FnOnce() -> Value) -> Result<(), Failure> {
+        print(&match self {
+            Format::Text => text(Style::of_stdout()),
+            Format::Json => format!("{:#}\n", json()),
+        })
+    }
+}
+
+/// The message of a failure that is not an error of the policy, such as a file that cannot be read.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -64,8 +77,11 @@ impl Failure {
     }
 }
 
+/// The exit code if a policy has errors or a request is denied.
 const DENIED: u8 = 1;
-const MISUSED: u8 = 2;
+
+/// The exit code for a [`Failure`]; clap uses it for wrong usage.
+const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -78,11 +94,11 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|Failure(message)| {
         eprintln!("keyfence: {}", escape::line(&message));
-        ExitCode::from(MISUSED)
+        ExitCode::from(FAILED)
     })
 }
 
-/// Writes a command's whole output. Whoever stops reading it early does so on purpose.
+/// Writes a command's whole output. A broken pipe is not an error: its reader has what it needs.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -91,6 +107,7 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// The time; the epoch if the clock is before it.
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))

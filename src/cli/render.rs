@@ -1,4 +1,4 @@
-//! `keyfence render`: the configuration that loads a policy.
+//! `keyfence render`: prints a configuration of Envoy or Kubernetes that loads a policy.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,32 +9,33 @@ use keyfence_core::config::node::Node;
 use serde_json::{Value, json};
 
 use super::report::Report;
-use super::source::{Found, Source};
+use super::source::{LocatedPolicy, Source};
 use super::style::Style;
 use super::{DENIED, Failure, escape, print, yaml};
 
-/// Write the configuration that loads a policy
+/// Write an Envoy or Kubernetes configuration that loads a policy
 ///
-/// What check prints goes to standard error. A policy with errors is not rendered, and the output file stays as it was.
+/// Errors and warnings of the policy, as check prints them, go to standard error. If there are errors, nothing is rendered, and the
+/// output file does not change.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// For what
+    /// The kind of configuration
     #[arg(value_enum)]
     target: Target,
 
     /// The policy as JSON or YAML; - for standard input
     file: PathBuf,
 
-    /// Write to this file, by moving a whole new one into its place, as Envoy's file-based xDS needs it
+    /// Write to this file: it is replaced atomically, by a rename, as Envoy's file-based xDS requires
     #[arg(long, short)]
     output: Option<PathBuf>,
 
-    /// Where Envoy finds keyfence.wasm [default: where make build puts it; for envoy-filter /etc/keyfence/plugin.wasm]
+    /// The path of keyfence.wasm for Envoy [default: the output of make build; for envoy-filter /etc/keyfence/plugin.wasm]
     #[arg(long, value_name = "FILE")]
     wasm: Option<String>,
 
-    /// The image of the filter, for istio and envoy-gateway
+    /// The filter's OCI image, for istio and envoy-gateway
     #[arg(long, default_value_t = default_image())]
     image: String,
 
@@ -42,29 +43,29 @@ pub struct Arguments {
     #[arg(long)]
     namespace: Option<String>,
 
-    /// The Gateway it belongs to, for envoy-gateway
+    /// The name of the Gateway that loads the filter, for envoy-gateway
     #[arg(long, default_value = "eg")]
     gateway: String,
 
-    /// The label of the pods it belongs to, for istio and envoy-filter
+    /// A label of the pods that load the filter, for istio and envoy-filter
     #[arg(long, value_name = "NAME=VALUE", default_value = "istio=ingressgateway", value_parser = label)]
     selector: (String, String),
 
-    /// Where the gateway listens, for envoy
+    /// The listener's address, for envoy
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10000", value_parser = host_and_port)]
     listen: (String, u16),
 
-    /// What it stands in front of, for envoy
+    /// The upstream's address, for envoy
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10001", value_parser = host_and_port)]
     upstream: (String, u16),
 }
 
-/// What reads the output.
+/// The kind of configuration to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// A whole static configuration of Envoy (YAML)
+    /// A complete static configuration of Envoy (YAML)
     Envoy,
-    /// A resource that Envoy discovers, as a file that it watches (JSON)
+    /// An ECDS resource, in a file that Envoy watches (JSON)
     Ecds,
     /// Istio's WasmPlugin, with the filter from an image
     Istio,
@@ -97,27 +98,14 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok((
         host.into(),
-        port.parse().map_err(|_| "the port is a number up to 65535")?,
+        port.parse().map_err(|_| "the port must be a number up to 65535")?,
     ))
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
-    let mut report = Report::new(&source);
-    let rendered = match source.policy()? {
-        Ok(found) => {
-            report.check(&found);
-            if report.has_errors() {
-                None
-            } else {
-                Some(arguments.render(&found)?)
-            }
-        }
-        Err(error) => {
-            report.add_syntax_error(&error);
-            None
-        }
-    };
+    let (report, policy) = Report::of_policy(&source)?;
+    let rendered = policy.map(|policy| arguments.render(&policy)).transpose()?;
     eprint!("{}", report.to_text(Style::of_stderr()));
     let Some(rendered) = rendered else {
         return Ok(ExitCode::from(DENIED));
@@ -131,26 +119,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whoever reads the file reads the old one or the new one, whole. Envoy takes up a file that is moved into place, and no other.
+/// Replaces a file atomically. Envoy's file-based xDS reloads a file only when another one is moved to its path.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(format!(".{}.new", process::id()));
-    let new = path.with_file_name(name);
-    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    let temporary = path.with_file_name(name);
+    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(&temporary);
     }
     written
 }
 
 impl Arguments {
-    fn render(&self, found: &Found) -> Result<String, Failure> {
+    fn render(&self, policy: &LocatedPolicy) -> Result<String, Failure> {
         Ok(match self.target {
-            Target::Envoy => self.envoy(&text(found)?),
-            Target::Ecds => self.ecds(&text(found)?),
-            Target::Istio => self.istio(&fields(found, 4)?),
-            Target::EnvoyFilter => self.envoy_filter(&text(found)?),
-            Target::EnvoyGateway => self.envoy_gateway(&fields(found, 6)?),
+            Target::Envoy => self.envoy(&text(policy)?),
+            Target::Ecds => self.ecds(&text(policy)?),
+            Target::Istio => self.istio(&fields(policy, 4)?),
+            Target::EnvoyFilter => self.envoy_filter(&text(policy)?),
+            Target::EnvoyGateway => self.envoy_gateway(&fields(policy, 6)?),
         })
     }
 
@@ -330,7 +318,7 @@ spec:
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/// The filter's `typed_config` in YAML. The policy is a string of JSON, so that errors name its own lines.
+/// The filter's `typed_config` in YAML. The policy is a JSON string, so that the filter's errors have its own line numbers.
 fn plugin(policy: &str, wasm: &str, indentation: usize) -> String {
     let wasm = yaml::string(wasm);
     let head = format!(
@@ -352,19 +340,19 @@ config:
     yaml::indented(&head, indentation) + &yaml::literal(policy, indentation + 6)
 }
 
-/// The policy as JSON, laid out as its author did where that is JSON already.
-fn text(found: &Found) -> Result<String, Failure> {
-    let written = str::from_utf8(&found.json).map_err(Failure::new)?.trim();
+/// The policy as JSON, in its author's layout unless that is one long line.
+fn text(policy: &LocatedPolicy) -> Result<String, Failure> {
+    let written = str::from_utf8(&policy.json).map_err(Failure::new)?.trim();
     if written.contains(['\n', '\r']) || written.len() < 80 {
         return Ok(written.to_owned());
     }
-    // Numbers and the order of names matter to nobody but the author.
+    // This may reformat numbers and reorder names, which does not change the policy.
     let value: Value = serde_json::from_str(written).map_err(Failure::new)?;
     Ok(format!("{value:#}"))
 }
 
 /// The policy as YAML.
-fn fields(found: &Found, indentation: usize) -> Result<String, Failure> {
-    let policy: Node<'_> = serde_json::from_slice(&found.json).map_err(Failure::new)?;
+fn fields(policy: &LocatedPolicy, indentation: usize) -> Result<String, Failure> {
+    let policy: Node<'_> = serde_json::from_slice(&policy.json).map_err(Failure::new)?;
     Ok(yaml::block(&policy, indentation))
 }

@@ -1,18 +1,18 @@
-//! The diagnostics of a source, each where it stands.
+//! The diagnostics of a source, each with its position there.
 
 use std::fmt::Write;
 
 use keyfence_core::config::{Diagnostic, Diagnostics, Severity, Subject};
-use keyfence_core::policy::{self, Summary};
+use keyfence_core::policy::{Policy, Summary};
 use serde_json::{Value, json};
 
 use super::escape;
-use super::source::{Found, Source};
+use super::source::{LocatedPolicy, Source};
 use super::style::{Colour, Style};
 use super::tree::{Mark, SyntaxError};
-use super::{now, suffix};
+use super::{Failure, now, suffix};
 
-/// All that is to be said of one source.
+/// The diagnostics of one source, and summaries of its valid policies.
 #[derive(Debug)]
 pub struct Report {
     name: String,
@@ -22,7 +22,7 @@ pub struct Report {
     warnings: usize,
 }
 
-/// A policy that the filter would take.
+/// A policy that the filter would accept.
 #[derive(Debug)]
 struct Accepted {
     mark: Mark,
@@ -37,11 +37,28 @@ struct Entry {
     value: String,
     reason: String,
     help: String,
-    /// As the filter's log has it.
+    /// The line in the filter's log.
     line: String,
 }
 
 impl Report {
+    /// Checks the only policy of a source. Returns it too if it has no errors.
+    pub fn of_policy(source: &Source) -> Result<(Report, Option<LocatedPolicy>), Failure> {
+        let mut report = Report::new(source);
+        let policy = match source.policy()? {
+            Ok(policy) => {
+                report.check(&policy);
+                Some(policy).filter(|_| !report.has_errors())
+            }
+            Err(error) => {
+                report.add_syntax_error(&error);
+                None
+            }
+        };
+        Ok((report, policy))
+    }
+
+    /// An empty report.
     pub fn new(source: &Source) -> Report {
         Report {
             name: source.name(),
@@ -52,7 +69,7 @@ impl Report {
         }
     }
 
-    /// Adds that the source could not be read.
+    /// Adds an error for a source that is not valid YAML.
     pub fn add_syntax_error(&mut self, error: &SyntaxError) {
         let reason = format!("this is not YAML: {}", error.message);
         let help = format!("look at line {}, column {}", error.mark.line, error.mark.column);
@@ -68,37 +85,37 @@ impl Report {
         });
     }
 
-    /// Checks a policy, and adds what is found.
-    pub fn check(&mut self, found: &Found) {
-        let mut diagnostics = match policy::Policy::load(&found.json, now()) {
+    /// Checks a policy, and adds its diagnostics.
+    pub fn check(&mut self, policy: &LocatedPolicy) {
+        let mut diagnostics = match Policy::load(&policy.json, now()) {
             Ok(loaded) => {
                 self.accepted.push(Accepted {
-                    mark: found.start(),
+                    mark: policy.start(),
                     summary: loaded.summary(),
                 });
                 loaded.diagnostics
             }
             Err(diagnostics) => diagnostics,
         };
-        if let Some(tree) = &found.tree {
-            suffix::find(tree, &mut diagnostics);
+        if let Some(tree) = &policy.tree {
+            suffix::check(tree, &mut diagnostics);
         }
-        self.add(&diagnostics, found);
+        self.add(&diagnostics, policy);
     }
 
-    fn add(&mut self, diagnostics: &Diagnostics, found: &Found) {
-        let kept = || diagnostics.errors().iter().chain(diagnostics.warnings());
-        let places: Vec<&str> = kept().map(|diagnostic| diagnostic.path.as_str()).collect();
-        let located = found.locate(&places);
-        let entries = kept().map(|diagnostic| {
-            let mark = match (diagnostic.message.subject, located.get(&diagnostic.path)) {
-                (Subject::Position { line, column }, _) => Some(found.in_source(Mark {
+    fn add(&mut self, diagnostics: &Diagnostics, policy: &LocatedPolicy) {
+        let all = || diagnostics.errors().iter().chain(diagnostics.warnings());
+        let paths: Vec<&str> = all().map(|diagnostic| diagnostic.path.as_str()).collect();
+        let locations = policy.locate(&paths);
+        let entries = all().map(|diagnostic| {
+            let mark = match (diagnostic.message.subject, locations.get(&diagnostic.path)) {
+                (Subject::Position { line, column }, _) => Some(policy.in_source(Mark {
                     line,
                     column: column.max(1),
                 })),
-                (Subject::Name, Some(located)) => Some(located.name),
-                (Subject::Value, Some(located)) => Some(located.value),
-                (_, None) => found.tree.is_some().then(|| found.start()),
+                (Subject::Name, Some(location)) => Some(location.name),
+                (Subject::Value, Some(location)) => Some(location.value),
+                (_, None) => policy.tree.is_some().then(|| policy.start()),
             };
             Entry::new(diagnostic, mark)
         });
@@ -112,7 +129,8 @@ impl Report {
         self.errors > 0
     }
 
-    /// A line for each diagnostic, errors first, one that counts those left out, and one for each policy that the filter would take.
+    /// One line for each diagnostic, errors first; for errors and for warnings a line that counts those beyond the limit; and a summary of
+    /// each policy that the filter would accept.
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
         let file = escape::line(&self.name);

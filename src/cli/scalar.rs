@@ -1,30 +1,30 @@
-//! Scalars of YAML. What a plain one means is not the same to all who read it: see [`Dialect`].
+//! YAML scalars. The type of a plain (unquoted) scalar depends on its reader: see [`Dialect`].
 
-/// A value without parts, as it stands in the source.
+/// A scalar, as written in the source.
 #[derive(Debug, Clone)]
 pub struct Scalar {
     pub text: String,
-    /// Neither quoted nor tagged: it may be something else than a string.
+    /// Neither quoted nor tagged, so it may be a number, a boolean or null.
     pub is_plain: bool,
-    /// Where the lines of a literal block (`|`) stand.
+    /// The position of a literal block (`|`), if it is one.
     pub block: Option<Block>,
 }
 
-/// The content of a literal block, line by line as in the source but for its indentation.
+/// The position of a literal block's content. Its lines are those of the source without the indentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Block {
     pub first_line: usize,
     pub indentation: usize,
 }
 
-/// Who reads plain scalars.
+/// The reader of a document, which decides the types of plain scalars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// JSON has no others than its own.
+    /// JSON: numbers, booleans and null of RFC 8259.
     Json,
-    /// YAML 1.1 without fractions: `on` and `y` are booleans, `0123` is 83, `1e3` is a string.
+    /// Envoy: YAML 1.1 without fractions. `on` and `y` are booleans, `0123` is 83, `1e3` is a string.
     Envoy,
-    /// YAML 1.1.
+    /// Kubernetes: YAML 1.1.
     Kubernetes,
 }
 
@@ -52,7 +52,7 @@ impl Scalar {
         let number = match (dialect, integer(text)) {
             (Dialect::Kubernetes, Some(number)) => Some(number.to_string()),
             (Dialect::Kubernetes, None) => fraction(text),
-            // Envoy keeps others as strings.
+            // Envoy reads all other numbers as strings.
             (_, number) => number
                 .and_then(|number| i32::try_from(number).ok())
                 .map(|n| n.to_string()),
@@ -61,7 +61,7 @@ impl Scalar {
     }
 }
 
-/// In lower case, in upper case, or with a capital.
+/// A boolean of YAML 1.1, in lower case, in upper case, or capitalized.
 fn boolean(text: &str) -> Option<bool> {
     let mut tail = text.chars();
     let head = tail.next()?;
@@ -78,7 +78,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Decimal, hexadecimal after `0x`, or octal after `0`.
+/// An integer: decimal, hexadecimal after `0x`, or octal after `0`.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -94,11 +94,11 @@ fn integer(text: &str) -> Option<i64> {
         (None, Some(digits)) => (digits, 8),
         (None, None) => (digits, 10),
     };
-    // Without a second sign, which Rust would take.
-    let plain = digits.chars().all(|c| c.is_digit(radix));
+    // `from_str_radix` would accept a second sign.
+    let has_only_digits = digits.chars().all(|c| c.is_digit(radix));
     i64::from_str_radix(digits, radix)
         .ok()
-        .filter(|_| plain)
+        .filter(|_| has_only_digits)
         .map(|number| sign * number)
 }
 

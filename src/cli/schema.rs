@@ -1,4 +1,4 @@
-//! `keyfence schema`: the JSON Schema of the configuration.
+//! `keyfence schema`: prints the JSON Schema of a policy.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::{Failure, print};
 
 /// Print the JSON Schema of a policy
 ///
-/// Editors complete a policy by it, and show what is wrong while it is typed: name the file in the policy's "$schema".
+/// With it, editors complete fields and show errors as you type. Name the schema's file in the policy's "$schema".
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}
@@ -16,7 +16,7 @@ pub struct Arguments {}
 const EXAMPLES: &str = "Examples:
   keyfence schema >envoy/policy.schema.json
 
-In a policy beside it:
+In a policy in the same folder:
   {\"$schema\": \"policy.schema.json\", \"keys\": []}
 In YAML:
   # yaml-language-server: $schema=policy.schema.json";

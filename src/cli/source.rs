@@ -1,4 +1,4 @@
-//! Policies as they come to the command line: from a file or standard input, alone or within something else.
+//! Reads policies from a file or standard input: a policy itself, or a configuration that contains policies.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -15,38 +15,40 @@ use super::embedded::{self, Policy};
 use super::scalar::{Block, Dialect};
 use super::tree::{self, Mark, Node, SyntaxError};
 
-/// A file, or standard input.
+/// The text of a file or of standard input.
 #[derive(Debug)]
 pub struct Source {
-    /// As in the argument; `-` for standard input.
+    /// The argument; `-` for standard input.
     pub path: PathBuf,
     text: Vec<u8>,
 }
 
-/// One policy, and where each part of it stands in its source.
+/// A policy, and the positions of its values in its source.
 #[derive(Debug)]
-pub struct Found {
-    /// What the filter gets.
+pub struct LocatedPolicy {
+    /// The configuration that the filter gets.
     pub json: Vec<u8>,
-    /// `None` where a position is not to be had.
+    /// `None` if the policy is not valid JSON or YAML; then it has no positions.
     pub tree: Option<Node>,
     offset: Offset,
 }
 
-/// From positions in the policy to positions in its source.
+/// Maps positions in the policy to positions in its source.
 #[derive(Debug, Clone, Copy)]
 enum Offset {
+    /// They are the same.
     None,
+    /// The policy is a literal block.
     Block(Block),
-    /// The text has no lines of its own in the source.
+    /// The policy is a string of another kind. All its positions map to the start of the string.
     At(Mark),
 }
 
-/// What the filter takes no configuration for.
-const NOTHING: &str = "{}";
+/// The policy of a plugin without a configuration.
+const EMPTY_POLICY: &str = "{}";
 
 impl Source {
-    /// Reads all of it.
+    /// Reads a file, or standard input if `path` is `-`.
     pub fn read(path: &Path) -> Result<Source, Failure> {
         let failed = |error| Failure(format!("{}: {error}", path.display()));
         let text = if path == Path::new("-") {
@@ -62,7 +64,7 @@ impl Source {
         })
     }
 
-    /// What people call it.
+    /// The name for messages.
     pub fn name(&self) -> String {
         if self.path == Path::new("-") {
             "standard input".into()
@@ -71,8 +73,8 @@ impl Source {
         }
     }
 
-    /// Every policy in it, at least one. The inner error is about the text, the outer one about the use of it.
-    pub fn policies(&self) -> Result<Result<Vec<Found>, SyntaxError>, Failure> {
+    /// All policies of the source, at least one. The inner error is a syntax error; the outer one means that the source cannot be used.
+    pub fn policies(&self) -> Result<Result<Vec<LocatedPolicy>, SyntaxError>, Failure> {
         if self.is_json() {
             return self.json_policies().map(Ok);
         }
@@ -82,41 +84,41 @@ impl Source {
             Ok(documents) => documents,
             Err(error) => return Ok(Err(error)),
         };
-        let mut found = Vec::new();
+        let mut policies = Vec::new();
         for document in &documents {
             let dialect = if embedded::is_kubernetes(document) {
                 Dialect::Kubernetes
             } else {
                 Dialect::Envoy
             };
-            match within(document, dialect) {
-                Some(policies) => found.extend(policies),
-                None => found.push(Found::fields(document, dialect)),
+            match embedded_policies(document, dialect) {
+                Some(embedded) => policies.extend(embedded),
+                None => policies.push(LocatedPolicy::fields(document, dialect)),
             }
         }
         if documents.is_empty() {
-            found.push(Found::fields(&Node::nothing(), Dialect::Envoy));
+            policies.push(LocatedPolicy::fields(&Node::null(), Dialect::Envoy));
         }
-        self.at_least_one(found).map(Ok)
+        self.at_least_one(policies).map(Ok)
     }
 
-    /// The one policy in it.
-    pub fn policy(&self) -> Result<Result<Found, SyntaxError>, Failure> {
-        let mut found = match self.policies()? {
-            Ok(found) => found,
+    /// The only policy of the source. Errors are as for [`Source::policies`].
+    pub fn policy(&self) -> Result<Result<LocatedPolicy, SyntaxError>, Failure> {
+        let mut policies = match self.policies()? {
+            Ok(policies) => policies,
             Err(error) => return Ok(Err(error)),
         };
-        match (found.pop(), found.len()) {
+        match (policies.pop(), policies.len()) {
             (Some(policy), 0) => Ok(Ok(policy)),
             (_, others) => Err(Failure(format!(
-                "{} holds {} policies; give one",
+                "{} contains {} policies; give a file with one",
                 self.name(),
                 others + 1
             ))),
         }
     }
 
-    /// By its name, else by how it begins: whoever begins with a brace means JSON.
+    /// Decides by the file extension, otherwise by the first character. YAML that begins with a brace or bracket is read as JSON.
     fn is_json(&self) -> bool {
         match self.path.extension().and_then(OsStr::to_str) {
             Some("json") => true,
@@ -125,28 +127,30 @@ impl Source {
         }
     }
 
-    fn json_policies(&self) -> Result<Vec<Found>, Failure> {
+    fn json_policies(&self) -> Result<Vec<LocatedPolicy>, Failure> {
         let is_json = serde_json::from_slice::<IgnoredAny>(&self.text).is_ok();
         let tree = str::from_utf8(&self.text)
             .ok()
             .filter(|_| is_json)
             .and_then(one_document);
-        if let Some(policies) = tree.as_ref().and_then(|tree| within(tree, Dialect::Json)) {
+        if let Some(policies) = tree.as_ref().and_then(|tree| embedded_policies(tree, Dialect::Json)) {
             return self.at_least_one(policies);
         }
-        Ok(vec![Found {
+        Ok(vec![LocatedPolicy {
             json: self.text.clone(),
             tree,
             offset: Offset::None,
         }])
     }
 
-    fn at_least_one(&self, found: Vec<Found>) -> Result<Vec<Found>, Failure> {
-        if found.is_empty() {
+    fn at_least_one(&self, policies: Vec<LocatedPolicy>) -> Result<Vec<LocatedPolicy>, Failure> {
+        if policies.is_empty() {
             let name = self.name();
-            return Err(Failure(format!("{name} holds no configuration of a Wasm plugin")));
+            return Err(Failure(format!(
+                "{name} is a configuration of Envoy or Kubernetes without a Wasm plugin; give one that loads keyfence, or a policy"
+            )));
         }
-        Ok(found)
+        Ok(policies)
     }
 }
 
@@ -154,42 +158,44 @@ fn one_document(text: &str) -> Option<Node> {
     tree::parse_json(text).ok()?
 }
 
-/// The policies within configuration of something else; `None` where the document is a policy itself.
-fn within(document: &Node, dialect: Dialect) -> Option<Vec<Found>> {
+/// The policies in a configuration of Envoy or Kubernetes; `None` if the document is a policy itself.
+fn embedded_policies(document: &Node, dialect: Dialect) -> Option<Vec<LocatedPolicy>> {
     let plugins = embedded::plugins(document);
     if plugins.is_empty() && !embedded::is_foreign(document) {
         return None;
     }
-    let found = plugins.iter().map(|plugin| match plugin.policy {
-        Policy::Fields(node) => Found::fields(node, dialect),
-        Policy::Text(node) => Found::text(node),
-        Policy::Missing(plugin) => Found {
-            json: NOTHING.into(),
-            tree: one_document(NOTHING),
+    let policies = plugins.iter().map(|plugin| match plugin.policy {
+        Policy::Fields(node) => LocatedPolicy::fields(node, dialect),
+        Policy::Text(node) => LocatedPolicy::text(node),
+        Policy::Missing(plugin) => LocatedPolicy {
+            json: EMPTY_POLICY.into(),
+            tree: one_document(EMPTY_POLICY),
             offset: Offset::At(plugin.mark),
         },
     });
-    Some(found.collect())
+    Some(policies.collect())
 }
 
-impl Found {
-    fn fields(node: &Node, dialect: Dialect) -> Found {
-        Found {
+impl LocatedPolicy {
+    /// A policy whose fields are in the document, at `node`.
+    fn fields(node: &Node, dialect: Dialect) -> LocatedPolicy {
+        LocatedPolicy {
             json: node.to_json(dialect).into(),
             tree: Some(node.clone()),
             offset: Offset::None,
         }
     }
 
-    fn text(node: &Node) -> Found {
+    /// A policy in a string.
+    fn text(node: &Node) -> LocatedPolicy {
         let scalar = node.scalar();
         let text = scalar
             .map(|scalar| scalar.text.as_str())
             .filter(|text| !text.is_empty());
-        let text = text.unwrap_or(NOTHING);
+        let text = text.unwrap_or(EMPTY_POLICY);
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-        Found {
+        LocatedPolicy {
             json: text.into(),
             tree: Some(text).filter(|_| is_json).and_then(one_document),
             offset: match scalar.and_then(|scalar| scalar.block) {
@@ -199,7 +205,7 @@ impl Found {
         }
     }
 
-    /// Where in the source this position of the policy is.
+    /// Maps a position in the policy to a position in the source.
     pub fn in_source(&self, mark: Mark) -> Mark {
         match self.offset {
             Offset::None => mark,
@@ -211,62 +217,63 @@ impl Found {
         }
     }
 
-    /// Where the policy begins.
+    /// The position in the source at which the policy begins.
     pub fn start(&self) -> Mark {
         let start = self.tree.as_ref().map_or(Mark { line: 1, column: 1 }, |tree| tree.mark);
         self.in_source(start)
     }
 
-    /// Where in the source the parts of the policy stand that have these places: the value, and the name before it.
-    pub fn locate(&self, places: &[&str]) -> HashMap<String, Located> {
+    /// Finds the positions in the source of the values at these paths, in the notation of [`ConfigPath`].
+    pub fn locate(&self, paths: &[&str]) -> HashMap<String, Location> {
         let mut search = Search {
-            wanted: places.iter().copied().filter(|place| !place.is_empty()).collect(),
+            wanted: paths.iter().copied().filter(|path| !path.is_empty()).collect(),
             found: HashMap::new(),
         };
         if let Some(tree) = &self.tree {
             search.visit(tree, &ConfigPath::ROOT);
         }
-        for located in search.found.values_mut() {
-            located.value = self.in_source(located.value);
-            located.name = self.in_source(located.name);
+        for location in search.found.values_mut() {
+            location.value = self.in_source(location.value);
+            location.name = self.in_source(location.name);
         }
         search.found
     }
 }
 
-/// Where a part of the policy stands. Of repeated names it is the last.
+/// The position of a value. If its name is repeated, it is the last one's.
 #[derive(Debug, Clone, Copy)]
-pub struct Located {
+pub struct Location {
     pub value: Mark,
-    /// As the value where it has no name.
+    /// The position of its name, or of the value for an item of a list.
     pub name: Mark,
 }
 
 struct Search<'w> {
     wanted: BTreeSet<&'w str>,
-    found: HashMap<String, Located>,
+    found: HashMap<String, Location>,
 }
 
 impl Search<'_> {
-    fn visit(&mut self, node: &Node, place: &ConfigPath<'_>) {
+    fn visit(&mut self, node: &Node, path: &ConfigPath<'_>) {
         for (index, item) in node.items().iter().enumerate() {
-            self.consider(item, item.mark, &place.item(index));
+            self.match_path(item, item.mark, &path.item(index));
         }
         for member in node.members() {
-            self.consider(&member.node, member.mark, &place.field(&member.name));
+            self.match_path(&member.node, member.mark, &path.field(&member.name));
         }
     }
 
-    fn consider(&mut self, node: &Node, name: Mark, place: &ConfigPath<'_>) {
-        let text = place.to_string();
+    /// Records the node if its path is wanted, and visits its children if one of theirs may be.
+    fn match_path(&mut self, node: &Node, name: Mark, path: &ConfigPath<'_>) {
+        let text = path.to_string();
         if self.wanted.contains(text.as_str()) {
             let value = node.mark;
-            self.found.insert(text.clone(), Located { value, name });
+            self.found.insert(text.clone(), Location { value, name });
         }
-        // Whatever is below a place begins with it.
+        // The path of a child begins with the path of its parent.
         let mut below = self.wanted.range(text.as_str()..).skip_while(|wanted| **wanted == text);
         if below.next().is_some_and(|wanted| wanted.starts_with(&text)) {
-            self.visit(node, place);
+            self.visit(node, path);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Colours, on terminals that want them.
+//! Colours for terminals.
 
 use std::env;
 use std::fmt;
@@ -27,11 +27,11 @@ impl Style {
         Style::of(&io::stderr())
     }
 
-    /// See <https://no-color.org>.
+    /// Colours are on for a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
     fn of(output: &impl IsTerminal) -> Style {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Style {
-            is_on: output.is_terminal() && !unwanted,
+            is_on: output.is_terminal() && !is_disabled,
         }
     }
 

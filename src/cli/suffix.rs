@@ -1,5 +1,6 @@
-//! Wildcards over a public suffix: anybody can have a name below `github.io`, and a project on `vercel.app` that is named like a team's
-//! previews. The list is too large for the filter.
+//! Warns of wildcards over a public suffix, such as `https://*.github.io`: anybody can register a name below it that matches.
+//!
+//! The Public Suffix List is too large for the filter, so only the command line checks this.
 
 use std::str;
 
@@ -11,23 +12,23 @@ use super::scalar::quoted;
 use super::tree::Node;
 
 /// Adds a warning for each such wildcard of a policy.
-pub fn find(policy: &Node, diagnostics: &mut Diagnostics) {
+pub fn check(policy: &Node, diagnostics: &mut Diagnostics) {
     let root = ConfigPath::ROOT;
     if let Some(anonymous) = policy.get("anonymous") {
-        find_in(anonymous, &root.field("anonymous"), diagnostics);
+        check_key(anonymous, &root.field("anonymous"), diagnostics);
     }
     let keys = policy.get("keys").map_or(&[][..], Node::items);
     for (index, key) in keys.iter().enumerate() {
-        find_in(key, &root.field("keys").item(index), diagnostics);
+        check_key(key, &root.field("keys").item(index), diagnostics);
     }
 }
 
-fn find_in(key: &Node, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+fn check_key(key: &Node, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
     let origins = key.get("allowed_origins").map_or(&[][..], Node::items);
     let list = path.field("allowed_origins");
     for (index, origin) in origins.iter().enumerate() {
         let text = origin.text().unwrap_or_default();
-        if let Some(warning) = warning(text) {
+        if let Some(warning) = public_suffix(text) {
             diagnostics.add(&list.item(index), &quoted(text), &warning);
         }
     }
@@ -55,7 +56,8 @@ impl DiagnosticKind for SuffixWarning {
     }
 }
 
-fn warning(pattern: &str) -> Option<SuffixWarning> {
+/// The warning, if the pattern is a wildcard over a public suffix.
+fn public_suffix(pattern: &str) -> Option<SuffixWarning> {
     let Ok(OriginPattern::Tuple(pattern)) = OriginPattern::parse(pattern) else {
         return None;
     };
@@ -69,7 +71,8 @@ fn warning(pattern: &str) -> Option<SuffixWarning> {
     }
 }
 
-/// Whether each name below `host` has another owner. Of `compute.amazonaws.com` only the names below are on the list.
+/// Whether the names below `host` have different owners. The list may contain `host` itself or only a rule for names below it, as for
+/// `compute.amazonaws.com`.
 fn is_public(host: &str) -> bool {
     let below = format!("x.{host}");
     let suffix = psl::suffix(below.as_bytes());

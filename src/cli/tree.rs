@@ -1,6 +1,6 @@
-//! JSON and YAML as a tree whose every part knows where in the source it stands.
+//! JSON and YAML as a tree of nodes with their positions in the source.
 //!
-//! JSON is YAML, so that one parser locates both.
+//! JSON is a subset of YAML, so one parser reads both.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub struct Mark {
     pub column: usize,
 }
 
-/// A value, and where it begins. Clones share their content, so an alias costs no memory.
+/// A value and its position. Clones share their content, so an alias costs no memory.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub mark: Mark,
@@ -30,15 +30,16 @@ pub enum Value {
     Object(Rc<[Member]>),
 }
 
-/// A named value of an object. Repeated names stay.
+/// A name and value of an object. Repeated names are kept.
 #[derive(Debug, Clone)]
 pub struct Member {
+    /// The position of the name.
     pub mark: Mark,
     pub name: String,
     pub node: Node,
 }
 
-/// Why a source could not be read.
+/// The first syntax error of a source.
 #[derive(Debug)]
 pub struct SyntaxError {
     pub mark: Mark,
@@ -49,8 +50,8 @@ pub struct SyntaxError {
 /// policy have a copy for each. Ten thousand keys with the same list of ten origins are below this limit.
 const MAX_ALIASED: usize = 8 << 20;
 
-/// The size of a node, in addition to its text.
-const NODE: usize = 40;
+/// The size of a node without its text, in bytes.
+const NODE_SIZE: usize = 40;
 
 impl Mark {
     const START: Mark = Mark { line: 1, column: 1 };
@@ -63,9 +64,9 @@ impl Mark {
     }
 }
 
-/// All documents of YAML.
+/// Parses all documents of a YAML stream.
 pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    // Otherwise a comment or a value here could be another field to Kubernetes, which reads YAML 1.1.
+    // This parser reads YAML 1.2, and Kubernetes reads YAML 1.1: to it, the rest of such a comment or value could be another field.
     if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
@@ -77,12 +78,12 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
     parse(text, Options::default())
 }
 
-/// The document of JSON, which is YAML but for the length of names.
+/// Parses JSON. It differs from YAML in the length of names, which YAML limits to 1024 characters.
 pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
-    /// With a longer name, diagnostics have no line, and wildcards over public suffixes are not found.
-    const LONGEST_NAME: usize = 1 << 16;
+    /// A document with a longer name has no tree: its diagnostics have no position, and public suffixes are not checked.
+    const MAX_NAME_LENGTH: usize = 1 << 16;
     let mut options = Options::default();
-    options.simple_key_max_lookahead = LONGEST_NAME;
+    options.simple_key_max_lookahead = MAX_NAME_LENGTH;
     Ok(parse(text, options)?.pop())
 }
 
@@ -106,17 +107,18 @@ struct Builder {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Measured>,
+    /// The size of everything that aliases have added so far, in bytes.
     aliased: usize,
 }
 
-/// A node and its size, with all aliases expanded.
+/// A node and its size in bytes, with all aliases expanded.
 #[derive(Clone)]
 struct Measured {
     node: Node,
     size: usize,
 }
 
-/// A list or object whose end has not come yet.
+/// A list or object whose end the parser has not reached.
 struct Open {
     mark: Mark,
     content: Content,
@@ -128,7 +130,7 @@ enum Content {
     List(Vec<Node>),
     Object {
         members: Vec<Member>,
-        /// The name whose value comes next.
+        /// The name whose value follows.
         name: Option<(Mark, String)>,
     },
 }
@@ -147,7 +149,7 @@ impl Builder {
                     is_plain: style == ScalarStyle::Plain && tag.is_none(),
                     block,
                 };
-                let size = NODE + scalar.text.len();
+                let size = NODE_SIZE + scalar.text.len();
                 let value = Value::Scalar(scalar.into());
                 let node = Node { mark, value };
                 self.close(Measured { node, size }, anchor);
@@ -174,7 +176,7 @@ impl Builder {
                 }
             }
             Event::Alias(anchor) => {
-                // Within what it stands for, that is not whole.
+                // An alias within its own anchor has no complete node yet.
                 let Some(aliased) = self.anchors.get(&anchor).cloned() else {
                     let message = "the alias is within what it stands for".into();
                     return Err(SyntaxError { mark, message });
@@ -195,12 +197,12 @@ impl Builder {
         self.open.push(Open {
             mark,
             content,
-            size: NODE,
+            size: NODE_SIZE,
             anchor,
         });
     }
 
-    /// Puts a whole node where it belongs.
+    /// Adds a complete node to its parent, or to the documents.
     fn close(&mut self, closed: Measured, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, closed.clone());
@@ -222,8 +224,8 @@ impl Builder {
 }
 
 impl Node {
-    /// What stands where nothing is written.
-    pub fn nothing() -> Node {
+    /// The node of an empty document, which is null.
+    pub fn null() -> Node {
         Node {
             mark: Mark::START,
             value: Value::Scalar(Rc::new(Scalar {
@@ -234,13 +236,13 @@ impl Node {
         }
     }
 
-    /// The first value of this name.
+    /// The first value with this name.
     pub fn get(&self, name: &str) -> Option<&Node> {
         let member = self.members().iter().find(|member| member.name == name);
         member.map(|member| &member.node)
     }
 
-    /// The value at the end of these names.
+    /// The value at this path of names.
     pub fn at(&self, names: &[&str]) -> Option<&Node> {
         names.iter().try_fold(self, |node, name| node.get(name))
     }
@@ -266,12 +268,12 @@ impl Node {
         }
     }
 
-    /// A scalar as it is written, whatever it means.
+    /// The text of a scalar of any type.
     pub fn text(&self) -> Option<&str> {
         self.scalar().map(|scalar| scalar.text.as_str())
     }
 
-    /// The tree as JSON, as a reader of this dialect understands it.
+    /// Converts the tree to JSON as a reader of this dialect would.
     pub fn to_json(&self, dialect: Dialect) -> String {
         let mut json = String::new();
         self.write_json(dialect, &mut json);

@@ -1,6 +1,6 @@
-//! YAML that means the same in versions 1.1 (Kubernetes, Envoy) and 1.2.
+//! Writes YAML that versions 1.1 (Kubernetes, Envoy) and 1.2 read in the same way.
 //!
-//! All text from a policy or the command line is written by these functions. None of them lets a value end its line.
+//! All text from a policy or the command line is written by these functions. They escape line breaks in values.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::escape;
 
-/// The lines of a value in block style, each with this indentation. It does not begin on the line of its name.
+/// Writes a value in block style. Every line has this indentation; the first one is not on the line of the value's name.
 pub fn block(node: &Node<'_>, indentation: usize) -> String {
     let mut yaml = String::new();
     match node {
@@ -22,13 +22,13 @@ pub fn block(node: &Node<'_>, indentation: usize) -> String {
     yaml
 }
 
-/// The lines of a literal block scalar (`|`) that holds this JSON, each with this indentation. The first line has no more, because a
+/// Writes JSON as the lines of a literal block scalar (`|`) with this indentation. The first line has exactly this indentation, because a
 /// reader takes the block's indentation from it.
 pub fn literal(json: &str, indentation: usize) -> String {
     indented(escape::json(json).trim(), indentation)
 }
 
-/// These lines, each with this indentation.
+/// Indents every line that is not empty.
 pub fn indented(lines: &str, indentation: usize) -> String {
     let margin = margin(indentation);
     let lines = lines.split('\n').map(|line| match line.trim_ascii() {
@@ -38,26 +38,26 @@ pub fn indented(lines: &str, indentation: usize) -> String {
     lines.collect()
 }
 
-/// Without quotes where no reader could take it for anything but a string.
+/// Writes a string, without quotes if every reader takes it for a string.
 pub fn string(text: &str) -> String {
     const WORDS: [&str; 9] = ["y", "yes", "n", "no", "on", "off", "true", "false", "null"];
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let ends = text.ends_with(|c: char| c.is_ascii_alphanumeric());
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._:-".contains(&b));
-    if begins && ends && plain && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
+    let begins_with_letter = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let ends_alphanumeric = text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._:-".contains(&b));
+    if begins_with_letter && ends_alphanumeric && is_plain && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
         text.to_owned()
     } else {
         quoted(text)
     }
 }
 
-/// In double quotes, where YAML has the escapes of JSON. Within `{}` and `[]`, use this: old versions of libyaml refuse plain text with a
-/// colon there.
+/// Writes a string in double quotes, where YAML has the escapes of JSON. Use it within `{}` and `[]`, because old versions of libyaml
+/// refuse a plain scalar with a colon there.
 pub fn quoted(text: &str) -> String {
     escape::json(&Value::from(text).to_string())
 }
 
-/// The lines of one member of an object.
+/// Writes a name and a string as one member of an object.
 pub fn member(text: &str, value: &str, indentation: usize) -> String {
     let margin = margin(indentation);
     format!("{margin}{} {}\n", name(text, indentation), string(value))
@@ -67,12 +67,12 @@ fn margin(indentation: usize) -> String {
     " ".repeat(indentation)
 }
 
-/// A name and the colon after it, at the beginning of a line.
+/// Writes a name and the colon after it, at the beginning of a line.
 fn name(text: &str, indentation: usize) -> String {
-    /// A name without a question mark is limited to 1024 characters (YAML 1.1 and 1.2); some readers count bytes.
-    const LONGEST: usize = 1_000;
+    /// YAML limits a name without a question mark to 1024 characters; some readers count bytes.
+    const MAX_LENGTH: usize = 1_000;
     let name = string(text);
-    if name.len() > LONGEST {
+    if name.len() > MAX_LENGTH {
         format!("? {name}\n{}:", margin(indentation))
     } else {
         format!("{name}:")
@@ -91,7 +91,7 @@ fn write_items(items: &[Node<'_>], indentation: usize, yaml: &mut String) {
         let _ = write!(yaml, "{}-", margin(indentation));
         match item {
             Node::Object(members) if !members.is_empty() => {
-                // Its first name follows the dash.
+                // The first name is on the line of the dash.
                 let lines = block(item, indentation + 2);
                 let _ = write!(yaml, " {}", lines.trim_start());
             }
@@ -100,7 +100,7 @@ fn write_items(items: &[Node<'_>], indentation: usize, yaml: &mut String) {
     }
 }
 
-/// Behind a name or a dash.
+/// Writes a value after a name or a dash.
 fn write_value(node: &Node<'_>, indentation: usize, yaml: &mut String) {
     match node {
         Node::List(items) if !items.is_empty() => {
@@ -117,13 +117,13 @@ fn write_value(node: &Node<'_>, indentation: usize, yaml: &mut String) {
     }
 }
 
-/// What needs no lines of its own.
+/// Writes a scalar, or an empty list or object, on one line.
 fn inline(node: &Node<'_>) -> String {
     match node {
         Node::Text(text) => string(text),
         Node::List(_) => "[]".into(),
         Node::Object(_) => "{}".into(),
-        // As JSON.
+        // YAML reads these as JSON does.
         Node::Null | Node::Bool(_) | Node::Number(_) => node.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! The contexts that the SDK dispatches Envoy's callbacks to: a root context for each configuration, an HTTP context for each stream.
+//! Envoy's callbacks, which the SDK dispatches to a root context for each configuration and an HTTP context for each stream.
 
 use std::cell::RefCell;
 
@@ -12,17 +12,17 @@ use keyfence_filter::stream::Stream;
 use super::host::Envoy;
 
 thread_local! {
-    /// A VM has one thread, and calls do not nest.
+    // A VM has one thread, and its callbacks do not nest, so these borrows cannot fail.
     static PLUGIN: RefCell<Plugin<Envoy>> = RefCell::new(Plugin::new(Envoy));
 }
 
-// Envoy shows the lines of its own log level.
+// The SDK passes on all lines, and Envoy filters them by its own log level.
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Trace);
     proxy_wasm::set_root_context(|context| Box::new(Root(context)));
 }}
 
-/// A configuration, by its number.
+/// The root context of a configuration, with its id.
 struct Root(u32);
 
 impl Context for Root {}
@@ -47,7 +47,7 @@ impl Drop for Root {
     }
 }
 
-/// A request and its response.
+/// The HTTP context of a request and its response.
 struct HttpStream(Stream);
 
 impl Context for HttpStream {}

@@ -1,7 +1,7 @@
-//! Envoy, through the SDK. What the SDK cannot do is in [`super::hostcalls`].
+//! The [`Host`] trait for Envoy, over the SDK and [`super::hostcalls`].
 //!
-//! The SDK ends the VM on a status that it does not know of a call. None is known that a client can cause; requests are answered with 503
-//! then, and nothing passes.
+//! The SDK ends the VM if a call returns a status that it does not expect of that call. No client is known to be able to cause this. Envoy
+//! then replies with 503 to all requests, so nothing passes.
 
 use std::iter;
 use std::time::UNIX_EPOCH;
@@ -12,11 +12,11 @@ use proxy_wasm::types::{Bytes, MapType as SdkMap, MetricType as SdkMetric, Statu
 use super::hostcalls;
 use keyfence_filter::host::{Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
 
-/// The host that the filter is loaded into.
+/// The Envoy that has loaded the filter.
 #[derive(Debug, Default)]
 pub struct Envoy;
 
-/// A failure of the SDK's as the filter knows it.
+/// Converts an error of the SDK.
 fn failed(call: &'static str) -> impl Fn(Status) -> HostError {
     move |status| HostError {
         call,
@@ -24,7 +24,7 @@ fn failed(call: &'static str) -> impl Fn(Status) -> HostError {
     }
 }
 
-/// The SDK takes text for what is text: names of headers, which Envoy has seen to, and keys of the filter's own.
+/// The SDK takes names as `&str`. Names of headers are valid UTF-8 because Envoy validates them, and all others are the filter's own.
 fn text<'t>(call: &'static str, bytes: &'t [u8]) -> Result<&'t str> {
     std::str::from_utf8(bytes).map_err(|_| failed(call)(Status::BadArgument))
 }
@@ -51,14 +51,14 @@ impl Host for Envoy {
     }
 
     fn has_memory(&self, bytes: usize, large: &[usize]) -> bool {
-        const PIECE: usize = 1 << 20;
+        const SMALL: usize = 1 << 20;
         let rest = bytes.saturating_sub(large.iter().sum());
-        let small = iter::repeat_n(PIECE, rest.div_ceil(PIECE));
-        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        let small = iter::repeat_n(SMALL, rest.div_ceil(SMALL));
+        let mut allocations: Vec<Vec<u8>> = Vec::new();
         large.iter().copied().chain(small).all(|size| {
-            let mut piece = Vec::new();
-            let fits = pieces.try_reserve(1).is_ok() && piece.try_reserve_exact(size).is_ok();
-            pieces.push(piece);
+            let mut allocation = Vec::new();
+            let fits = allocations.try_reserve(1).is_ok() && allocation.try_reserve_exact(size).is_ok();
+            allocations.push(allocation);
             fits
         })
     }
@@ -126,12 +126,12 @@ impl Host for Envoy {
         Ok(u64::try_from(since.as_nanos()).unwrap_or_default())
     }
 
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<MetricId> {
-        let kind = match kind {
+    fn define_metric(&self, metric_type: MetricType, name: &str) -> Result<MetricId> {
+        let metric_type = match metric_type {
             MetricType::Counter => SdkMetric::Counter,
             MetricType::Gauge => SdkMetric::Gauge,
         };
-        let id = sdk::define_metric(kind, name).map_err(failed("proxy_define_metric"))?;
+        let id = sdk::define_metric(metric_type, name).map_err(failed("proxy_define_metric"))?;
         Ok(MetricId(id))
     }
 

@@ -1,10 +1,10 @@
-//! Calls of the proxy-wasm ABI 0.2.1 that the SDK has no function for, or none that serves:
+//! Calls of the proxy-wasm ABI 0.2.1 for which the SDK's functions do not suffice:
 //!
-//! - `proxy_send_local_response`: the SDK's has no details for the access log, and no `grpc-status`.
-//! - `proxy_get_header_map_pairs`, `proxy_set_header_map_pairs`: the SDK makes a name and a value of its own of each line, two allocations
-//!   each. Here a map stays the one buffer that the host wrote.
-//! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM where the host cannot write it, and Envoy serves without the filter
-//!   on a worker whose configuration call ends so.
+//! - `proxy_send_local_response`: the SDK's function cannot set the details for the access log and `grpc-status`.
+//! - `proxy_get_header_map_pairs`, `proxy_set_header_map_pairs`: the SDK allocates each name and each value. Here, a map stays in the one
+//!   buffer that the host wrote.
+//! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM if the call fails. Envoy then serves requests without the filter
+//!   on that worker.
 
 use std::ptr::null_mut;
 
@@ -35,7 +35,7 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// `proxy_status_t`
+/// `proxy_status_t`: success.
 const OK: u32 = 0;
 
 fn checked(call: &'static str, status: u32) -> Result<()> {
@@ -45,7 +45,7 @@ fn checked(call: &'static str, status: u32) -> Result<()> {
     }
 }
 
-/// Calls the host for bytes.
+/// Calls a host function that returns bytes through two out-pointers.
 fn read(call: &'static str, function: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes> {
     let (mut data, mut size) = (null_mut(), 0);
     checked(call, function(&mut data, &mut size))?;
@@ -53,19 +53,19 @@ fn read(call: &'static str, function: impl FnOnce(*mut *mut u8, *mut usize) -> u
     if data.is_null() {
         return Ok(Bytes::new());
     }
-    // SAFETY: the host has had `size` bytes allocated by the SDK, as a boxed slice, has written them, and gives them away.
+    // SAFETY: the host called the SDK's allocator for a boxed slice of `size` bytes, wrote all of them, and passes ownership to the caller.
     Ok(unsafe { Bytes::from_raw_parts(data, size, size) })
 }
 
-/// The configuration of the plugin that is being configured.
+/// See [`keyfence_filter::host::Host::plugin_configuration`].
 pub fn plugin_configuration() -> Result<Bytes> {
-    // SAFETY: both pointers are to variables of the caller that live through the call.
+    // SAFETY: both pointers are to local variables of `read`, which outlive the call.
     read("proxy_get_buffer_bytes", |data, size| unsafe {
         proxy_get_buffer_bytes(BufferType::PluginConfiguration, 0, usize::MAX, data, size)
     })
 }
 
-/// All headers in the ABI's encoding, see [`super::pairs::Pairs`].
+/// See [`keyfence_filter::host::Host::headers`].
 pub fn headers(map: MapType) -> Result<Bytes> {
     // SAFETY: as above.
     read("proxy_get_header_map_pairs", |data, size| unsafe {
@@ -73,16 +73,16 @@ pub fn headers(map: MapType) -> Result<Bytes> {
     })
 }
 
-/// Puts other headers in the place of all; `headers` is in the ABI's encoding.
+/// See [`keyfence_filter::host::Host::set_headers`].
 pub fn set_headers(map: MapType, headers: &[u8]) -> Result<()> {
     // SAFETY: the host reads the given bytes and keeps no pointer.
     let status = unsafe { proxy_set_header_map_pairs(map, headers.as_ptr(), headers.len()) };
     checked("proxy_set_header_map_pairs", status)
 }
 
-/// Answers the request.
+/// See [`keyfence_filter::host::Host::send_local_response`].
 pub fn send_local_response(response: LocalResponse<'_>) -> Result<()> {
-    /// Envoy maps the HTTP status.
+    /// Envoy derives `grpc-status` from the HTTP status.
     const GRPC_STATUS_FROM_HTTP: i32 = -1;
     let LocalResponse {
         status,

@@ -1,4 +1,4 @@
-//! keyfence.wasm: Envoy calls [`callbacks`], and is called through [`host`].
+//! keyfence.wasm: Envoy calls [`callbacks`], and the filter calls Envoy through [`host`].
 #![cfg(target_family = "wasm")]
 
 mod callbacks;

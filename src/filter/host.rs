@@ -1,14 +1,16 @@
-//! What the filter asks of its host. Every call can fail, and says so: whatever fails on the way of a request denies it.
+//! The host that the filter runs in: a trait over the proxy-wasm ABI 0.2.1, and the types of its calls.
+//!
+//! Every call that can fail returns a [`Result`]. A failure on the request path denies the request.
 
 use std::fmt;
 use std::ops::Deref;
 
-/// A call that the host refused.
+/// A host call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostError {
-    /// The function of the ABI.
+    /// The name of the ABI function.
     pub call: &'static str,
-    /// What it returned (proxy-wasm ABI, `proxy_status_t`).
+    /// The status that the call returned (proxy-wasm ABI, `proxy_status_t`).
     pub status: u32,
 }
 
@@ -18,138 +20,141 @@ impl fmt::Display for HostError {
     }
 }
 
-/// The host's answer, or that it gave none.
+/// The result of a host call.
 pub type Result<T> = std::result::Result<T, HostError>;
 
-/// Whether a request or response goes on.
+/// Whether the host continues with a request or response after a callback (proxy-wasm ABI, `proxy_action_t`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on.
+    /// Pass it to the next filter.
     Continue,
-    /// It goes no further.
+    /// Do not pass it on.
     Pause,
 }
 
-/// Which headers are meant.
+/// A header map (proxy-wasm ABI, `proxy_header_map_type_t`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapType {
-    /// Of the request.
+    /// The request's headers.
     RequestHeaders,
-    /// Behind the body of the request.
+    /// The request's trailers.
     RequestTrailers,
-    /// Of the response.
+    /// The response's headers.
     ResponseHeaders,
 }
 
-/// How grave a line of the log is.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
-    /// For who looks closely.
+    /// Details for troubleshooting.
     Debug,
-    /// What an operator wants to see.
+    /// Normal operation.
     Info,
-    /// Doubtful.
+    /// The configuration or the traffic may not be as the operator intended.
     Warn,
-    /// Refused.
+    /// A configuration was refused, or a host call failed.
     Error,
 }
 
-/// What a metric does.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricType {
-    /// Goes up.
+    /// A count that only increases.
     Counter,
-    /// Is set.
+    /// A value that can be set.
     Gauge,
 }
 
-/// A counter or gauge of the host's.
+/// The host's id of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricId(pub u32);
 
-/// A number that no value of shared data has: the host counts up from 1. It makes the first write of a value a compare-and-swap too, for
-/// the host looks at the number only where a value is there already.
-pub const NEVER: u32 = u32::MAX;
+/// The compare-and-swap number to write a shared value with that was absent when it was read.
+///
+/// The host checks the number only if the value exists, and counts up from 1, so no value has this number. The write therefore fails if
+/// another worker created the value in the meantime. (0 would write without a check.)
+pub const ABSENT_CAS: u32 = u32::MAX;
 
-/// An error of the filter's own, or the answer to a preflight. `headers` is in the ABI's encoding, see [`crate::pairs::encode`].
+/// A local reply: an error, or the response to a preflight.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalResponse<'r> {
     /// The HTTP status.
     pub status: u16,
-    /// `grpc-status`; `None` leaves it to the host.
+    /// `grpc-status`; if `None`, the host derives it from the HTTP status.
     pub grpc_status: Option<u8>,
-    /// What the access log shows as `RESPONSE_CODE_DETAILS`.
+    /// `RESPONSE_CODE_DETAILS` in the access log.
     pub details: &'r str,
-    /// Beside those that the host adds.
+    /// Headers to add to those that the host sets, in the encoding of [`crate::pairs::encode`].
     pub headers: &'r [u8],
     /// May be empty.
     pub body: &'r [u8],
 }
 
-/// The host: a proxy with this filter in it. A thread has one, and calls do not nest.
+/// The host: a proxy that has loaded this filter. There is one on each thread, and its calls are not reentrant.
 pub trait Host {
-    /// Bytes that the host wrote.
+    /// Bytes that the host returned.
     type Bytes: Deref<Target = [u8]>;
 
-    /// Writes a line to the host's log, where it shows such lines.
+    /// Writes a line to the host's log, if its log level shows it.
     fn log(&self, level: LogLevel, message: &str);
 
-    /// Whether the allocator can give so many bytes more at once: those of each of `large` in one piece, the rest in pieces of a megabyte.
+    /// Whether the allocator can provide `bytes` more in total: each size in `large` as one allocation, the rest in allocations of 1 MiB.
     fn has_memory(&self, bytes: usize, large: &[usize]) -> bool;
 
-    /// The memory that the VM has taken so far, in bytes.
+    /// The size of the VM's linear memory, in bytes.
     fn memory(&self) -> usize;
 
     /// The configuration of the plugin that is being configured.
     fn plugin_configuration(&self) -> Result<Self::Bytes>;
 
-    /// All headers in the ABI's encoding, see [`crate::pairs::Pairs`].
+    /// All headers of `map`, in the encoding that [`crate::pairs::Pairs`] reads.
     fn headers(&self, map: MapType) -> Result<Self::Bytes>;
 
-    /// Puts other headers in the place of all; `headers` is in the ABI's encoding.
+    /// Replaces all headers of `map` by `headers`, in the encoding of [`crate::pairs::encode`].
     fn set_headers(&self, map: MapType, headers: &[u8]) -> Result<()>;
 
-    /// Adds a line.
+    /// Adds a header line, and keeps the others of the same name.
     fn add_header(&self, map: MapType, name: &[u8], value: &[u8]) -> Result<()>;
 
-    /// Puts one line in the place of all that the header has.
+    /// Replaces all lines of the header `name` by one.
     fn replace_header(&self, map: MapType, name: &[u8], value: &[u8]) -> Result<()>;
 
-    /// Removes all lines of a header.
+    /// Removes all lines of the header `name`.
     fn remove_header(&self, map: MapType, name: &[u8]) -> Result<()>;
 
-    /// The property at `path`, whose parts are separated by NUL; `None` where there is none.
+    /// The property at `path`, a list of names separated by NUL; `None` if it does not exist.
     fn property(&self, path: &[u8]) -> Result<Option<Self::Bytes>>;
 
-    /// Sets the filter state `wasm.<path>`.
+    /// Sets the filter state object `wasm.<path>`.
     fn set_filter_state(&self, path: &[u8], value: &[u8]) -> Result<()>;
 
-    /// A value of shared data with its compare-and-swap number; `None` where there is none.
+    /// A value of shared data with its compare-and-swap number; `None` if it does not exist.
     fn shared_data(&self, key: &[u8]) -> Result<Option<(Self::Bytes, u32)>>;
 
-    /// Sets a value of shared data if its number is still `cas`, or if there is none yet. Whether it was set.
+    /// Writes a value of shared data if its compare-and-swap number is still `cas`, or if it does not exist. Returns whether it was
+    /// written.
     fn set_shared_data(&self, key: &[u8], value: &[u8], cas: u32) -> Result<bool>;
 
-    /// Nanoseconds since the Unix epoch.
+    /// The time, in nanoseconds since the Unix epoch.
     fn nanoseconds(&self) -> Result<u64>;
 
-    /// Defines a metric, or finds it where it is defined already.
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<MetricId>;
+    /// Defines a metric, or finds it by its name if it exists.
+    fn define_metric(&self, metric_type: MetricType, name: &str) -> Result<MetricId>;
 
-    /// Counts one.
+    /// Increments a counter by one.
     fn increment_metric(&self, metric: MetricId) -> Result<()>;
 
     /// Sets a gauge.
     fn record_metric(&self, metric: MetricId, value: u64) -> Result<()>;
 
-    /// What a metric shows, whichever thread set it.
+    /// The value of a metric, which all threads share.
     fn metric(&self, metric: MetricId) -> Result<u64>;
 
-    /// Answers the request.
+    /// Sends a local reply in the current stream.
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()>;
 }
 
-/// Seconds since the Unix epoch. A clock that shows none has not been set, and an expired key would be valid by it.
+/// The time, in seconds since the Unix epoch. A clock that was never set is an error, because expired keys would be valid again.
 pub fn unix_seconds(host: &impl Host) -> Result<u64> {
     let seconds = host.nanoseconds()? / 1_000_000_000;
     match seconds {

@@ -1,4 +1,4 @@
-//! What the filter does with a request and its response, over any [`host::Host`].
+//! The filter over any [`host::Host`]: it loads policies, and applies them to requests and responses.
 
 #![forbid(unsafe_code)]
 

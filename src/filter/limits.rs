@@ -1,17 +1,18 @@
-//! Rate limits in the host's shared data, one slot a key, over all workers.
+//! Rate limits, counted over all workers: each key has one slot in the host's shared data.
 
 use std::num::NonZeroU32;
 
 use keyfence_core::decision::Refusal;
-use keyfence_core::decision::rate::{RateStatus, admit, peek};
+use keyfence_core::decision::rate::{self, RateStatus};
 use keyfence_core::policy::Key;
 
 use crate::host::{self, Host, HostError};
 
-/// Each lost race is another worker's success, so this many in a row do not happen; if they do, the request is refused.
-const TRIES: usize = 10_000;
+/// Attempts to write a slot before the request is denied. Each lost race is the success of another worker, so a request does not lose this
+/// many.
+const MAX_ATTEMPTS: usize = 10_000;
 
-/// Where a key's window is. Ids have no `/`, so that nothing else has this name.
+/// The shared-data key of a rate-limit window. An id contains no `/`, so these names are unique.
 fn slot_name(key: Option<&Key>) -> Vec<u8> {
     match key {
         Some(key) => [b"keyfence/rate/key/", key.id().as_bytes()].concat(),
@@ -19,15 +20,15 @@ fn slot_name(key: Option<&Key>) -> Vec<u8> {
     }
 }
 
-/// Takes one request from the limit. Only a lost race is tried again, not a call that fails.
-pub fn take(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<Result<RateStatus, Refusal>> {
+/// Counts one request against the limit of `key`, or of anonymous requests. It retries after a lost race, but not after a failed call.
+pub fn admit(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<Result<RateStatus, Refusal>> {
     let name = slot_name(key);
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let slot = host.shared_data(&name)?;
         let (bytes, cas) = slot
             .as_ref()
-            .map_or((None, host::NEVER), |(bytes, cas)| (Some(&**bytes), *cas));
-        let admission = admit(bytes, limit, host::unix_seconds(host)?);
+            .map_or((None, host::ABSENT_CAS), |(bytes, cas)| (Some(&**bytes), *cas));
+        let admission = rate::admit(bytes, limit, host::unix_seconds(host)?);
         let is_stored = match admission.store {
             Some(value) => host.set_shared_data(&name, &value, cas)?,
             None => true,
@@ -46,9 +47,9 @@ pub fn take(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Res
     })
 }
 
-/// The limit as it is.
-pub fn look(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<RateStatus> {
+/// The status of the limit of `key`, or of anonymous requests. It counts nothing.
+pub fn peek(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<RateStatus> {
     let slot = host.shared_data(&slot_name(key))?;
     let now = host::unix_seconds(host)?;
-    Ok(peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now))
+    Ok(rate::peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now))
 }

@@ -1,5 +1,7 @@
-//! What is counted. No name comes from a key, an origin or a header: Envoy never forgets one. Gauges carry the plugin's name, because
-//! two policies in one Envoy would overwrite each other's.
+//! The metrics of the filter.
+//!
+//! No metric's name contains a key id, an origin or a header, because Envoy never removes a metric. Gauges carry the plugin's name, because
+//! two policies in one Envoy would otherwise overwrite each other's gauges.
 
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::decision::reason::Reason;
@@ -8,16 +10,18 @@ use keyfence_core::policy::Summary;
 
 use crate::host::{Host, MetricId, MetricType, Result};
 
-/// Counters of one kind of request.
+/// Counters for preflights, or for all other requests.
 struct Counters {
     allow: MetricId,
+    /// Preflights whose policy only reports; `None` for other requests.
     report: Option<MetricId>,
-    /// In the order of [`Reason::ALL`].
+    /// In the order of [`Reason::ALL`]; `None` for a reason that such a request cannot have.
     deny_by_reason: Vec<Option<MetricId>>,
+    /// As `deny_by_reason`.
     report_by_reason: Vec<Option<MetricId>>,
 }
 
-/// What the requests of all policies of a VM are counted in.
+/// The counters of requests, shared by all policies of a VM.
 pub struct Metrics {
     requests: Counters,
     preflights: Counters,
@@ -62,7 +66,7 @@ impl Counters {
 }
 
 impl Metrics {
-    /// Defines every counter.
+    /// Defines all counters in the host.
     pub fn define(host: &impl Host) -> Result<Metrics> {
         let mut preflights = Counters::define(host, "keyfence_preflights_total", &[Reason::OriginNotAllowed])?;
         preflights.report = Some(counter(host, "keyfence_preflights_total.decision.report")?);
@@ -72,7 +76,7 @@ impl Metrics {
         })
     }
 
-    /// Counts a request.
+    /// Counts a request by its decision.
     pub fn count(&self, host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
         let counters = if decision.is_preflight {
             &self.preflights
@@ -85,8 +89,9 @@ impl Metrics {
         }
     }
 
-    /// Counts a request to which no policy could be applied.
+    /// Counts a request that was denied because no policy could be applied.
     pub fn count_unavailable(&self, host: &impl Host) -> Result<()> {
+        // `PolicyUnavailable` is the first of `Reason::ALL`.
         match self.requests.deny_by_reason.first() {
             Some(Some(metric)) => host.increment_metric(*metric),
             _ => Ok(()),
@@ -94,15 +99,15 @@ impl Metrics {
     }
 }
 
-/// What is known of the policies that a plugin was configured with, by the plugin's name.
+/// Metrics about the policies that a plugin loaded, labelled with the plugin's name.
 pub struct PolicyMetrics<'h, H> {
     host: &'h H,
-    /// What follows the name of a metric: `.plugin.` and the plugin's name, or nothing where it has none.
+    /// Suffix of each metric's name: `.plugin.` and the plugin's name, or empty if the plugin has no name.
     label: String,
 }
 
 impl<'h, H: Host> PolicyMetrics<'h, H> {
-    /// Of the plugin with this name.
+    /// The metrics of the plugin with this name; empty if it has none.
     pub fn of(host: &'h H, plugin: &str) -> Self {
         let label = match plugin {
             "" => String::new(),
@@ -120,15 +125,17 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         self.host.record_metric(self.gauge(name)?, value)
     }
 
-    /// A policy has been accepted, and when that was.
+    /// Records that the plugin accepted a policy at this time.
     pub fn record_loaded(&self, summary: Summary, unix_seconds: u64) -> Result<()> {
         self.record("keyfence_keys", summary.keys as u64)?;
         self.record("keyfence_policy_hash", summary.hash)?;
         self.record("keyfence_policy_loaded_timestamp_seconds", unix_seconds)
     }
 
-    /// A worker cannot have the policy of this hash, which is in force elsewhere. The gauge names it until a newer one is accepted. Where
-    /// the worker could not even read it, it is the one that the canary on the main thread has accepted last.
+    /// Records the hash of a policy that this worker could not load, although others may use it.
+    ///
+    /// If the worker could not even read the configuration (`None`), it records the hash that was accepted last: Envoy's main thread loads
+    /// each configuration before the workers do.
     pub fn record_missing(&self, hash: Option<u64>) -> Result<()> {
         let hash = match hash {
             Some(hash) => hash,
@@ -137,12 +144,12 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         self.record("keyfence_policy_missing_hash", hash)
     }
 
-    /// A policy was refused, or could not be had.
+    /// Counts a policy that was refused or could not be loaded.
     pub fn count_load_failure(&self) -> Result<()> {
         self.host.increment_metric(self.load_failures()?)
     }
 
-    /// Defines the counter of failures, so that it is there before the first.
+    /// Defines the counter of load failures, so that it shows 0 before the first one.
     pub fn load_failures(&self) -> Result<MetricId> {
         counter(self.host, &format!("keyfence_policy_load_failures_total{}", self.label))
     }

@@ -1,15 +1,15 @@
-//! What is logged once, however many workers have it to say.
+//! Log lines that all workers would write, and only the first one does.
 
 use crate::host::{self, Host};
 
-/// Whether `text` is new under `topic`, in this process. Where the host does not tell, it is.
+/// Whether to log `text`: it differs from what any worker of this process last logged under `topic`. If the host cannot tell, it is logged.
 pub fn log_once(host: &impl Host, topic: &[u8], text: &[u8]) -> bool {
-    let Ok(known) = host.shared_data(topic) else {
+    let Ok(logged) = host.shared_data(topic) else {
         return true;
     };
-    if known.as_ref().is_some_and(|(known, _)| **known == *text) {
+    if logged.as_ref().is_some_and(|(logged, _)| **logged == *text) {
         return false;
     }
-    let cas = known.map_or(host::NEVER, |(_, cas)| cas);
+    let cas = logged.map_or(host::ABSENT_CAS, |(_, cas)| cas);
     host.set_shared_data(topic, text, cas).unwrap_or(true)
 }

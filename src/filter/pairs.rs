@@ -1,6 +1,9 @@
-//! The proxy-wasm encoding of a header map, read in place: a count, the sizes of all names and values, then each with a NUL behind it.
+//! The proxy-wasm ABI's encoding of a header map, read in place.
+//!
+//! It is the number of headers, the sizes of all names and values, then each name and value followed by a NUL. Numbers are 32-bit
+//! little-endian.
 
-/// Names and values in their order. Bytes that break the encoding end it.
+/// An iterator over the names and values of an encoded map, in order. It ends early if the encoding is invalid.
 #[derive(Debug, Clone, Copy)]
 pub struct Pairs<'m> {
     sizes: &'m [u8],
@@ -8,7 +11,7 @@ pub struct Pairs<'m> {
 }
 
 impl<'m> Pairs<'m> {
-    /// Of a whole map; an empty buffer is an empty map.
+    /// Reads an encoded map. An empty buffer is an empty map.
     pub fn of(map: &'m [u8]) -> Pairs<'m> {
         let split = split_u32(map)
             .and_then(|(count, rest)| rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(8)?));
@@ -40,7 +43,7 @@ impl<'m> Iterator for Pairs<'m> {
     }
 }
 
-/// Encodes a map for the host.
+/// Encodes names and values for the host.
 pub fn encode(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let text_size: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_read() {
+    fn encoded_headers_are_read_back() {
         let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let map = encode(&headers);
         let read: Vec<_> = Pairs::of(&map).collect();
@@ -70,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_map_ends_where_it_breaks() {
+    fn an_invalid_map_ends_early() {
         let map = encode(&[(b"a", b"b"), (b"c", b"d")]);
         for length in 0..map.len() {
             let read = Pairs::of(&map[..length]).count();

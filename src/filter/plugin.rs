@@ -1,4 +1,4 @@
-//! The plugin in one VM, over a [`Host`]: its configurations, and the streams under each.
+//! The plugin in one VM: it loads configurations, and gives each stream the policy of its configuration.
 
 use std::sync::{Arc, Weak};
 
@@ -15,35 +15,35 @@ use crate::plugin_configuration::Configuration;
 use crate::policy_cache::{PluginId, PolicyCache};
 use crate::stream::Stream;
 
-/// Everything that the VM keeps.
+/// The state of one VM.
 pub struct Plugin<H> {
     host: H,
     roots: Vec<Root>,
     policies: PolicyCache,
-    /// Of the streams that are open and of the roots: a new policy that says the same of responses shares what is here.
-    responses: Vec<Weak<ResponsePolicy>>,
+    /// The response policies of open streams and root contexts. A new policy with an equal one shares it.
+    response_policies: Vec<Weak<ResponsePolicy>>,
     metrics: Option<Metrics>,
 }
 
-/// A root context. An update brings a new one; the old one stays until its last stream has ended.
+/// A root context. An update of the configuration creates a new one; Envoy keeps the old one until its last stream ends.
 struct Root {
     context: u32,
-    /// For responses to requests that the filter never saw; `None` where the configuration has no policy.
-    response: Option<Arc<ResponsePolicy>>,
+    /// For responses to requests that the filter did not see; `None` if no policy was loaded.
+    response_policy: Option<Arc<ResponsePolicy>>,
 }
 
-/// What policies leave to the streams: some 100,000 open ones.
-const RESERVE: usize = 16 << 20;
+/// The memory that policies leave to streams, in bytes: about 100,000 open ones.
+const STREAM_MEMORY: usize = 16 << 20;
 
-/// Why a configuration has no policy.
+/// Why no policy was loaded.
 enum LoadError {
-    /// It is wrong, wherever it is loaded. The canary on Envoy's main thread is the first to say so, and no worker gets it.
-    Refused(Diagnostics),
-    /// It cannot be loaded here. Envoy serves unfiltered where a worker's configuration call fails, so the call succeeds, and what comes
-    /// is answered with 503.
+    /// The configuration has errors. Envoy's main thread loads it first and refuses it, so that no worker gets it.
+    Invalid(Diagnostics),
+    /// This VM cannot load the configuration. Envoy serves requests without the filter on a worker whose configuration call fails. So the
+    /// call succeeds, and every request gets a 503.
     Unavailable {
         why: String,
-        /// Where it is known.
+        /// The hash of the configuration, if it is known.
         hash: Option<u64>,
     },
 }
@@ -58,19 +58,19 @@ impl From<host::HostError> for LoadError {
 }
 
 impl<H: Host> Plugin<H> {
-    /// Without a configuration yet.
+    /// A plugin without any configuration.
     pub fn new(host: H) -> Plugin<H> {
         Plugin {
             host,
             roots: Vec::new(),
             policies: PolicyCache::default(),
-            responses: Vec::new(),
+            response_policies: Vec::new(),
             metrics: None,
         }
     }
 
-    /// Loads the configuration that the host has, of `size` bytes. `false`: it is wrong. What cannot be loaded for another reason is
-    /// accepted without a policy.
+    /// Loads the host's configuration, of `size` bytes, for the root context `context`. Returns `false` if it has errors. If this VM cannot
+    /// load it for another reason, it is accepted without a policy, and requests get a 503.
     pub fn configure(&mut self, context: u32, size: usize) -> bool {
         let plugin = self.plugin_id();
         let name = plugin.name.clone();
@@ -78,7 +78,7 @@ impl<H: Host> Plugin<H> {
         self.roots.retain(|root| root.context != context);
         let loaded = self.load(size);
         let metrics = PolicyMetrics::of(&self.host, &name);
-        let (response, is_accepted) = match loaded {
+        let (response_policy, is_accepted) = match loaded {
             Ok((loaded, bytes)) => {
                 let summary = loaded.summary();
                 let Loaded {
@@ -98,15 +98,15 @@ impl<H: Host> Plugin<H> {
                 ) {
                     self.host.log(LogLevel::Info, &line);
                 }
-                let response = policy.response().clone();
+                let response_policy = policy.response().clone();
                 self.policies.insert(context, policy, bytes);
-                (Some(response), true)
+                (Some(response_policy), true)
             }
             Err(error) => {
                 let mut recorded = metrics.count_load_failure();
                 let is_accepted = match error {
-                    LoadError::Refused(diagnostics) => {
-                        log_findings(&self.host, &diagnostics);
+                    LoadError::Invalid(diagnostics) => {
+                        log_diagnostics(&self.host, &diagnostics);
                         self.policies.remove(context);
                         false
                     }
@@ -123,11 +123,14 @@ impl<H: Host> Plugin<H> {
                 (None, is_accepted)
             }
         };
-        self.roots.push(Root { context, response });
+        self.roots.push(Root {
+            context,
+            response_policy,
+        });
         is_accepted
     }
 
-    /// Where the host has no name, none tells plugins apart.
+    /// The names of the plugin that is being configured; empty if the host has none. Plugins without names count as one.
     fn plugin_id(&self) -> PluginId {
         let text = |path: &[u8]| {
             let value = self.host.property(path).ok().flatten();
@@ -139,26 +142,26 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// The policy, and the bytes that it takes.
+    /// Loads the policy from the host's configuration, of `size` bytes. Returns the policy and its size when compiled, in bytes.
     fn load(&mut self, size: usize) -> Result<(Loaded, usize), LoadError> {
         let begin = self.host.nanoseconds()?;
         if self.metrics.is_none() {
             self.metrics = Some(Metrics::define(&self.host)?);
         }
-        memory_limit::check(size).map_err(LoadError::Refused)?;
+        memory_limit::check(size).map_err(LoadError::Invalid)?;
         self.make_space(size, &[size], None)?;
         let configuration = Configuration::of(self.host.plugin_configuration()?);
-        let further = configuration.further_bytes();
-        self.make_space(further, &[further], None)?;
+        let conversion_bytes = configuration.conversion_bytes();
+        self.make_space(conversion_bytes, &[conversion_bytes], None)?;
         let text = configuration.into_json();
-        long_text::check(&text).map_err(LoadError::Refused)?;
+        long_text::check(&text).map_err(LoadError::Invalid)?;
         let measure = Measure::of(&text);
         let Footprint { compiled, peak, large } = Footprint::of(&measure);
-        memory_limit::check(text.len().saturating_add(peak)).map_err(LoadError::Refused)?;
+        memory_limit::check(text.len().saturating_add(peak)).map_err(LoadError::Invalid)?;
         self.policies.trim(compiled);
         self.make_space(peak, &large, Some(measure.hash))?;
         let now = Timestamp(i64::try_from(host::unix_seconds(&self.host)?).unwrap_or(i64::MAX));
-        let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Refused)?;
+        let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Invalid)?;
         self.share_response(&mut loaded.policy);
         let milliseconds = self.host.nanoseconds()?.saturating_sub(begin) / 1_000_000;
         let keys = loaded.policy.keys().len();
@@ -168,12 +171,13 @@ impl<H: Host> Plugin<H> {
         Ok((loaded, compiled))
     }
 
-    /// Makes sure that there are so many bytes of memory, `large` ones among them in one piece each, at the expense of superseded policies.
+    /// Makes sure that `bytes` of memory are free, including `large` as in [`Host::has_memory`]. It evicts superseded policies if needed.
+    /// `hash` is the configuration's, for the error.
     fn make_space(&mut self, bytes: usize, large: &[usize], hash: Option<u64>) -> Result<(), LoadError> {
-        while !self.host.has_memory(bytes.saturating_add(RESERVE), large) {
+        while !self.host.has_memory(bytes.saturating_add(STREAM_MEMORY), large) {
             if !self.policies.evict() {
                 let why = format!(
-                    "it takes {} kB more of memory than the VM has left",
+                    "the Wasm VM has too little memory: loading needs {} kB more; make the policy smaller",
                     bytes.div_ceil(1024)
                 );
                 return Err(LoadError::Unavailable { why, hash });
@@ -182,46 +186,46 @@ impl<H: Host> Plugin<H> {
         Ok(())
     }
 
-    /// Streams that stay open over many updates hold one response policy for as long as updates change none.
+    /// Makes equal response policies one, so that streams that stay open over many updates do not each keep a copy.
     fn share_response(&mut self, policy: &mut Policy) {
-        self.responses.retain(|known| known.strong_count() > 0);
-        let mut known = self.responses.iter().filter_map(Weak::upgrade);
+        self.response_policies.retain(|known| known.strong_count() > 0);
+        let mut known = self.response_policies.iter().filter_map(Weak::upgrade);
         if !known.any(|known| policy.share_response(&known)) {
-            self.responses.push(Arc::downgrade(policy.response()));
+            self.response_policies.push(Arc::downgrade(policy.response()));
         }
     }
 
-    /// Decides on the request whose headers the host has.
+    /// Handles the headers of the current request: decides, and forwards the request or sends a local reply.
     pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
         let policy = self.policies.get(stream.root);
         stream.on_request_headers(&self.host, policy, self.metrics.as_ref())
     }
 
-    /// Removes from the trailers that the host has what the upstream must not get.
+    /// Handles the trailers of the current request: removes what the upstream must not get.
     pub fn on_request_trailers(&self, stream: &mut Stream) -> Action {
-        let response = response_of(&self.roots, stream.root);
-        stream.on_request_trailers(&self.host, response, self.metrics.as_ref())
+        let policy = response_policy_of(&self.roots, stream.root);
+        stream.on_request_trailers(&self.host, policy, self.metrics.as_ref())
     }
 
-    /// Sets the headers of the response that the host has.
+    /// Handles the headers of the current response: adds CORS, rate-limit and security headers.
     pub fn on_response_headers(&self, stream: &mut Stream) -> Action {
-        let response = response_of(&self.roots, stream.root);
-        stream.on_response_headers(&self.host, response, self.metrics.as_ref())
+        let policy = response_policy_of(&self.roots, stream.root);
+        stream.on_response_headers(&self.host, policy, self.metrics.as_ref())
     }
 
-    /// A configuration is gone.
+    /// Drops the policy of a root context that the host has deleted.
     pub fn end(&mut self, context: u32) {
         self.policies.remove(context);
         self.roots.retain(|root| root.context != context);
     }
 }
 
-fn response_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {
+fn response_policy_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {
     let root = roots.iter().rev().find(|root| root.context == context)?;
-    root.response.as_deref()
+    root.response_policy.as_deref()
 }
 
-fn log_findings(host: &impl Host, diagnostics: &Diagnostics) {
+fn log_diagnostics(host: &impl Host, diagnostics: &Diagnostics) {
     for (severity, line) in diagnostics.lines() {
         match severity {
             Severity::Error => host.log(LogLevel::Error, &format!("configuration refused: {line}")),
@@ -230,10 +234,10 @@ fn log_findings(host: &impl Host, diagnostics: &Diagnostics) {
     }
 }
 
-/// Every worker loads the same configuration; the first to do so speaks for all.
+/// Logs warnings, unless another worker that loaded the same configuration has logged them.
 fn warn_once(host: &impl Host, diagnostics: &Diagnostics) {
     let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
     if log_once(host, b"keyfence/warned", lines.join("\n").as_bytes()) {
-        log_findings(host, diagnostics);
+        log_diagnostics(host, diagnostics);
     }
 }

@@ -1,65 +1,66 @@
-//! The bytes of a plugin configuration as JSON text.
+//! Converts a plugin configuration from the host's bytes to JSON text.
 //!
-//! A `StringValue` arrives as its text. A `Struct` arrives as JSON or, in current versions of Envoy, as the protocol buffer itself, and
-//! one without fields as no bytes at all.
+//! Envoy passes the text of a `StringValue`. It passes a `Struct` as JSON or, in current versions, as an encoded protocol buffer, which is
+//! empty if the `Struct` has no fields.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::mem;
 use std::ops::Deref;
 
-/// A plugin configuration, as the host gave it.
+/// A plugin configuration, in the host's bytes.
 #[derive(Debug)]
 pub struct Configuration<B> {
     bytes: B,
-    /// How long a `Struct` is as JSON.
+    /// The length of the JSON text, if the bytes are an encoded `Struct`.
     json_length: Option<usize>,
 }
 
 impl<B: Deref<Target = [u8]>> Configuration<B> {
-    /// Of the bytes of a `StringValue` or a `Struct`.
+    /// Reads the bytes of a `StringValue` or a `Struct`.
     pub fn of(bytes: B) -> Self {
         let mut length = Length(0);
-        // JSON has no byte 0x12 and every field of a `Struct` does, so no text is taken for one.
+        // Every field of a `Struct` contains the byte 0x12 and JSON text never does, so the two cannot be confused.
         let json_length = write_struct(&bytes, &mut length, MAX_DEPTH).map(|()| length.0);
         Configuration { bytes, json_length }
     }
 
-    /// What [`Configuration::into_json`] takes beside what is there already.
-    pub fn further_bytes(&self) -> usize {
+    /// The memory that [`Configuration::into_json`] allocates, in bytes.
+    pub fn conversion_bytes(&self) -> usize {
         self.json_length.unwrap_or(0)
     }
 
-    /// The configuration as JSON. What is neither text nor a `Struct` stays as it is, for its error.
+    /// The configuration as JSON. Bytes that are not a valid `Struct` are returned unchanged; the JSON parser reports their errors.
     pub fn into_json(self) -> Json<B> {
         if self.bytes.is_empty() {
-            return Json::Written("{}".into());
+            return Json::Converted("{}".into());
         }
         let Some(length) = self.json_length else {
-            return Json::Given(self.bytes);
+            return Json::Original(self.bytes);
         };
         let mut json = Vec::with_capacity(length);
         match write_struct(&self.bytes, &mut json, MAX_DEPTH) {
-            Some(()) => Json::Written(json),
-            None => Json::Given(self.bytes),
+            Some(()) => Json::Converted(json),
+            None => Json::Original(self.bytes),
         }
     }
 }
 
-/// The configuration as JSON.
+/// [`Configuration::into_json`] for borrowed bytes.
 pub fn to_json(bytes: &[u8]) -> Cow<'_, [u8]> {
     match Configuration::of(bytes).into_json() {
-        Json::Given(bytes) => Cow::Borrowed(bytes),
-        Json::Written(json) => Cow::Owned(json),
+        Json::Original(bytes) => Cow::Borrowed(bytes),
+        Json::Converted(json) => Cow::Owned(json),
     }
 }
 
-/// The text of a configuration.
+/// The JSON text of a configuration.
 #[derive(Debug)]
 pub enum Json<B> {
-    /// As the host gave it.
-    Given(B),
-    /// Written from a `Struct`.
-    Written(Vec<u8>),
+    /// The host's bytes.
+    Original(B),
+    /// Converted from a `Struct`.
+    Converted(Vec<u8>),
 }
 
 impl<B: Deref<Target = [u8]>> Deref for Json<B> {
@@ -67,13 +68,13 @@ impl<B: Deref<Target = [u8]>> Deref for Json<B> {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Json::Given(bytes) => bytes,
-            Json::Written(json) => json,
+            Json::Original(bytes) => bytes,
+            Json::Converted(json) => json,
         }
     }
 }
 
-/// Counts what is written.
+/// A writer that only counts bytes.
 struct Length(usize);
 
 impl Write for Length {
@@ -87,10 +88,10 @@ impl Write for Length {
     }
 }
 
-/// As deep as `serde_json` reads.
+/// The depth limit of `serde_json`.
 const MAX_DEPTH: u32 = 127;
 
-/// The content of one field (protocol buffers, wire types 0, 1 and 2).
+/// The content of a field, by its wire type (Protocol Buffers encoding: 0, 1 and 2).
 enum Content<'b> {
     Varint(u64),
     Fixed64([u8; 8]),
@@ -110,7 +111,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The next field's number and content.
+/// Reads the number and content of the next field.
 fn field<'b>(bytes: &mut &'b [u8]) -> Option<(u64, Content<'b>)> {
     let tag = varint(bytes)?;
     let content = match tag & 7 {
@@ -131,7 +132,7 @@ fn field<'b>(bytes: &mut &'b [u8]) -> Option<(u64, Content<'b>)> {
     Some((tag >> 3, content))
 }
 
-/// `google.protobuf.Struct`. Its map has no order of its own; it is read as it comes, with nothing kept in between.
+/// Writes a `google.protobuf.Struct` as JSON, its fields in the order of the encoding.
 fn write_struct(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
     let mut is_first = true;
     json.write_all(b"{").ok()?;
@@ -140,8 +141,7 @@ fn write_struct(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<(
             return None;
         };
         let (name, value) = map_entry(entry)?;
-        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
-        is_first = false;
+        write_comma(&mut is_first, json)?;
         serde_json::to_writer(&mut *json, name).ok()?;
         json.write_all(b":").ok()?;
         write_value(value, json, depth)?;
@@ -162,7 +162,7 @@ fn map_entry(mut entry: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, value?))
 }
 
-/// `google.protobuf.Value`.
+/// Writes a `google.protobuf.Value` as JSON.
 fn write_value(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
     let depth = depth.checked_sub(1)?;
     let content = field(&mut bytes)?;
@@ -180,7 +180,7 @@ fn write_value(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()
     bytes.is_empty().then_some(())
 }
 
-/// `google.protobuf.ListValue`.
+/// Writes a `google.protobuf.ListValue` as JSON.
 fn write_list(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()> {
     let mut is_first = true;
     json.write_all(b"[").ok()?;
@@ -188,39 +188,49 @@ fn write_list(mut bytes: &[u8], json: &mut impl Write, depth: u32) -> Option<()>
         let (1, Content::Bytes(item)) = field(&mut bytes)? else {
             return None;
         };
-        json.write_all(if is_first { b"".as_slice() } else { b"," }).ok()?;
-        is_first = false;
+        write_comma(&mut is_first, json)?;
         write_value(item, json, depth)?;
     }
     json.write_all(b"]").ok()?;
     Some(())
 }
 
+/// Writes a comma before each element except the first.
+fn write_comma(is_first: &mut bool, json: &mut impl Write) -> Option<()> {
+    if mem::take(is_first) {
+        return Some(());
+    }
+    json.write_all(b",").ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Fields as a protocol buffer has them: the tag's byte, the length, the content.
-    fn lengthy(tag: u8, content: &[u8]) -> Vec<u8> {
+    /// A length-delimited field: tag, length, content.
+    fn delimited(tag: u8, content: &[u8]) -> Vec<u8> {
         [&[tag, content.len() as u8], content].concat()
     }
 
     fn entry(name: &str, value: &[u8]) -> Vec<u8> {
-        lengthy(0x0a, &[lengthy(0x0a, name.as_bytes()), lengthy(0x12, value)].concat())
+        delimited(
+            0x0a,
+            &[delimited(0x0a, name.as_bytes()), delimited(0x12, value)].concat(),
+        )
     }
 
     #[test]
     fn every_kind_of_value() {
-        let text = |text: &str| lengthy(0x1a, text.as_bytes());
+        let text = |text: &str| delimited(0x1a, text.as_bytes());
         let number = |number: f64| [&[0x11], number.to_le_bytes().as_slice()].concat();
-        let list = lengthy(
+        let list = delimited(
             0x32,
-            &[lengthy(0x0a, &text("a\"b")), lengthy(0x0a, &number(600.0))].concat(),
+            &[delimited(0x0a, &text("a\"b")), delimited(0x0a, &number(600.0))].concat(),
         );
-        let object = lengthy(0x2a, &[entry("z", &[0x20, 1]), entry("y", &[0x08, 0])].concat());
+        let object = delimited(0x2a, &[entry("z", &[0x20, 1]), entry("y", &[0x08, 0])].concat());
         let bytes = [
             entry("list", &list),
-            entry("empty", &lengthy(0x2a, b"")),
+            entry("empty", &delimited(0x2a, b"")),
             entry("o", &object),
         ]
         .concat();
@@ -229,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_stays_as_it_is() {
+    fn other_bytes_are_unchanged() {
         let whole = entry("a", &[0x20, 0]);
         for bytes in [
             &b"{\"keys\": []}"[..],
@@ -242,7 +252,7 @@ mod tests {
             assert_eq!(&*to_json(bytes), bytes);
         }
         assert_eq!(&*to_json(b""), b"{}");
-        // Deeper than JSON may be; the lengths have up to three bytes.
+        // Deeper than `MAX_DEPTH`. Lengths take up to three bytes.
         let deep = (0..200).fold(vec![0x08, 0], |value, _| {
             let item = [vec![0x0a], length(value.len()), value].concat();
             [vec![0x32], length(item.len()), item].concat()

@@ -1,25 +1,24 @@
 //! The compiled policies of a VM, bounded in bytes.
 //!
-//! Envoy keeps the root context of a superseded configuration for as long as a stream of it is open, and a connection of a drained
-//! listener still brings requests under it. It lets nobody read that configuration again. So a superseded policy stays while there is
-//! space for it, and the one that was not used for the longest time goes first. One that has no newer policy of its own plugin stays:
-//! whether it is superseded or only idle, nobody can tell.
+//! Envoy keeps the root context of a superseded configuration while a stream under it is open, and connections of a draining listener
+//! still send requests under it. The filter cannot read that configuration again. So a superseded policy stays in memory as long as there
+//! is enough, and the least recently used one is evicted first. The newest policy of a plugin is never evicted, even if it is idle.
 
 use keyfence_core::policy::Policy;
 
-/// Which of the plugins in a VM a configuration is for.
+/// Identifies a plugin in a VM that runs several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginId {
-    /// `name` in Envoy's configuration of the plugin.
+    /// `name` in Envoy's `PluginConfig`.
     pub name: String,
-    /// `root_id` there.
+    /// `root_id` in Envoy's `PluginConfig`.
     pub root_id: String,
 }
 
-/// Superseded policies may take so many bytes together, or as many as the newest one if that is more.
+/// The most memory that all superseded policies may use together, in bytes, unless the newest policy uses more.
 const SUPERSEDED_BYTES: usize = 32 << 20;
 
-/// By root context, in the order in which they were configured.
+/// Policies by root context, in the order of their configuration.
 #[derive(Debug, Default)]
 pub struct PolicyCache {
     entries: Vec<Entry>,
@@ -41,7 +40,7 @@ struct Compiled {
 }
 
 impl PolicyCache {
-    /// A configuration begins, without a policy yet: what its plugin had before is superseded.
+    /// Adds a root context, without a policy yet. The earlier policies of its plugin become superseded.
     pub fn begin(&mut self, context: u32, plugin: PluginId) {
         self.remove(context);
         self.entries.push(Entry {
@@ -52,7 +51,7 @@ impl PolicyCache {
         });
     }
 
-    /// The policy of a configuration that has begun, with the bytes that it takes.
+    /// Stores the policy of a root context that [`PolicyCache::begin`] added, and its size in bytes.
     pub fn insert(&mut self, context: u32, policy: Policy, bytes: usize) {
         self.clock += 1;
         let last_used = self.clock;
@@ -62,7 +61,7 @@ impl PolicyCache {
         }
     }
 
-    /// The policy of a request under this root context; `None` where it is not there any more.
+    /// The policy of this root context; `None` if none was loaded or it was evicted.
     pub fn get(&mut self, context: u32) -> Option<&Policy> {
         self.clock += 1;
         let entry = self.entries.iter_mut().rev().find(|entry| entry.context == context)?;
@@ -70,17 +69,17 @@ impl PolicyCache {
         entry.policy.as_ref().map(|compiled| &compiled.policy)
     }
 
-    /// The root context is gone.
+    /// Removes a root context and its policy.
     pub fn remove(&mut self, context: u32) {
         self.entries.retain(|entry| entry.context != context);
     }
 
-    /// Drops superseded policies until those left are within the bound that a new policy of so many bytes sets.
+    /// Evicts superseded policies until the rest is within the limit that applies with a new policy of `newest` bytes.
     pub fn trim(&mut self, newest: usize) {
         while self.superseded_bytes() > newest.max(SUPERSEDED_BYTES) && self.evict() {}
     }
 
-    /// Drops the superseded policy that was not used for the longest time; `false` where there is none.
+    /// Evicts the least recently used superseded policy; `false` if there is none.
     pub fn evict(&mut self) -> bool {
         let superseded = self.superseded().filter(|index| self.has_policy(*index));
         let oldest = superseded.min_by_key(|index| self.entries.get(*index).map(|entry| entry.last_used));
@@ -94,7 +93,7 @@ impl PolicyCache {
         self.entries.get(index).is_some_and(|entry| entry.policy.is_some())
     }
 
-    /// Which entries have a newer one of the same plugin.
+    /// The indices of entries with a newer entry of the same plugin.
     fn superseded(&self) -> impl Iterator<Item = usize> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {
             let mut newer = self.entries.iter().skip(index + 1);
@@ -127,7 +126,9 @@ mod tests {
         }
     }
 
-    /// A step: `configure` a context for a plugin with a policy of some MiB, `use` one, or `delete` one.
+    /// A step of a test case.
+    ///
+    /// `Configure` gives a context of a plugin a policy of some MiB.
     enum Step {
         Configure(u32, &'static str, usize),
         Use(u32),
@@ -136,21 +137,21 @@ mod tests {
     use Step::*;
 
     #[test]
-    fn what_is_there_after_some_steps() {
-        for (name, steps, there) in [
+    fn the_least_recently_used_superseded_policy_is_evicted() {
+        for (name, steps, expected) in [
             ("one policy", vec![Configure(1, "a", 100)], vec![1]),
             (
-                "the one before stays",
+                "the previous one stays",
                 vec![Configure(1, "a", 100), Configure(2, "a", 100)],
                 vec![1, 2],
             ),
             (
-                "only one of those before, where they are large",
+                "only one previous policy stays if they are large",
                 vec![Configure(1, "a", 100), Configure(2, "a", 100), Configure(3, "a", 100)],
                 vec![2, 3],
             ),
             (
-                "many, where they are small",
+                "several previous policies stay if they are small",
                 vec![
                     Configure(1, "a", 8),
                     Configure(2, "a", 8),
@@ -160,7 +161,7 @@ mod tests {
                 vec![1, 2, 3, 4],
             ),
             (
-                "the one in use stays",
+                "the most recently used one stays",
                 vec![
                     Configure(1, "a", 20),
                     Configure(2, "a", 20),
@@ -170,7 +171,7 @@ mod tests {
                 vec![1, 3],
             ),
             (
-                "another plugin's stays, idle as it is",
+                "the idle policy of another plugin stays",
                 vec![
                     Configure(1, "b", 100),
                     Configure(2, "a", 100),
@@ -180,17 +181,17 @@ mod tests {
                 vec![1, 3, 4],
             ),
             (
-                "a small one after a large one",
+                "a large one is evicted for a small one",
                 vec![Configure(1, "a", 100), Configure(2, "a", 1)],
                 vec![2],
             ),
             (
-                "a context that is configured again is its newest",
+                "a context that is configured again is the newest",
                 vec![Configure(1, "a", 100), Configure(2, "a", 100), Configure(1, "a", 100)],
                 vec![1, 2],
             ),
             (
-                "what is deleted makes space",
+                "a deleted policy frees memory",
                 vec![
                     Configure(1, "a", 100),
                     Delete(1),
@@ -213,7 +214,7 @@ mod tests {
                 }
             }
             let found: Vec<u32> = (1..10).filter(|context| cache.get(*context).is_some()).collect();
-            assert_eq!(found, there, "{name}");
+            assert_eq!(found, expected, "{name}");
         }
     }
 

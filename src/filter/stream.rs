@@ -1,4 +1,4 @@
-//! One request and its response, over a [`Host`]. A call that the host refuses ends the stream with an error: nothing passes in doubt.
+//! One request and its response. If a host call fails, the stream ends with an error, so that nothing passes unchecked.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -26,35 +26,35 @@ use crate::metrics::Metrics;
 use crate::once::log_once;
 use crate::pairs::{Pairs, encode};
 
-/// The state of one stream. It keeps what its own response needs, and nothing else of the policy.
+/// The state of one stream. Of the policy, it keeps only what its response needs.
 pub struct Stream {
-    /// The root context that it began under.
+    /// The root context in which the stream was created.
     pub root: u32,
     stage: Stage,
 }
 
 enum Stage {
-    /// The request's headers have not come here; its response may come all the same.
+    /// The filter has not seen the request's headers. It may still see a response, such as an error of Envoy's own.
     Unseen,
-    /// The request went on.
+    /// The filter has forwarded the request.
     Forwarded(Forwarded),
-    /// The filter has answered.
-    Answered {
-        /// `None` where no policy could be applied.
-        response: Option<Arc<ResponsePolicy>>,
-        /// What the answer is to get when it comes by as every response does.
+    /// The filter has sent a local reply.
+    Replied {
+        /// `None` if no policy could be applied.
+        policy: Option<Arc<ResponsePolicy>>,
+        /// The reply's headers, to set in the response phase.
         headers: HeaderList,
     },
 }
 
 struct Forwarded {
-    response: Arc<ResponsePolicy>,
+    policy: Arc<ResponsePolicy>,
     context: ResponseContext,
     removes_method_overrides: bool,
 }
 
 impl Stream {
-    /// A stream under this root context.
+    /// A new stream in the root context `root`.
     pub fn new(root: u32) -> Stream {
         Stream {
             root,
@@ -62,7 +62,7 @@ impl Stream {
         }
     }
 
-    /// Decides on the request whose headers the host has. `policy` is `None` where there is none to apply.
+    /// Decides on the current request, and forwards it or sends a local reply. Without a policy, it sends an error.
     pub fn on_request_headers(
         &mut self,
         host: &impl Host,
@@ -70,7 +70,7 @@ impl Stream {
         metrics: Option<&Metrics>,
     ) -> Action {
         let (Some(policy), Some(metrics)) = (policy, metrics) else {
-            return self.refuse(host, metrics);
+            return self.reply_unavailable(host, metrics);
         };
         match on_request(host, policy, metrics) {
             Ok((stage, action)) => {
@@ -79,94 +79,91 @@ impl Stream {
             }
             Err(error) => {
                 log_failure(host, &error);
-                self.refuse(host, Some(metrics))
+                self.reply_unavailable(host, Some(metrics))
             }
         }
     }
 
-    /// Removes from the request's trailers, which an upstream may add to its headers, what was removed from those. `response` is what the
-    /// root context knows, for a request whose headers never came here.
+    /// Removes from the request's trailers what was removed from its headers, because an upstream may merge both (RFC 9110, section 6.5.1).
+    /// `unseen_policy` is for a request whose headers the filter did not see; `None` if its root context has no policy.
     pub fn on_request_trailers(
         &mut self,
         host: &impl Host,
-        response: Option<&ResponsePolicy>,
+        unseen_policy: Option<&ResponsePolicy>,
         metrics: Option<&Metrics>,
     ) -> Action {
-        let edited = match (&self.stage, response) {
-            (Stage::Forwarded(forwarded), _) => edit_trailers(
+        let applied = match (&self.stage, unseen_policy) {
+            (Stage::Forwarded(forwarded), _) => mutate_trailers(
                 host,
-                &forwarded.response,
+                &forwarded.policy,
                 forwarded.context.is_enforced(),
                 forwarded.removes_method_overrides,
             ),
-            (Stage::Unseen, Some(response)) => edit_trailers(host, response, true, false),
-            (Stage::Unseen, None) => return self.refuse(host, metrics),
-            (Stage::Answered { .. }, _) => return Action::Continue,
+            (Stage::Unseen, Some(policy)) => mutate_trailers(host, policy, true, false),
+            (Stage::Unseen, None) => return self.reply_unavailable(host, metrics),
+            (Stage::Replied { .. }, _) => return Action::Continue,
         };
-        self.continue_if(edited, host, metrics)
+        self.continue_if(applied, host, metrics)
     }
 
-    /// Sets the headers of a response: the upstream's, Envoy's, or the filter's own. `response` as in [`Stream::on_request_trailers`].
+    /// Sets the headers of a response: the upstream's, Envoy's, or the filter's local reply. `unseen_policy` is as in
+    /// [`Stream::on_request_trailers`].
     pub fn on_response_headers(
         &mut self,
         host: &impl Host,
-        response: Option<&ResponsePolicy>,
+        unseen_policy: Option<&ResponsePolicy>,
         metrics: Option<&Metrics>,
     ) -> Action {
-        let unseen;
-        let edited = match (&self.stage, response) {
-            (Stage::Answered { response, headers }, _) => {
-                // Envoy sends no second answer. This one has the filter's own body, and nothing of an upstream's.
-                if let Err(error) = set_answer(host, response.as_deref(), headers) {
+        let applied = match (&self.stage, unseen_policy) {
+            (Stage::Replied { policy, headers }, _) => {
+                // Envoy would not send a second reply. This one has no content of an upstream, so it may pass without its headers.
+                if let Err(error) = set_reply_headers(host, policy.as_deref(), headers) {
                     log_failure(host, &error);
                 }
                 return Action::Continue;
             }
-            (Stage::Forwarded(forwarded), _) => edit_response(host, &forwarded.response, &forwarded.context),
-            (Stage::Unseen, Some(response)) => {
-                unseen = ResponseContext::unseen(response);
-                edit_response(host, response, &unseen)
-            }
-            // No policy, and no request that was let through: an answer of Envoy's own.
+            (Stage::Forwarded(forwarded), _) => mutate_response(host, &forwarded.policy, &forwarded.context),
+            (Stage::Unseen, Some(policy)) => mutate_response(host, policy, &ResponseContext::unseen(policy)),
+            // The filter has forwarded no request, so this is a response of Envoy's own.
             (Stage::Unseen, None) => return Action::Continue,
         };
-        self.continue_if(edited, host, metrics)
+        self.continue_if(applied, host, metrics)
     }
 
-    /// The stream goes on where all of its edits were made, and ends otherwise.
-    fn continue_if(&mut self, edited: Result<()>, host: &impl Host, metrics: Option<&Metrics>) -> Action {
-        match edited {
+    /// Continues the stream if all mutations were applied, and sends an error otherwise.
+    fn continue_if(&mut self, applied: Result<()>, host: &impl Host, metrics: Option<&Metrics>) -> Action {
+        match applied {
             Ok(()) => Action::Continue,
             Err(error) => {
                 log_failure(host, &error);
-                self.refuse(host, metrics)
+                self.reply_unavailable(host, metrics)
             }
         }
     }
 
-    /// Ends the stream with an error that no policy has a say in.
-    fn refuse(&mut self, host: &impl Host, metrics: Option<&Metrics>) -> Action {
+    /// Sends the error for a request to which no policy could be applied.
+    fn reply_unavailable(&mut self, host: &impl Host, metrics: Option<&Metrics>) -> Action {
         let grpc = match &self.stage {
             Stage::Forwarded(forwarded) => forwarded.context.grpc(),
             _ => grpc_of(host),
         };
         let reply = LocalReply::without_policy(grpc);
         let counted = metrics.map_or(Ok(()), |metrics| metrics.count_unavailable(host));
-        let noted = note_decision(host, "deny:", Reason::PolicyUnavailable.code());
-        // The stream stops here, even if the answer cannot be sent.
+        let recorded = record_outcome(host, "deny:", Reason::PolicyUnavailable.code());
+        // The stream stops here, even if the reply cannot be sent.
         let sent = send(host, &reply, Reason::PolicyUnavailable.code());
-        if let Err(error) = sent.and(noted).and(counted) {
+        if let Err(error) = sent.and(recorded).and(counted) {
             log_failure(host, &error);
         }
-        self.stage = Stage::Answered {
-            response: None,
+        self.stage = Stage::Replied {
+            policy: None,
             headers: reply.headers,
         };
         Action::Pause
     }
 }
 
-/// Which kind of gRPC a request speaks on which no decision could be made.
+/// The kind of gRPC that the current request uses, for an error without a decision.
 fn grpc_of(host: &impl Host) -> Option<Grpc> {
     let map = host.headers(MapType::RequestHeaders).ok()?;
     let mut headers = Pairs::of(&map);
@@ -178,18 +175,18 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
     let headers = Pairs::of(&map);
     let head = Head::read(policy, headers);
     let decision = decide(policy, &head, &HostContext(host));
-    note(host, &decision)?;
+    record_decision(host, &decision)?;
     if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
-        explain_unknown_address(host, policy);
+        warn_of_ignored_address(host, policy);
     }
-    let response = policy.response().clone();
+    let response_policy = policy.response().clone();
     match decision.effect() {
         Effect::Respond(kind) => {
             let reply = LocalReply::new(policy, &head, &decision, kind);
             metrics.count(host, &decision)?;
             send(host, &reply, details(&decision))?;
-            let stage = Stage::Answered {
-                response: Some(response),
+            let stage = Stage::Replied {
+                policy: Some(response_policy),
                 headers: reply.headers,
             };
             Ok((stage, Action::Pause))
@@ -202,7 +199,7 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
             applied?;
             metrics.count(host, &decision)?;
             let forwarded = Forwarded {
-                response,
+                policy: response_policy,
                 context: ResponseContext::new(&head, &decision),
                 removes_method_overrides: decision.removes_method_overrides(),
             };
@@ -211,45 +208,45 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
     }
 }
 
-/// The answer gets its headers when it comes by as every response does, with what Envoy's configuration adds on it already. Only what the
-/// body is has to be said now, or Envoy says something else.
+/// Sends a local reply with only the headers that describe its body, because Envoy would set its own otherwise. The others are set in the
+/// response phase, by [`set_reply_headers`], when Envoy's configuration has added its headers.
 fn send(host: &impl Host, reply: &LocalReply, details: &str) -> Result<()> {
-    let of_body: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
+    let body_headers: Vec<_> = reply.headers.iter().filter(|(name, _)| is_of_body(name)).collect();
     host.send_local_response(LocalResponse {
         status: reply.status,
         grpc_status: reply.grpc_status,
         details,
-        headers: &encode(&of_body),
+        headers: &encode(&body_headers),
         body: &reply.body,
     })
 }
 
-fn set_answer(host: &impl Host, response: Option<&ResponsePolicy>, headers: &HeaderList) -> Result<()> {
+fn set_reply_headers(host: &impl Host, policy: Option<&ResponsePolicy>, headers: &HeaderList) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
-    let all = complete(response, headers, Pairs::of(&map));
+    let all = complete(policy, headers, Pairs::of(&map));
     host.set_headers(MapType::ResponseHeaders, &encode(&all))
 }
 
-fn edit_response(host: &impl Host, response: &ResponsePolicy, context: &ResponseContext) -> Result<()> {
+fn mutate_response(host: &impl Host, policy: &ResponsePolicy, context: &ResponseContext) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
     let present = Pairs::of(&map);
     let mut applied = Ok(());
-    context.apply(response, present, &mut |mutation| {
+    context.apply(policy, present, &mut |mutation| {
         apply(host, MapType::ResponseHeaders, mutation, &mut applied);
     });
     applied
 }
 
-fn edit_trailers(
+fn mutate_trailers(
     host: &impl Host,
-    response: &ResponsePolicy,
+    policy: &ResponsePolicy,
     removes_keys: bool,
     removes_method_overrides: bool,
 ) -> Result<()> {
     let map = host.headers(MapType::RequestTrailers)?;
     for (name, _) in Pairs::of(&map) {
-        if is_identity_claim(response.identity_header.as_deref(), name)
-            || removes_keys && response.is_key_header(name)
+        if is_identity_claim(policy.identity_header.as_deref(), name)
+            || removes_keys && policy.is_key_header(name)
             || removes_method_overrides && is_method_override(name)
         {
             host.remove_header(MapType::RequestTrailers, name)?;
@@ -258,7 +255,7 @@ fn edit_trailers(
     Ok(())
 }
 
-/// Makes a change, unless one before it has failed.
+/// Applies a mutation, unless an earlier one has failed.
 fn apply(host: &impl Host, map: MapType, mutation: HeaderMutation<'_>, applied: &mut Result<()>) {
     if applied.is_ok() {
         *applied = match mutation {
@@ -269,6 +266,7 @@ fn apply(host: &impl Host, map: MapType, mutation: HeaderMutation<'_>, applied: 
     }
 }
 
+/// `RESPONSE_CODE_DETAILS` of the local reply.
 fn details(decision: &Decision<'_, '_>) -> &'static str {
     match decision.outcome {
         Outcome::Deny(reason) => reason.code(),
@@ -277,61 +275,61 @@ fn details(decision: &Decision<'_, '_>) -> &'static str {
     }
 }
 
-/// Leaves for the access log whose request it was and what was decided.
-fn note(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
+/// Stores the key's id and the outcome as filter state, for the access log.
+fn record_decision(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
     if let Some((_, key)) = decision.key {
         host.set_filter_state(b"keyfence.key_id", key.id().as_bytes())?;
     }
     match (decision.outcome, decision.enforcement) {
         (Outcome::Allow, _) => Ok(()),
-        (Outcome::Preflight, _) => note_decision(host, "preflight", ""),
-        (Outcome::Deny(reason), Enforcement::Enforce) => note_decision(host, "deny:", reason.code()),
-        (Outcome::Deny(reason), Enforcement::Report) => note_decision(host, "report:", reason.code()),
+        (Outcome::Preflight, _) => record_outcome(host, "preflight", ""),
+        (Outcome::Deny(reason), Enforcement::Enforce) => record_outcome(host, "deny:", reason.code()),
+        (Outcome::Deny(reason), Enforcement::Report) => record_outcome(host, "report:", reason.code()),
     }
 }
 
-fn note_decision(host: &impl Host, effect: &str, code: &str) -> Result<()> {
+fn record_outcome(host: &impl Host, effect: &str, code: &str) -> Result<()> {
     host.set_filter_state(b"keyfence.decision", [effect, code].concat().as_bytes())
 }
 
-/// An error of the host's is not the client's to provoke; one line tells of each kind.
+/// Logs each kind of host failure once.
 fn log_failure(host: &impl Host, error: &host::HostError) {
-    let line = format!("{error}: the request is answered with 503 policy_unavailable");
+    let line = format!("{error}: requests that need this call are denied");
     if log_once(host, b"keyfence/logged/host_error", line.as_bytes()) {
         host.log(LogLevel::Error, &line);
     }
 }
 
-/// An address that `client_ip` does not take is refused for a reason that the operator does not see in the policy.
-fn explain_unknown_address(host: &impl Host, policy: &Policy) {
-    let (seen, line) = match (HostContext(host).source_address(), policy.client_ip()) {
+/// Logs once why `allowed_ips` refuses an address of the wrong kind for `client_ip`, because the cause is in Envoy's configuration.
+fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
+    let (address_kind, line) = match (HostContext(host).source_address(), policy.client_ip()) {
         (SourceAddress::Forwarded(_), ClientIp::Peer) => (
             "forwarded",
-            "a client address has no port, so Envoy took it from a header (X-Forwarded-For, or the one of an \
-             original_ip_detection_extensions), or from a PROXY protocol line with port 0, and client_ip is \"peer\": allowed_ips refuses \
-             it. Where clients connect directly, set use_remote_address on the listener. Where a proxy in front writes the header, set \
-             client_ip \"forwarded\", and for X-Forwarded-For use_remote_address and xff_num_trusted_hops",
+            "allowed_ips refuses the client's address: client_ip is \"peer\", but the address has no port, so Envoy took it from a header \
+             (X-Forwarded-For, or that of an original_ip_detection_extensions) or from a PROXY protocol line with port 0. If clients \
+             connect directly, set use_remote_address on the listener. If a proxy in front writes the header, set client_ip to \
+             \"forwarded\"; for X-Forwarded-For, also set use_remote_address and xff_num_trusted_hops",
         ),
         (SourceAddress::Peer(_), ClientIp::Forwarded) => (
             "peer",
-            "Envoy gave the address of the connection, and client_ip is \"forwarded\": allowed_ips refuses it. The header had no address \
-             that Envoy takes (an entry with a port is none), or fewer entries than xff_num_trusted_hops asks for, \
-             or xff_num_trusted_hops is 0. Have the proxy in front \
-             write addresses without ports; where clients also connect directly, set client_ip \"forwarded_or_peer\"",
+            "allowed_ips refuses the client's address: client_ip is \"forwarded\", but Envoy took the address from the connection. The \
+             header had no address that Envoy accepts (it accepts none with a port), or fewer entries than xff_num_trusted_hops, or \
+             xff_num_trusted_hops is 0. Let the proxy in front write addresses without ports. If clients also connect directly, set \
+             client_ip to \"forwarded_or_peer\"",
         ),
         _ => return,
     };
-    if log_once(host, b"keyfence/logged/client_ip", seen.as_bytes()) {
+    if log_once(host, b"keyfence/logged/client_ip", address_kind.as_bytes()) {
         host.log(LogLevel::Warn, line);
     }
 }
 
-/// The host, as decisions ask it.
+/// The host as the context of a decision.
 struct HostContext<'h, H>(&'h H);
 
 impl<H: Host> HostContext<'_, H> {
-    fn logged<T>(&self, answer: Result<T>) -> Option<T> {
-        match answer {
+    fn logged<T>(&self, result: Result<T>) -> Option<T> {
+        match result {
             Ok(value) => Some(value),
             Err(error) => {
                 log_failure(self.0, &error);
@@ -353,11 +351,11 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
     }
 
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Refusal> {
-        self.logged(limits::take(self.0, key, limit))
+        self.logged(limits::admit(self.0, key, limit))
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Unavailable> {
-        self.logged(limits::look(self.0, key, limit)).ok_or(Unavailable)
+        self.logged(limits::peek(self.0, key, limit)).ok_or(Unavailable)
     }
 }

@@ -9,15 +9,15 @@ use keyfence_core::config::token::is_token;
 
 use crate::Format;
 
-/// Try a request on a policy without a gateway: each step of the decision, and the exact headers that client and upstream would get
+/// Show how a policy decides on a request: each step, and the exact headers that the client and the upstream would get
 ///
-/// The decision is the filter's own. The rate limit is as fresh as if no request had come before, and the upstream answers with
-/// nothing but what --response-header gives it. With --origin also what a browser does: whether it sends the request, and whether the
-/// page may read the answer, else what its console says. The API key is never shown.
+/// It needs no gateway, and runs the filter's own code. The request is the first one within its rate limit, and the upstream's response
+/// has only the headers that --response-header sets. With --origin, it also shows whether a browser sends the request and lets the page
+/// read the response, or else the message in the browser's console. The API key is never shown.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The policy as JSON or YAML, or configuration of Envoy, Istio or Envoy Gateway with the policy in it; - for standard input
+    /// A policy as JSON or YAML, or a configuration of Envoy, Istio or Envoy Gateway that contains one; - for standard input
     pub file: PathBuf,
 
     /// The request's method
@@ -28,11 +28,11 @@ pub struct Arguments {
     #[arg(long, default_value = "/")]
     pub path: String,
 
-    /// Whom it is sent to, as https://api.example.com; of use where origin_check is required_or_same_origin
+    /// The scheme and host of the API, such as https://api.example.com; needed for origin_check required_or_same_origin
     #[arg(long, value_name = "SCHEME://HOST", value_parser = host)]
     pub host: Option<(String, String)>,
 
-    /// The web origin of the page that sends it
+    /// The origin of the page that sends the request, such as https://app.example.com
     #[arg(long)]
     pub origin: Option<String>,
 
@@ -40,23 +40,23 @@ pub struct Arguments {
     #[arg(long)]
     pub ip: Option<IpAddr>,
 
-    /// The API key, presented as the first of the policy's key_sources says
+    /// The API key; it is sent as the first entry of the policy's key_sources defines
     #[arg(long, conflicts_with = "key_id")]
     pub key: Option<String>,
 
-    /// In place of the API key, the id of its entry in keys
+    /// The id of a key in the policy, instead of --key
     #[arg(long, value_name = "ID")]
     pub key_id: Option<String>,
 
-    /// The page asks with credentials: "include"
+    /// The page uses fetch with credentials: "include"
     #[arg(long, requires = "origin")]
     pub credentials: bool,
 
-    /// A further header of the request, which the page sets; may be repeated
+    /// A header that the client or page sets; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
 
-    /// Try the preflight that a browser sends before the request
+    /// Explain the preflight that a browser would send before the request
     #[arg(long)]
     pub preflight: bool,
 
@@ -64,11 +64,11 @@ pub struct Arguments {
     #[arg(long = "response-header", value_name = "NAME: VALUE", value_parser = header)]
     pub response_headers: Vec<(String, String)>,
 
-    /// The time of the request, as 2027-01-01T00:00:00Z
+    /// The time of the request, such as 2027-01-01T00:00:00Z [default: now]
     #[arg(long, value_parser = timestamp)]
     pub now: Option<Timestamp>,
 
-    /// For people, or for programs
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -82,7 +82,7 @@ const EXAMPLES: &str = "Examples:
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
     if !is_token(name) {
-        return Err("this is no header's name".into());
+        return Err("the part before the colon is not a valid header name".into());
     }
     Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
 }

@@ -1,21 +1,21 @@
-//! What a browser makes of the answers to a page (Fetch standard): whether it asks before it sends a request, whether it sends it, and
-//! whether the page may read what comes back.
+//! A browser's part of CORS (Fetch standard): whether it sends a preflight, whether it then sends the request, and whether the page may
+//! read the response.
 
 use super::explanation::{Header, StepResult};
 
-/// A request that a page makes with `fetch`, to another origin than its own.
+/// A cross-origin request that a page makes with `fetch`.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'p> {
     pub origin: &'p str,
     pub method: &'p str,
-    /// What the page sets itself; names in lower case.
+    /// Headers that the page sets; names in lower case.
     pub headers: &'p [(String, String)],
-    /// `credentials: "include"`.
+    /// Whether the credentials mode is `include`.
     pub credentials: bool,
 }
 
 impl Page<'_> {
-    /// The names of headers that a server has to allow, sorted (Fetch, "CORS-unsafe request-header names").
+    /// The sorted names of headers that the server must allow (Fetch, "CORS-unsafe request-header names").
     pub fn unsafe_headers(&self) -> Vec<&str> {
         let is_unsafe = |(name, value): &&(String, String)| !is_forbidden(name) && !is_safelisted(name, value);
         let mut names: Vec<&str> = self.headers.iter().filter(is_unsafe).map(|(name, _)| &**name).collect();
@@ -24,13 +24,13 @@ impl Page<'_> {
         names
     }
 
-    /// Whether the browser asks first.
+    /// Whether the browser sends a preflight (Fetch, "HTTP fetch").
     pub fn needs_preflight(&self) -> bool {
         !SAFELISTED_METHODS.contains(&self.method) || !self.unsafe_headers().is_empty()
     }
 
-    /// What the browser compares in the answer to its preflight (Fetch, "CORS-preflight fetch"). The first that fails is the last, for
-    /// the request is not sent then.
+    /// The browser's checks of the response to its preflight (Fetch, "CORS-preflight fetch"). They end with the first that fails, because
+    /// the browser does not send the request then.
     pub fn after_preflight(&self, status: u16, headers: &[Header]) -> Vec<StepResult> {
         let checks = [Self::preflight_step, Self::method_step, Self::headers_step];
         let mut steps: Vec<StepResult> = Vec::new();
@@ -44,23 +44,24 @@ impl Page<'_> {
     }
 
     fn preflight_step(&self, status: u16, headers: &[Header]) -> Option<StepResult> {
-        let before = "Response to preflight request doesn't pass access control check: ";
-        let may_ask = self.may_use("preflight", headers, before);
-        Some(match may_ask.passed && !(200..300).contains(&status) {
+        let prefix = "Response to preflight request doesn't pass access control check: ";
+        let cors_check = self.cors_check("preflight", headers, prefix);
+        Some(match cors_check.passed && !(200..300).contains(&status) {
             true => failed("preflight", "console: It does not have HTTP ok status."),
-            false => may_ask,
+            false => cors_check,
         })
     }
 
     /// Whether the page may read a response (Fetch, "CORS check").
     pub fn may_read(&self, headers: &[Header]) -> StepResult {
-        self.may_use("read", headers, "")
+        self.cors_check("read", headers, "")
     }
 
-    fn may_use(&self, step: &'static str, headers: &[Header], before: &str) -> StepResult {
+    /// Fetch, "CORS check". A failure is the message of Chromium's console after `prefix`.
+    fn cors_check(&self, step: &'static str, headers: &[Header], prefix: &str) -> StepResult {
         let allowed = values(headers, "access-control-allow-origin");
         let credentials = values(headers, "access-control-allow-credentials");
-        let problem = match (&allowed[..], self.credentials) {
+        let message = match (&allowed[..], self.credentials) {
             ([], _) => "No 'Access-Control-Allow-Origin' header is present on the requested resource.".to_owned(),
             ([one], true) if one == "*" => {
                 "The value of the 'Access-Control-Allow-Origin' header in the response must not be the wildcard '*' when the request's \
@@ -79,7 +80,7 @@ impl Page<'_> {
                 several.join(", ")
             ),
         };
-        failed(step, &format!("console: {before}{problem}"))
+        failed(step, &format!("console: {prefix}{message}"))
     }
 
     fn method_step(&self, _: u16, headers: &[Header]) -> Option<StepResult> {
@@ -107,7 +108,7 @@ impl Page<'_> {
         let allowed = values(headers, "access-control-allow-headers");
         let list = allowed.join(", ");
         let is_listed = |wanted: &str| items(&allowed).any(|name| name.eq_ignore_ascii_case(wanted));
-        // `*` never covers `Authorization`.
+        // `*` does not include `Authorization` (Fetch, "CORS non-wildcard request-header name").
         let is_allowed =
             |name: &&str| is_listed(name) || !self.credentials && *name != "authorization" && is_listed("*");
         if names.is_empty() {
@@ -125,12 +126,13 @@ impl Page<'_> {
     }
 }
 
+/// Fetch, "CORS-safelisted method".
 const SAFELISTED_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
 
-/// Which no page can use.
+/// Fetch, "forbidden method".
 const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
-/// The method that a page's `fetch` sends for the one that it names; `None`: it throws.
+/// The method that `fetch` sends if a page names this one (Fetch, "normalize"); `None` if `fetch` throws.
 pub fn normalized(method: &str) -> Option<String> {
     const NORMALIZED: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
     let is_one_of = |list: &[&str]| list.iter().any(|one| one.eq_ignore_ascii_case(method));
@@ -143,7 +145,7 @@ pub fn normalized(method: &str) -> Option<String> {
     }
 }
 
-/// Headers that the browser sets and no page (Fetch, "forbidden request-header").
+/// Whether only the browser may set this header (Fetch, "forbidden request-header").
 fn is_forbidden(name: &str) -> bool {
     const NAMES: [&str; 22] = [
         "accept-charset",
@@ -172,7 +174,7 @@ fn is_forbidden(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-")
 }
 
-/// Fetch, "CORS-safelisted request-header".
+/// Whether the header needs no preflight (Fetch, "CORS-safelisted request-header").
 fn is_safelisted(name: &str, value: &str) -> bool {
     const CONTENT_TYPES: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
     let is_plain = |value: &str| {
@@ -193,6 +195,7 @@ fn is_safelisted(name: &str, value: &str) -> bool {
         }
 }
 
+/// Fetch, "simple range header value", after `bytes=`.
 fn is_simple_range(range: &str) -> bool {
     let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     range
@@ -200,6 +203,7 @@ fn is_simple_range(range: &str) -> bool {
         .is_some_and(|(first, last)| !first.is_empty() && is_number(first) && is_number(last))
 }
 
+/// The value of each line of a header.
 fn values(headers: &[Header], wanted: &str) -> Vec<String> {
     let lines = headers.iter().filter(|(name, _)| name == wanted.as_bytes());
     lines
@@ -207,6 +211,7 @@ fn values(headers: &[Header], wanted: &str) -> Vec<String> {
         .collect()
 }
 
+/// The items of comma-separated lists.
 fn items(lines: &[String]) -> impl Iterator<Item = &str> {
     lines.iter().flat_map(|line| line.split(',')).map(str::trim)
 }
@@ -227,7 +232,7 @@ fn failed(step: &'static str, compared: &str) -> StepResult {
     }
 }
 
-/// A page that names a method which no page can use.
+/// The failed step for a method that `fetch` refuses.
 pub fn forbidden_method(method: &str) -> StepResult {
     let console = format!("Failed to execute 'fetch': '{method}' HTTP method is unsupported.");
     failed("method", &format!("no page can use {method}; console: {console}"))
@@ -293,17 +298,17 @@ mod tests {
         }
     }
 
-    /// Origin, credentials and method of the page, the answer, and the step that fails.
+    /// Credentials, method and headers of the page, the response to its preflight, and the step that fails.
     #[test]
     #[rustfmt::skip]
-    fn answers_to_a_preflight() {
+    fn responses_to_a_preflight() {
         const ORIGIN: (&str, &str) = ("access-control-allow-origin", "https://a.example");
         const STAR: (&str, &str) = ("access-control-allow-origin", "*");
         const CREDENTIALS: (&str, &str) = ("access-control-allow-credentials", "true");
         const HEADERS: (&str, &str) = ("access-control-allow-headers", "X-A, Authorization");
         const METHODS: (&str, &str) = ("access-control-allow-methods", "PUT,PATCH");
         const ANY: [(&str, &str); 2] = [("access-control-allow-headers", "*"), ("access-control-allow-methods", "*")];
-        for (credentials, method, names, answer, fails) in [
+        for (credentials, method, names, response, fails) in [
             (false, "PUT", &["x-a"][..], &[ORIGIN, METHODS, HEADERS][..], None),
             (false, "put", &[], &[ORIGIN, METHODS], Some("method")),
             (false, "PATCH", &[], &[STAR, METHODS], None),
@@ -323,10 +328,10 @@ mod tests {
         ] {
             let headers: Vec<(String, String)> = names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
             let page = Page { origin: "https://a.example", method, headers: &headers, credentials };
-            let steps = page.after_preflight(204, &lines(answer));
+            let steps = page.after_preflight(204, &lines(response));
             let failed = steps.iter().find(|step| !step.passed).map(|step| step.step);
-            assert_eq!(failed, fails, "{method}, {names:?}, {answer:?}");
-            assert!(page.after_preflight(403, &lines(answer)).iter().any(|step| !step.passed));
+            assert_eq!(failed, fails, "{method}, {names:?}, {response:?}");
+            assert!(page.after_preflight(403, &lines(response)).iter().any(|step| !step.passed));
         }
     }
 }

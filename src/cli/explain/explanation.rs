@@ -1,4 +1,4 @@
-//! What became of a request, for people and for programs.
+//! The result of `keyfence explain`, as text and as JSON.
 
 use std::fmt::Write;
 
@@ -10,41 +10,42 @@ use serde_json::{Value, json};
 use crate::escape;
 use crate::style::{Colour, Style};
 
-/// Name and value.
+/// The name and value of a header.
 pub type Header = (Vec<u8>, Vec<u8>);
 
-/// What became of a request.
+/// A request, the steps of its decision, and what the client and the upstream get.
 pub struct Explanation {
     pub request: Vec<Header>,
     pub steps: Vec<StepResult>,
-    /// What a browser compares, where a page sends the request.
+    /// The browser's CORS checks; empty if no page sends the request.
     pub browser: Vec<StepResult>,
     pub outcome: Outcome,
     pub enforcement: Enforcement,
     pub is_denied: bool,
     pub key_id: Option<String>,
     pub response: Response,
-    /// `None`: it gets nothing.
+    /// The request that the upstream gets; `None` if it gets none.
     pub upstream: Option<Vec<Header>>,
 }
 
-/// One step that was taken.
+/// The result of one step of the decision.
 pub struct StepResult {
     pub step: &'static str,
     pub passed: bool,
+    /// The compared values, as a sentence.
     pub compared: String,
 }
 
-/// What the client gets.
+/// The response that the client gets.
 pub struct Response {
-    /// `None`: whatever the upstream says.
+    /// `None` for the upstream's status.
     pub status: Option<u16>,
     pub headers: Vec<Header>,
     pub body: Vec<u8>,
 }
 
 impl Explanation {
-    /// Whether the page does not get an answer that the filter gives, or cannot send the request.
+    /// Whether the browser does not send the request or does not let the page read the response.
     pub fn is_refused_by_browser(&self) -> bool {
         self.browser.iter().any(|step| !step.passed)
     }
@@ -152,7 +153,7 @@ impl Explanation {
 }
 
 fn write_steps(text: &mut String, style: Style, steps: &[StepResult]) {
-    let width = steps.iter().map(|taken| taken.step.len()).max().unwrap_or(0).max(8);
+    let width = steps.iter().map(|result| result.step.len()).max().unwrap_or(0).max(8);
     for StepResult { step, passed, compared } in steps {
         let mark = if *passed {
             style.paint(Colour::Green, "pass")
@@ -172,19 +173,19 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// In a line of its own.
+/// The text of a value, on one line.
 fn shown(bytes: &[u8]) -> String {
     escape::line(&lossy(bytes))
 }
 
-/// All but the pseudo-headers.
+/// Writes one line for each header except pseudo-headers.
 fn write_headers(text: &mut String, indentation: &str, headers: &[Header]) {
     for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
         let _ = writeln!(text, "{indentation}{}: {}", shown(name), shown(value));
     }
 }
 
-/// As pairs, for a name may come twice and the order may matter.
+/// Headers as JSON pairs, because names may repeat and the order may matter.
 fn headers_json(headers: &[Header]) -> Value {
     headers
         .iter()

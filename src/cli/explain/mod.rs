@@ -1,4 +1,4 @@
-//! `keyfence explain`: how a policy decides on a request, step by step.
+//! `keyfence explain`: shows how a policy decides on a request, step by step.
 
 mod arguments;
 mod browser;
@@ -17,33 +17,22 @@ pub use arguments::Arguments;
 
 use super::report::Report;
 use super::source::Source;
-use super::style::Style;
-use super::{DENIED, Failure, Format, now, print};
+use super::{DENIED, Failure, now};
 use simulation::Simulation;
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
-    let mut report = Report::new(&source);
-    let json = match source.policy()? {
-        Ok(found) => {
-            report.check(&found);
-            found.json
-        }
-        Err(error) => {
-            report.add_syntax_error(&error);
-            Vec::new()
-        }
-    };
+    let (report, policy) = Report::of_policy(&source)?;
+    let json = policy.map(|policy| policy.json).unwrap_or_default();
     let mut diagnostics = Diagnostics::default();
     let (false, Ok(loaded), Some(config)) = (
         report.has_errors(),
         Policy::load(&json, now()),
         config::read(&json, &mut diagnostics),
     ) else {
-        print(&match arguments.format {
-            Format::Text => report.to_text(Style::of_stdout()),
-            Format::Json => format!("{:#}\n", report.to_json()),
-        })?;
+        arguments
+            .format
+            .print(|style| report.to_text(style), || report.to_json())?;
         return Ok(ExitCode::from(DENIED));
     };
     let mut keys = Vec::new();
@@ -60,10 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         now: arguments.now.unwrap_or_else(now),
     };
     let explanation = simulation.run()?;
-    print(&match arguments.format {
-        Format::Text => explanation.to_text(Style::of_stdout()),
-        Format::Json => format!("{:#}\n", explanation.to_json()),
-    })?;
+    arguments
+        .format
+        .print(|style| explanation.to_text(style), || explanation.to_json())?;
     Ok(if explanation.is_denied || explanation.is_refused_by_browser() {
         ExitCode::from(DENIED)
     } else {

@@ -1,10 +1,10 @@
-//! Why an origin that matches no pattern does not: what the nearest pattern says otherwise.
+//! Explains why an origin does not match: how it differs from the most similar pattern.
 
 use keyfence_core::config::origin::{
     HostPattern, LabelPattern, OriginErrorKind, OriginPattern, PortPattern, TuplePattern,
 };
 
-/// What keeps an origin from matching a pattern that may have been meant for it.
+/// The difference between an origin that matches none of `patterns` and the pattern that probably was meant for it.
 pub fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
     if patterns.contains(&OriginPattern::Any) {
         return Some("* is one line of printable ASCII without commas, up to 512 bytes".into());
@@ -77,14 +77,14 @@ pub fn near_miss(origin: &[u8], patterns: &[OriginPattern]) -> Option<String> {
     differences(any_host).or_else(|| Some(format!("{any_host} is for hosts of letters, digits, -, _ and dots")))
 }
 
-/// What stands before `parent` and its dot.
+/// The part of `host` before `.parent`.
 fn label_before<'h>(host: &'h str, parent: &str) -> Option<&'h str> {
     host.strip_suffix(parent)?
         .strip_suffix('.')
         .filter(|_| !parent.is_empty())
 }
 
-/// Why the label does not fit; `None`: it does.
+/// Why a label does not match the pattern's; `None` if it does.
 fn label_miss(pattern: &LabelPattern, label: &str) -> Option<String> {
     let [prefix, suffix, _] = pattern.parts();
     if !label.starts_with(prefix) || !label.ends_with(suffix) {

@@ -1,4 +1,4 @@
-//! One request tried on a policy: made from arguments, decided on by the filter's own code.
+//! Builds a request from the arguments, and lets the filter's own code decide on it.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -27,13 +27,13 @@ use keyfence_core::policy::{self, Policy};
 use super::arguments::Arguments;
 use super::browser::{self, Page};
 use super::explanation::{Explanation, Header, Response, StepResult};
-use super::step::{self, Decided};
+use super::step::{self, Evidence};
 use crate::Failure;
 
-/// In place of the API key.
+/// Shown instead of the API key.
 const HIDDEN: &str = "(the API key)";
 
-/// A request to try on a policy.
+/// The arguments of `explain`, and the policy: as compiled, and as the operator wrote it.
 pub struct Simulation<'t> {
     pub arguments: &'t Arguments,
     pub policy: &'t Policy,
@@ -42,7 +42,7 @@ pub struct Simulation<'t> {
     pub now: Timestamp,
 }
 
-/// The world that the arguments describe.
+/// The context of a request as the arguments describe it. No request has counted against a rate limit yet.
 struct SimulatedContext {
     address: Option<IpAddr>,
     client_ip: ClientIp,
@@ -51,11 +51,11 @@ struct SimulatedContext {
 
 impl RequestContext for SimulatedContext {
     fn source_address(&self) -> SourceAddress {
-        let known = match self.client_ip {
+        let kind = match self.client_ip {
             ClientIp::Forwarded => SourceAddress::Forwarded,
             ClientIp::Peer | ClientIp::ForwardedOrPeer => SourceAddress::Peer,
         };
-        self.address.map_or(SourceAddress::Unknown, known)
+        self.address.map_or(SourceAddress::Unknown, kind)
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
@@ -63,46 +63,46 @@ impl RequestContext for SimulatedContext {
     }
 
     fn admit(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
-        Ok(rate::admit(None, limit, self.second()).status)
+        Ok(rate::admit(None, limit, self.unix_seconds()).status)
     }
 
     fn peek(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
-        Ok(rate::peek(None, limit, self.second()))
+        Ok(rate::peek(None, limit, self.unix_seconds()))
     }
 }
 
 impl SimulatedContext {
-    fn second(&self) -> u64 {
+    fn unix_seconds(&self) -> u64 {
         u64::try_from(self.now.0).unwrap_or(0)
     }
 }
 
 impl Simulation<'_> {
-    /// Decides, and says how.
+    /// Decides on the request, and explains the decision. Fails if the arguments do not fit the policy.
     pub fn run(&self) -> Result<Explanation, Failure> {
         let request = self.request()?;
         let head = self.head(&request)?;
-        let mut taken: Vec<(Check, Result<(), Reason>)> = Vec::new();
-        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |step, outcome| {
-            taken.push((step, outcome));
+        let mut trace: Vec<(Check, Result<(), Reason>)> = Vec::new();
+        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |check, result| {
+            trace.push((check, result));
         });
-        let decided = Decided {
+        let evidence = Evidence {
             config: self.config,
             keys: self.keys,
             policy: self.policy,
             head: &head,
             decision: &decision,
         };
-        let steps = taken.into_iter().map(|(step, outcome)| StepResult {
-            step: step::name(step),
-            passed: outcome.is_ok(),
-            compared: decided.evidence(step),
+        let steps = trace.into_iter().map(|(check, result)| StepResult {
+            step: step::name(check),
+            passed: result.is_ok(),
+            compared: evidence.of(check),
         });
         let steps = steps.collect();
         let (response, upstream) = self.outcome(&request, &head, &decision);
         let browser = match decision.enforcement {
             Enforcement::Enforce => self.browser(&response)?,
-            // The upstream answers as it does without the filter.
+            // The filter adds no CORS headers, so the browser's checks depend on the upstream alone.
             Enforcement::Report => Vec::new(),
         };
         Ok(Explanation {
@@ -118,7 +118,7 @@ impl Simulation<'_> {
         })
     }
 
-    /// What a browser compares where a page on another origin sends the request. A WebSocket's handshake knows no CORS.
+    /// The browser's checks, if a page of another origin sends the request. CORS does not apply to WebSocket handshakes.
     fn browser(&self, response: &Response) -> Result<Vec<StepResult>, Failure> {
         let arguments = self.arguments;
         let Some(origin) = &arguments.origin else {
@@ -149,8 +149,8 @@ impl Simulation<'_> {
         }
         let mut steps = Vec::new();
         if page.needs_preflight() {
-            let answer = self.answer_to_preflight(&page)?;
-            steps = page.after_preflight(answer.status.unwrap_or(200), &answer.headers);
+            let preflight = self.preflight_response(&page)?;
+            steps = page.after_preflight(preflight.status.unwrap_or(200), &preflight.headers);
         }
         if steps.iter().all(|step| step.passed) {
             steps.push(page.may_read(&response.headers));
@@ -158,15 +158,15 @@ impl Simulation<'_> {
         Ok(steps)
     }
 
-    /// What the filter answers to the preflight that a browser sends before the request.
-    fn answer_to_preflight(&self, page: &Page<'_>) -> Result<Response, Failure> {
+    /// The response to the preflight that a browser sends before the request.
+    fn preflight_response(&self, page: &Page<'_>) -> Result<Response, Failure> {
         let request = self.preflight_of(page);
         let head = self.head(&request)?;
         let decision = decide(self.policy, &head, &self.context());
         Ok(self.outcome(&request, &head, &decision).0)
     }
 
-    /// What the request says, with the key that the arguments name in the place of the one that stands for it.
+    /// Reads the request's headers. With `--key-id`, the placeholder key in them is replaced by the named key.
     fn head<'r>(&self, request: &'r [Header]) -> Result<Head<'r>, Failure> {
         let mut head = Head::read(self.policy, pairs(request));
         if let (Some(id), Credential::One(presented)) = (&self.arguments.key_id, head.credential) {
@@ -187,7 +187,7 @@ impl Simulation<'_> {
     fn request(&self) -> Result<Vec<Header>, Failure> {
         let arguments = self.arguments;
         if !arguments.path.starts_with('/') && arguments.path != "*" {
-            return Err(Failure::new("a path begins with /"));
+            return Err(Failure::new("--path must begin with /"));
         }
         if let Some(key) = &arguments.key
             && let Err(error @ (ApiKeyError::Mistake(_) | ApiKeyError::Scheme)) =
@@ -210,7 +210,7 @@ impl Simulation<'_> {
         Ok(bytes(lines))
     }
 
-    /// Fetch, "CORS-preflight fetch": the page's own headers are named and not sent.
+    /// The preflight for a page's request (Fetch, "CORS-preflight fetch"). It names the page's headers, and does not contain them.
     fn preflight_of(&self, page: &Page<'_>) -> Vec<Header> {
         let mut lines = self.head_lines("OPTIONS");
         lines.push(("access-control-request-method".into(), page.method.into()));
@@ -221,7 +221,7 @@ impl Simulation<'_> {
         bytes(lines)
     }
 
-    /// The pseudo-headers and `Origin`.
+    /// The pseudo-headers and `Origin`. A key in the query is added to the path.
     fn head_lines(&self, method: &str) -> Vec<(String, String)> {
         let arguments = self.arguments;
         let mut path = arguments.path.clone();
@@ -240,14 +240,14 @@ impl Simulation<'_> {
         lines
     }
 
-    /// What stands for the key that the arguments name.
+    /// The key of `--key`, or a placeholder for that of `--key-id`.
     fn key(&self) -> Option<&str> {
         let arguments = self.arguments;
         let id = arguments.key_id.as_ref().map(|_| HIDDEN);
         arguments.key.as_deref().or(id)
     }
 
-    /// The headers that whoever sends the request sets: the key's, and those of the arguments.
+    /// The headers that the client or page sets: the one with the key, and those of `--header`.
     fn page_headers(&self) -> Vec<(String, String)> {
         let key = match (self.key(), self.config.key_sources.first()) {
             (Some(key), Some(KeySource::Header(name))) => Some((name.lower(), key.into())),
@@ -262,7 +262,7 @@ impl Simulation<'_> {
         key.into_iter().chain(self.arguments.headers.iter().cloned()).collect()
     }
 
-    /// The key of this id in the place of the one presented.
+    /// The presented key, replaced by the policy's key of this id.
     fn with_key<'r>(&self, presented: PresentedKey<'r>, id: &str) -> Result<PresentedKey<'r>, Failure> {
         let key = self.keys.iter().find(|key| key.id == id);
         match key.and_then(|key| key.api_keys.first()) {
@@ -270,12 +270,14 @@ impl Simulation<'_> {
             None => {
                 let near = nearest(id, self.keys.iter().map(|key| &*key.id));
                 let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-                Err(Failure(format!("no key has the id {id:?}{near}")))
+                Err(Failure(format!(
+                    "--key-id: no key of the policy has the id {id:?}{near}"
+                )))
             }
         }
     }
 
-    /// What the client gets, and what the upstream gets if anything.
+    /// The response that the client gets, and the request that the upstream gets, if any.
     fn outcome(
         &self,
         request: &[Header],
@@ -316,7 +318,7 @@ impl Simulation<'_> {
         (response, Some(forwarded))
     }
 
-    /// Headers without the API key in them.
+    /// The headers with the API key redacted.
     fn shown(&self, headers: Vec<Header>) -> Vec<Header> {
         let headers = headers.into_iter();
         headers
@@ -328,7 +330,7 @@ impl Simulation<'_> {
     }
 }
 
-/// Everything but letters, digits, `-`, `.` and `_` as `%XX`.
+/// Percent-encodes all bytes except letters, digits, `-`, `.` and `_`.
 fn form_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
@@ -349,7 +351,7 @@ fn pairs(headers: &[Header]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
 }
 
-/// What Envoy does with a mutation.
+/// Applies a mutation as Envoy does.
 fn apply(headers: &mut Vec<Header>, mutation: HeaderMutation<'_>) {
     match mutation {
         HeaderMutation::Add(name, value) => headers.push((name.into(), value.into())),

@@ -1,4 +1,4 @@
-//! The evidence for each step of a decision, in words. Nothing is decided or matched here: see [`keyfence_core::decision`].
+//! Describes the evidence for each step of a decision. It decides and matches nothing itself: see [`keyfence_core::decision`].
 
 use std::fmt::Display;
 
@@ -15,8 +15,8 @@ use keyfence_core::policy::origins::OriginMatch;
 
 use super::near_miss::near_miss;
 
-/// A decision, with the policy that it was made by, as compiled and as the operator wrote it.
-pub struct Decided<'d> {
+/// A decision, its request, and its policy: as compiled, and as the operator wrote it.
+pub struct Evidence<'d> {
     pub config: &'d Config<'d>,
     pub keys: &'d [Key<'d>],
     pub policy: &'d Policy,
@@ -24,7 +24,7 @@ pub struct Decided<'d> {
     pub decision: &'d Decision<'d, 'd>,
 }
 
-/// The step in one word, as scripts know it.
+/// The name of a step in the output. Scripts depend on it.
 pub fn name(check: Check) -> &'static str {
     match check {
         Check::Key => "key",
@@ -47,9 +47,9 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-impl<'d> Decided<'d> {
-    /// What the check compared with what.
-    pub fn evidence(&self, check: Check) -> String {
+impl<'d> Evidence<'d> {
+    /// The values that a check compared, as a sentence.
+    pub fn of(&self, check: Check) -> String {
         match check {
             Check::Key => self.key(),
             Check::Validity => self.validity(),
@@ -82,10 +82,10 @@ impl<'d> Decided<'d> {
         let sources = list(&self.config.key_sources);
         match self.head.credential {
             Credential::Missing if self.decision.restrictions.is_some() => {
-                format!("none in {sources}, so the anonymous policy holds")
+                format!("none in {sources}, so the anonymous policy applies")
             }
             Credential::Missing if self.policy.anonymous().is_some() => {
-                format!("none in {sources}, and the scopes of anonymous do not fit method and path")
+                format!("none in {sources}, and no scope of the anonymous policy allows this method and path")
             }
             Credential::Missing => format!("none in {sources}, and there is no anonymous policy"),
             Credential::Ambiguous => format!("more than one in {sources}"),
@@ -102,7 +102,7 @@ impl<'d> Decided<'d> {
 
     fn validity(&self) -> String {
         let Some((_, key)) = self.decision.key else {
-            return "only keys have one".into();
+            return "not checked for anonymous requests".into();
         };
         if !key.is_enabled() {
             return "enabled is false".into();
@@ -121,7 +121,7 @@ impl<'d> Decided<'d> {
 
     fn kind(&self) -> String {
         match self.decision.key.map(|(_, key)| key.kind()) {
-            None => "only keys have one".into(),
+            None => "not checked for anonymous requests".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
             Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),
             Some(Kind::Secret) if self.head.is_from_browser() => "secret, and the request has Sec-Fetch-Site".into(),
@@ -180,7 +180,7 @@ impl<'d> Decided<'d> {
         format!("{} is none of {}{near}{served}", text(origin), list(patterns))
     }
 
-    /// The pattern that an origin matched.
+    /// The text of the pattern that an origin matched.
     fn pattern(&self, found: OriginMatch) -> String {
         match found {
             OriginMatch::Listed(id) => {
@@ -192,7 +192,7 @@ impl<'d> Decided<'d> {
         }
     }
 
-    /// A request whose `Origin` is missing or `null` may come from a page on the API's own site.
+    /// A request whose `Origin` is missing or `null`, which may come from a page on the API's own origin.
     fn own_origin(&self, patterns: &[OriginPattern]) -> String {
         let Some(own) = self.head.same_origin() else {
             return "the request has none, nor Sec-Fetch-Site: same-origin, and origin_check is required_or_same_origin".into();
@@ -204,7 +204,7 @@ impl<'d> Decided<'d> {
         }
     }
 
-    /// A preflight without a key is checked against the origins of all.
+    /// A preflight without a key, which is checked against the origins of all enabled keys.
     fn origin_of_any_key(&self) -> String {
         let origin = self.head.origin.unwrap_or_default();
         if let Some(found) = self.decision.matched.origin {
@@ -251,7 +251,7 @@ impl<'d> Decided<'d> {
             .and_then(|written| Some((written, written.scopes.as_ref()?)))
         else {
             return if self.is_denied_for(Reason::IndexNotAllowed) {
-                "no scopes, and only the rule of a scope tells where in the path the index is".into()
+                "no scopes, but indexes needs a scope whose rule names the index in the path".into()
             } else {
                 "no scopes: any method, path and index".into()
             };
