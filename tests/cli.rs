@@ -601,6 +601,8 @@ const EXPLANATIONS: &[(&str, i32, &[&str])] = &[
     ("--key-id cors --origin https://cors.example.com --method PUT", 0, &["pass  method    PUT is one of GET, POST, PUT, DELETE, OPTIONS\n", "  pass  read      Access-Control-Allow-Origin is https://cors.example.com\n"]),
     ("--key-id cors --origin https://cors.example.com --method PATCH", 1, &["\nallowed, but the browser refuses\n", "FAIL  method    PATCH is none of GET, POST, PUT, DELETE, OPTIONS; console: Method PATCH is not allowed by Access-Control-Allow-Methods in preflight response.\n"]),
     ("--key-id cors --origin https://cors.example.com --method put", 0, &["pass  method    PUT is one of"]),
+    ("--origin https://shop.example.com --method delete", 1, &["DELETE /\norigin"]),
+    ("--method delete", 1, &["delete /\n"]),
     ("--key-id cors --origin https://cors.example.com --method TRACE", 1, &["FAIL  method   no page can use TRACE"]),
     ("--key-id cors --origin https://cors.example.com -H baggage:a=b", 1, &["FAIL  headers   baggage is none of Authorization, Content-Type, X-Request-Id, X-Idempotency-Key, X-API-Key; console: Request header field baggage is not allowed by Access-Control-Allow-Headers in preflight response.\n"]),
     ("--key-id cors --origin https://cors.example.com -H Content-Type:application/json -H Cookie:a=b -H Accept:text/html", 0, &["pass  headers   authorization, content-type among "]),

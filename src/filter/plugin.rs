@@ -84,7 +84,7 @@ impl<H: Host> Plugin<H> {
                 let Loaded {
                     policy, diagnostics, ..
                 } = loaded;
-                warn_once(&self.host, &diagnostics);
+                warn_once(&self.host, &name, &diagnostics);
                 let now = host::unix_seconds(&self.host).unwrap_or_default();
                 let recorded = metrics.load_failures().and(metrics.record_loaded(summary, now));
                 if let Err(error) = recorded {
@@ -235,9 +235,13 @@ fn log_diagnostics(host: &impl Host, diagnostics: &Diagnostics) {
 }
 
 /// Logs warnings, unless another worker that loaded the same configuration has logged them.
-fn warn_once(host: &impl Host, diagnostics: &Diagnostics) {
+fn warn_once(host: &impl Host, plugin: &str, diagnostics: &Diagnostics) {
     let lines: Vec<String> = diagnostics.lines().map(|(_, line)| line).collect();
-    if log_once(host, b"keyfence/warned", lines.join("\n").as_bytes()) {
+    if log_once(
+        host,
+        format!("keyfence/warned/{plugin}").as_bytes(),
+        lines.join("\n").as_bytes(),
+    ) {
         log_diagnostics(host, diagnostics);
     }
 }

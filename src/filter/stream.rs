@@ -292,10 +292,14 @@ fn record_outcome(host: &impl Host, effect: &str, code: &str) -> Result<()> {
     host.set_filter_state(b"keyfence.decision", [effect, code].concat().as_bytes())
 }
 
-/// Logs each kind of host failure once.
+/// Logs the failure of each host call once, until it fails in another way.
 fn log_failure(host: &impl Host, error: &host::HostError) {
     let line = format!("{error}: requests that need this call are denied");
-    if log_once(host, b"keyfence/logged/host_error", line.as_bytes()) {
+    if log_once(
+        host,
+        format!("keyfence/logged/{}", error.call).as_bytes(),
+        line.as_bytes(),
+    ) {
         host.log(LogLevel::Error, &line);
     }
 }
@@ -319,7 +323,11 @@ fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
         ),
         _ => return,
     };
-    if log_once(host, b"keyfence/logged/client_ip", address_kind.as_bytes()) {
+    if log_once(
+        host,
+        format!("keyfence/logged/client_ip/{address_kind}").as_bytes(),
+        line.as_bytes(),
+    ) {
         host.log(LogLevel::Warn, line);
     }
 }

@@ -17,8 +17,13 @@ pub struct Page<'p> {
 impl Page<'_> {
     /// The sorted names of headers that the server must allow (Fetch, "CORS-unsafe request-header names").
     pub fn unsafe_headers(&self) -> Vec<&str> {
-        let is_unsafe = |(name, value): &&(String, String)| !is_forbidden(name) && !is_safelisted(name, value);
-        let mut names: Vec<&str> = self.headers.iter().filter(is_unsafe).map(|(name, _)| &**name).collect();
+        const MAX_SAFELISTED_BYTES: usize = 1_024;
+        let own = self.headers.iter().filter(|(name, value)| !is_forbidden(name, value));
+        let (safelisted, mut names): (Vec<_>, Vec<_>) = own.partition(|(name, value)| is_safelisted(name, value));
+        if safelisted.iter().map(|(_, value)| value.len()).sum::<usize>() > MAX_SAFELISTED_BYTES {
+            names.extend(safelisted);
+        }
+        let mut names: Vec<&str> = names.into_iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -69,11 +74,11 @@ impl Page<'_> {
                     .to_owned()
             }
             ([one], false) if one == "*" => return passed(step, "Access-Control-Allow-Origin is *, for requests without credentials".into()),
-            ([one], true) if one == self.origin && credentials != ["true"] => {
-                "The value of the 'Access-Control-Allow-Credentials' header in the response is '' which must be 'true' when the \
-                 request's credentials mode is 'include'."
-                    .to_owned()
-            }
+            ([one], true) if one == self.origin && credentials != ["true"] => format!(
+                "The value of the 'Access-Control-Allow-Credentials' header in the response is '{}' which must be 'true' when the \
+                 request's credentials mode is 'include'.",
+                credentials.join(", ")
+            ),
             ([one], _) if one == self.origin => return passed(step, format!("Access-Control-Allow-Origin is {one}")),
             (several, _) => format!(
                 "The 'Access-Control-Allow-Origin' header has a value '{}' that is not equal to the supplied origin.",
@@ -146,7 +151,7 @@ pub fn normalized(method: &str) -> Option<String> {
 }
 
 /// Whether only the browser may set this header (Fetch, "forbidden request-header").
-fn is_forbidden(name: &str) -> bool {
+fn is_forbidden(name: &str, value: &str) -> bool {
     const NAMES: [&str; 22] = [
         "accept-charset",
         "accept-encoding",
@@ -171,7 +176,12 @@ fn is_forbidden(name: &str) -> bool {
         "upgrade",
         "via",
     ];
-    NAMES.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-")
+    const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+    let is_forbidden_method = |method: &str| normalized(method.trim()).is_none();
+    NAMES.contains(&name)
+        || name.starts_with("proxy-")
+        || name.starts_with("sec-")
+        || METHOD_OVERRIDES.contains(&name) && value.split(',').any(is_forbidden_method)
 }
 
 /// Whether the header needs no preflight (Fetch, "CORS-safelisted request-header").
@@ -272,6 +282,8 @@ mod tests {
             ("sec-fetch-site", "same-origin", false),
             ("proxy-authorization", "a", false),
             ("via", "a", false),
+            ("x-http-method-override", "PUT", true),
+            ("x-http-method-override", "PUT, trace", false),
         ] {
             let headers = [(name.to_owned(), value.to_owned())];
             let page = Page {

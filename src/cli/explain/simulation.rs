@@ -197,15 +197,21 @@ impl Simulation<'_> {
             return Err(Failure(format!("--key: {}; {}", message.reason, message.help)));
         }
         let headers = self.page_headers();
+        // A browser sends `GET` if the page asks for `get`.
+        let normalized = arguments
+            .origin
+            .as_ref()
+            .and_then(|_| browser::normalized(&arguments.method));
+        let method = normalized.unwrap_or_else(|| arguments.method.clone());
         if arguments.preflight {
             return Ok(self.preflight_of(&Page {
                 origin: arguments.origin.as_deref().unwrap_or_default(),
-                method: &arguments.method,
+                method: &method,
                 headers: &headers,
                 credentials: arguments.credentials,
             }));
         }
-        let mut lines = self.head_lines(&arguments.method);
+        let mut lines = self.head_lines(&method);
         lines.extend(headers);
         Ok(bytes(lines))
     }
