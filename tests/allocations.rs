@@ -123,8 +123,8 @@ struct World {
 }
 
 impl RequestContext for World {
-    fn source_address(&self) -> SourceAddress {
-        SourceAddress::parse(b"10.1.2.3:51234")
+    fn source_address(&self) -> Result<SourceAddress, Unavailable> {
+        Ok(SourceAddress::parse(b"10.1.2.3:51234"))
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -34,8 +34,8 @@ struct World {
 }
 
 impl RequestContext for World {
-    fn source_address(&self) -> SourceAddress {
-        SourceAddress::parse(self.address.as_bytes())
+    fn source_address(&self) -> Result<SourceAddress, Unavailable> {
+        Ok(SourceAddress::parse(self.address.as_bytes()))
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {

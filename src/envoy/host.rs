@@ -10,7 +10,9 @@ use proxy_wasm::hostcalls as sdk;
 use proxy_wasm::types::{Bytes, MapType as SdkMap, MetricType as SdkMetric, Status};
 
 use super::hostcalls;
-use keyfence_filter::host::{Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
+use keyfence_filter::host::{
+    Host, HostError, HostErrorKind, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
+};
 
 /// The Envoy that has loaded the filter.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub struct Envoy;
 fn failed(call: &'static str) -> impl Fn(Status) -> HostError {
     move |status| HostError {
         call,
-        status: status as u32,
+        kind: HostErrorKind::Status(status as u32),
     }
 }
 

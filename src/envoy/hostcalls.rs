@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 
 use proxy_wasm::types::{BufferType, Bytes, MapType};
 
-use keyfence_filter::host::{HostError, LocalResponse, Result};
+use keyfence_filter::host::{HostError, HostErrorKind, LocalResponse, Result};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -41,7 +41,10 @@ const OK: u32 = 0;
 fn checked(call: &'static str, status: u32) -> Result<()> {
     match status {
         OK => Ok(()),
-        status => Err(HostError { call, status }),
+        status => Err(HostError {
+            call,
+            kind: HostErrorKind::Status(status),
+        }),
     }
 }
 

@@ -8,7 +8,9 @@ use super::host::Envoy;
 /// Ends the VM if `map` has the header `x-keyfence-trap`.
 pub fn on_demand(map: MapType) {
     let headers = Envoy.headers(map);
-    if headers.is_ok_and(|headers| Pairs::of(&headers).any(|(name, _)| name == b"x-keyfence-trap")) {
+    if headers.is_ok_and(|headers| {
+        Pairs::of(&headers).is_some_and(|mut pairs| pairs.any(|(name, _)| name == b"x-keyfence-trap"))
+    }) {
         core::arch::wasm32::unreachable();
     }
 }

@@ -10,13 +10,29 @@ use std::ops::Deref;
 pub struct HostError {
     /// The name of the ABI function.
     pub call: &'static str,
-    /// The status that the call returned (proxy-wasm ABI, `proxy_status_t`).
-    pub status: u32,
+    /// What went wrong.
+    pub kind: HostErrorKind,
+}
+
+/// How a host call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// The call returned this status (proxy-wasm ABI, `proxy_status_t`).
+    Status(u32),
+    /// The call succeeded with a result that cannot be right.
+    InvalidResult,
+    /// Other workers changed the shared value at each of many attempts.
+    LostRaces,
 }
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed with status {}", self.call, self.status)
+        write!(f, "{} ", self.call)?;
+        match self.kind {
+            HostErrorKind::Status(status) => write!(f, "failed with status {status}"),
+            HostErrorKind::InvalidResult => f.write_str("returned an invalid result"),
+            HostErrorKind::LostRaces => f.write_str("lost too many races"),
+        }
     }
 }
 
@@ -160,7 +176,7 @@ pub fn unix_seconds(host: &impl Host) -> Result<u64> {
     match seconds {
         0 => Err(HostError {
             call: "proxy_get_current_time_nanoseconds",
-            status: 0,
+            kind: HostErrorKind::InvalidResult,
         }),
         seconds => Ok(seconds),
     }

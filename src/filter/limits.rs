@@ -6,7 +6,7 @@ use keyfence_core::decision::Refusal;
 use keyfence_core::decision::rate::{self, RateStatus};
 use keyfence_core::policy::Key;
 
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError, HostErrorKind};
 
 /// Attempts to write a slot before the request is denied. Each lost race is the success of another worker, so a request does not lose this
 /// many.
@@ -43,7 +43,7 @@ pub fn admit(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Re
     }
     Err(HostError {
         call: "proxy_set_shared_data",
-        status: 8,
+        kind: HostErrorKind::LostRaces,
     })
 }
 

@@ -52,10 +52,7 @@ impl Counters {
     }
 
     fn of(&self, decision: &Decision<'_, '_>) -> Option<MetricId> {
-        let by_reason = |metrics: &[Option<MetricId>], reason: Reason| {
-            let index = Reason::ALL.iter().position(|known| *known == reason)?;
-            *metrics.get(index)?
-        };
+        let by_reason = |metrics: &[Option<MetricId>], reason: Reason| *metrics.get(reason as usize)?;
         match (decision.outcome, decision.enforcement) {
             (Outcome::Deny(reason), Enforcement::Enforce) => by_reason(&self.deny_by_reason, reason),
             (Outcome::Deny(reason), Enforcement::Report) => by_reason(&self.report_by_reason, reason),
@@ -91,8 +88,7 @@ impl Metrics {
 
     /// Counts a request that was denied because no policy could be applied.
     pub fn count_unavailable(&self, host: &impl Host) -> Result<()> {
-        // `PolicyUnavailable` is the first of `Reason::ALL`.
-        match self.requests.deny_by_reason.first() {
+        match self.requests.deny_by_reason.get(Reason::PolicyUnavailable as usize) {
             Some(Some(metric)) => host.increment_metric(*metric),
             _ => Ok(()),
         }

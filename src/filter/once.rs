@@ -2,7 +2,7 @@
 
 use crate::host::{self, Host};
 
-/// Whether to log `text`: it differs from what any worker of this process last logged under `topic`. If the host cannot tell, it is logged.
+/// Whether to log `text`: it differs from what any worker of this process last logged under `topic`. If shared data fails, every line is logged.
 pub fn log_once(host: &impl Host, topic: &[u8], text: &[u8]) -> bool {
     let Ok(logged) = host.shared_data(topic) else {
         return true;

@@ -3,7 +3,7 @@
 //! It is the number of headers, the sizes of all names and values, then each name and value followed by a NUL. Numbers are 32-bit
 //! little-endian.
 
-/// An iterator over the names and values of an encoded map, in order. It ends early if the encoding is invalid.
+/// An iterator over the names and values of an encoded map, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Pairs<'m> {
     sizes: &'m [u8],
@@ -11,12 +11,21 @@ pub struct Pairs<'m> {
 }
 
 impl<'m> Pairs<'m> {
-    /// Reads an encoded map. An empty buffer is an empty map.
-    pub fn of(map: &'m [u8]) -> Pairs<'m> {
-        let split = split_u32(map)
-            .and_then(|(count, rest)| rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(8)?));
-        let (sizes, data) = split.unwrap_or_default();
-        Pairs { sizes, data }
+    /// Reads an encoded map. `None` if the encoding is invalid: a decision on some of the headers could miss a second API key. An empty
+    /// buffer is an empty map.
+    pub fn of(map: &'m [u8]) -> Option<Pairs<'m>> {
+        let (count, rest) = match map {
+            [] => (0, map),
+            _ => split_u32(map)?,
+        };
+        let (sizes, data) = rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(8)?)?;
+        let texts = sizes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|size| u64::from(u32::from_le_bytes(*size)) + 1);
+        let is_whole = texts.sum::<u64>() == data.len() as u64;
+        is_whole.then_some(Pairs { sizes, data })
     }
 }
 
@@ -68,17 +77,18 @@ mod tests {
     fn encoded_headers_are_read_back() {
         let headers = [("a", "b"), ("", ""), ("name", "v\0\u{ff}")].map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let map = encode(&headers);
-        let read: Vec<_> = Pairs::of(&map).collect();
+        let read: Vec<_> = Pairs::of(&map).unwrap().collect();
         assert_eq!(read, headers);
     }
 
     #[test]
-    fn an_invalid_map_ends_early() {
+    fn a_map_that_is_cut_off_or_too_long_is_invalid() {
         let map = encode(&[(b"a", b"b"), (b"c", b"d")]);
-        for length in 0..map.len() {
-            let read = Pairs::of(&map[..length]).count();
-            assert!(read < 2, "{length} bytes");
+        for length in 1..map.len() {
+            assert!(Pairs::of(&map[..length]).is_none(), "{length} bytes");
         }
-        assert_eq!(Pairs::of(&[0xff; 64]).count(), 0);
+        assert!(Pairs::of(&[&map[..], b"\0"].concat()).is_none());
+        assert!(Pairs::of(&[0xff; 64]).is_none());
+        assert_eq!(Pairs::of(b"").unwrap().count(), 0);
     }
 }

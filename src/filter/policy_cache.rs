@@ -2,7 +2,8 @@
 //!
 //! Envoy keeps the root context of a superseded configuration while a stream under it is open, and connections of a draining listener
 //! still send requests under it. The filter cannot read that configuration again. So a superseded policy stays in memory as long as there
-//! is enough, and the least recently used one is evicted first. The newest policy of a plugin is never evicted, even if it is idle.
+//! is enough, and the least recently used one is evicted first. The newest policy of a plugin is never evicted, even if it is idle. While a configuration is loaded, the policy before
+//! it counts as superseded: Envoy gives a worker only configurations that the canary on its main thread has accepted.
 
 use keyfence_core::policy::Policy;
 

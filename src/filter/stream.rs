@@ -20,7 +20,7 @@ use keyfence_core::decision::{
 use keyfence_core::policy::response_headers::ResponsePolicy;
 use keyfence_core::policy::{Key, Policy};
 
-use crate::host::{self, Action, Host, LocalResponse, LogLevel, MapType, Result};
+use crate::host::{self, Action, Host, HostError, HostErrorKind, LocalResponse, LogLevel, MapType, Result};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::once::log_once;
@@ -166,13 +166,21 @@ impl Stream {
 /// The kind of gRPC that the current request uses, for an error without a decision.
 fn grpc_of(host: &impl Host) -> Option<Grpc> {
     let map = host.headers(MapType::RequestHeaders).ok()?;
-    let mut headers = Pairs::of(&map);
+    let mut headers = pairs(&map).ok()?;
     headers.find_map(|(name, value)| Grpc::of(value).filter(|_| name == b"content-type"))
+}
+
+/// The headers in a map that the host returned.
+fn pairs(map: &[u8]) -> Result<Pairs<'_>> {
+    Pairs::of(map).ok_or(HostError {
+        call: "proxy_get_header_map_pairs",
+        kind: HostErrorKind::InvalidResult,
+    })
 }
 
 fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
     let map = host.headers(MapType::RequestHeaders)?;
-    let headers = Pairs::of(&map);
+    let headers = pairs(&map)?;
     let head = Head::read(policy, headers);
     let decision = decide(policy, &head, &HostContext(host));
     record_decision(host, &decision)?;
@@ -223,13 +231,13 @@ fn send(host: &impl Host, reply: &LocalReply, details: &str) -> Result<()> {
 
 fn set_reply_headers(host: &impl Host, policy: Option<&ResponsePolicy>, headers: &HeaderList) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
-    let all = complete(policy, headers, Pairs::of(&map));
+    let all = complete(policy, headers, pairs(&map)?);
     host.set_headers(MapType::ResponseHeaders, &encode(&all))
 }
 
 fn mutate_response(host: &impl Host, policy: &ResponsePolicy, context: &ResponseContext) -> Result<()> {
     let map = host.headers(MapType::ResponseHeaders)?;
-    let present = Pairs::of(&map);
+    let present = pairs(&map)?;
     let mut applied = Ok(());
     context.apply(policy, present, &mut |mutation| {
         apply(host, MapType::ResponseHeaders, mutation, &mut applied);
@@ -244,7 +252,7 @@ fn mutate_trailers(
     removes_method_overrides: bool,
 ) -> Result<()> {
     let map = host.headers(MapType::RequestTrailers)?;
-    for (name, _) in Pairs::of(&map) {
+    for (name, _) in pairs(&map)? {
         if is_identity_claim(policy.identity_header.as_deref(), name)
             || removes_keys && policy.is_key_header(name)
             || removes_method_overrides && is_method_override(name)
@@ -293,7 +301,7 @@ fn record_outcome(host: &impl Host, effect: &str, code: &str) -> Result<()> {
 }
 
 /// Logs the failure of each host call once, until it fails in another way.
-fn log_failure(host: &impl Host, error: &host::HostError) {
+fn log_failure(host: &impl Host, error: &HostError) {
     let line = format!("{error}: requests that need this call are denied");
     if log_once(
         host,
@@ -307,14 +315,14 @@ fn log_failure(host: &impl Host, error: &host::HostError) {
 /// Logs once why `allowed_ips` refuses an address of the wrong kind for `client_ip`, because the cause is in Envoy's configuration.
 fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
     let (address_kind, line) = match (HostContext(host).source_address(), policy.client_ip()) {
-        (SourceAddress::Forwarded(_), ClientIp::Peer) => (
+        (Ok(SourceAddress::Forwarded(_)), ClientIp::Peer) => (
             "forwarded",
             "allowed_ips refuses the client's address: client_ip is \"peer\", but the address has no port, so Envoy took it from a header \
              (X-Forwarded-For, or that of an original_ip_detection_extensions) or from a PROXY protocol line with port 0. If clients \
              connect directly, set use_remote_address on the listener. If a proxy in front writes the header, set client_ip to \
              \"forwarded\"; for X-Forwarded-For, also set use_remote_address and xff_num_trusted_hops",
         ),
-        (SourceAddress::Peer(_), ClientIp::Forwarded) => (
+        (Ok(SourceAddress::Peer(_)), ClientIp::Forwarded) => (
             "peer",
             "allowed_ips refuses the client's address: client_ip is \"forwarded\", but Envoy took the address from the connection. The \
              header had no address that Envoy accepts (it accepts none with a port), or fewer entries than xff_num_trusted_hops, or \
@@ -348,9 +356,9 @@ impl<H: Host> HostContext<'_, H> {
 }
 
 impl<H: Host> RequestContext for HostContext<'_, H> {
-    fn source_address(&self) -> SourceAddress {
-        let property = self.logged(self.0.property(b"source\0address")).flatten();
-        property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address))
+    fn source_address(&self) -> std::result::Result<SourceAddress, Unavailable> {
+        let property = self.logged(self.0.property(b"source\0address")).ok_or(Unavailable)?;
+        Ok(property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address)))
     }
 
     fn now(&self) -> std::result::Result<Timestamp, Unavailable> {

@@ -160,8 +160,8 @@ impl Caller {
 
 /// The address is parsed for each request, as it is from Envoy's property.
 impl RequestContext for Caller {
-    fn source_address(&self) -> SourceAddress {
-        SourceAddress::parse(self.address.as_bytes())
+    fn source_address(&self) -> Result<SourceAddress, Unavailable> {
+        Ok(SourceAddress::parse(self.address.as_bytes()))
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -26,7 +26,7 @@ fn policies() -> Vec<(Value, Policy)> {
 
 fuzz_target!(|data: &[u8]| {
     // Whatever the host's buffer holds, reading it ends.
-    assert!(Pairs::of(data).count() <= data.len());
+    assert!(Pairs::of(data).is_none_or(|pairs| pairs.count() <= data.len()));
     let policies = POLICIES.get_or_init(policies);
     let Some((number, data)) = data.split_first() else {
         return;

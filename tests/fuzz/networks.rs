@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
         (ClientIp::Forwarded, "forwarded"),
         (ClientIp::ForwardedOrPeer, "forwarded_or_peer"),
     ] {
-        let known = SourceAddress::parse(source).known(client_ip);
+        let known = SourceAddress::parse(source).trusted(client_ip);
         let text = std::str::from_utf8(source).ok();
         // A zone says which of this machine's links an address was seen on, and nothing of the address.
         let digits = addresses::client(text.filter(|text| !text.contains('%')), written);

@@ -6,7 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use keyfence_filter::host::{Action, Host, HostError, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result};
+use keyfence_filter::host::{
+    Action, Host, HostError, HostErrorKind, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
+};
 use keyfence_filter::pairs::{Pairs, encode};
 use keyfence_filter::plugin::Plugin;
 use keyfence_filter::stream::Stream;
@@ -57,7 +59,10 @@ impl Fake {
         self.0.calls.set(number);
         if number == self.0.fails.get() || self.0.fails_always.borrow().contains(&call) {
             *self.0.failed.borrow_mut() = Some(call);
-            return Err(HostError { call, status: 10 });
+            return Err(HostError {
+                call,
+                kind: HostErrorKind::Status(10),
+            });
         }
         Ok(())
     }
@@ -145,7 +150,10 @@ impl Host for Fake {
     fn set_headers(&self, map: MapType, headers: &[u8]) -> Result<()> {
         self.call("set_headers")?;
         self.edit(map, |lines| {
-            *lines = Pairs::of(headers).map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+            *lines = Pairs::of(headers)
+                .unwrap()
+                .map(|(n, v)| (n.to_vec(), v.to_vec()))
+                .collect()
         });
         Ok(())
     }

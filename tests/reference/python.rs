@@ -55,7 +55,7 @@ fn line(network: &str, address: &str) -> String {
         format!("{address}:1")
     };
     let address = SourceAddress::parse(source.as_bytes())
-        .known(ClientIp::Peer)
+        .trusted(ClientIp::Peer)
         .filter(|_| !address.contains('%'));
     let inside = match (network, address) {
         (Some(network), Some(address)) => Networks::new(&[network]).find(address).is_some(),

@@ -54,9 +54,9 @@ impl Around<'_> {
 }
 
 impl RequestContext for Around<'_> {
-    fn source_address(&self) -> SourceAddress {
+    fn source_address(&self) -> Result<SourceAddress, Unavailable> {
         let source = self.request.source.as_deref();
-        source.map_or(SourceAddress::Unknown, |source| SourceAddress::parse(source.as_bytes()))
+        Ok(source.map_or(SourceAddress::Unknown, |source| SourceAddress::parse(source.as_bytes())))
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
@@ -85,7 +85,7 @@ impl RequestContext for Around<'_> {
 /// `answer` is what the upstream sends, if it is asked.
 pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
     let map = encode(&lines(&request.headers));
-    let head = Head::read(policy, Pairs::of(&map));
+    let head = Head::read(policy, Pairs::of(&map).unwrap());
     let decision = decision::decide(policy, &head, &Around { request, slots });
     let reply = match decision.effect() {
         Effect::Respond(kind) => Some(LocalReply::new(policy, &head, &decision, kind)),
@@ -103,9 +103,11 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             });
             let mut response = answer.clone();
             let context = ResponseContext::new(&head, &decision);
-            context.apply(policy.response(), Pairs::of(&encode(&lines(answer))), &mut |mutation| {
-                apply(&mut response, mutation)
-            });
+            context.apply(
+                policy.response(),
+                Pairs::of(&encode(&lines(answer))).unwrap(),
+                &mut |mutation| apply(&mut response, mutation),
+            );
             (Some(forwarded), response)
         }
     };

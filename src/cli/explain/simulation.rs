@@ -50,12 +50,12 @@ struct SimulatedContext {
 }
 
 impl RequestContext for SimulatedContext {
-    fn source_address(&self) -> SourceAddress {
+    fn source_address(&self) -> Result<SourceAddress, Unavailable> {
         let kind = match self.client_ip {
             ClientIp::Forwarded => SourceAddress::Forwarded,
             ClientIp::Peer | ClientIp::ForwardedOrPeer => SourceAddress::Peer,
         };
-        self.address.map_or(SourceAddress::Unknown, kind)
+        Ok(self.address.map_or(SourceAddress::Unknown, kind))
     }
 
     fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -167,7 +167,7 @@ impl<'d> Evidence<'d> {
         if let Some(found) = self.decision.matched.origin {
             return format!("{} matches {}", text(origin), self.pattern(found));
         }
-        if written.origin_check == OriginCheck::RequiredOrSameOrigin && self.head.same_origin().is_some() {
+        if written.origin_check == OriginCheck::RequiredOrSameOrigin && self.head.own_origin().is_some() {
             return self.own_origin(patterns);
         }
         let near = near_miss(origin, patterns).map_or_else(String::new, |near| format!("; {near}"));
@@ -194,7 +194,7 @@ impl<'d> Evidence<'d> {
 
     /// A request whose `Origin` is missing or `null`, which may come from a page on the API's own origin.
     fn own_origin(&self, patterns: &[OriginPattern]) -> String {
-        let Some(own) = self.head.same_origin() else {
+        let Some(own) = self.head.own_origin() else {
             return "the request has none, nor Sec-Fetch-Site: same-origin, and origin_check is required_or_same_origin".into();
         };
         let site = format!("the request names none, and comes from its own site {}", text(&own));
@@ -239,7 +239,9 @@ impl<'d> Evidence<'d> {
         {
             "no scopes: any path".into()
         } else if self.is_denied_for(Reason::AmbiguousPath) {
-            format!("{path} has an empty or dot segment, an encoded slash, backslash or dot, a semicolon, or no ASCII")
+            format!(
+                "{path} has an empty or dot segment, an encoded slash, backslash or dot, a semicolon, or a byte outside ASCII"
+            )
         } else {
             format!("{path} has one reading")
         }

@@ -13,15 +13,11 @@ pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
     known
         .into_iter()
         .filter(|_| name.len() <= LONGEST)
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&folded, &candidate.to_ascii_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|&(distance, candidate)| {
-            let is_begun = folded.len() >= 4 && candidate.starts_with(&folded);
-            is_begun || distance <= 1 + candidate.len() / 4
+        .filter_map(|candidate| {
+            let entry = candidate.to_ascii_lowercase();
+            let distance = strsim::osa_distance(&folded, &entry);
+            let is_begun = folded.len() >= 4 && entry.starts_with(&folded);
+            (is_begun || distance <= 1 + entry.len() / 4).then_some((distance, candidate))
         })
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)

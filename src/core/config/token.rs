@@ -20,6 +20,8 @@ pub enum NameError {
     ForbiddenMethod,
     /// A header that the operator must not set, because the filter or Envoy does.
     OwnedHeader,
+    /// A header that cannot tell the upstream the id of the key, because it has a meaning of its own.
+    ReservedHeader,
 }
 
 impl DiagnosticKind for NameError {
@@ -37,6 +39,10 @@ impl DiagnosticKind for NameError {
             Self::OwnedHeader => Message::error(
                 "keyfence or Envoy writes this header itself",
                 "take it out; CORS is configured under cors",
+            ),
+            Self::ReservedHeader => Message::error(
+                "HTTP, Envoy or keyfence uses this header itself",
+                "take it out, or write another name, as in \"X-Key-Id\"",
             ),
         }
     }

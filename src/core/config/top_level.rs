@@ -125,7 +125,7 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
             .any(|header| header.equals_ignoring_separators(name))
     {
         let at = path.field("identity_header");
-        diagnostics.add(&at, &format_args!("{name:?}"), &NameError::OwnedHeader);
+        diagnostics.add(&at, &format_args!("{name:?}"), &NameError::ReservedHeader);
     }
     config
 }
@@ -147,7 +147,7 @@ fn read_identity_header(
     diagnostics: &mut Diagnostics,
 ) -> Option<IdentityHeader> {
     /// Headers that have a meaning for HTTP, for Envoy or for the filter.
-    const RESERVED: [&str; 15] = [
+    const RESERVED: [&str; 16] = [
         ":authority",
         ":method",
         ":path",
@@ -160,6 +160,7 @@ fn read_identity_header(
         "x-request-id",
         "connection",
         "content-length",
+        "content-type",
         "transfer-encoding",
         "te",
         "upgrade",
@@ -169,7 +170,7 @@ fn read_identity_header(
         .iter()
         .any(|reserved| name.equals_ignoring_separators(reserved))
     {
-        diagnostics.add(path, &Node::Text(name.0.into()), &NameError::OwnedHeader);
+        diagnostics.add(path, &Node::Text(name.0.into()), &NameError::ReservedHeader);
         return None;
     }
     Some(IdentityHeader(name.0))

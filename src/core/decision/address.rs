@@ -8,7 +8,7 @@ use crate::config::ClientIp;
 /// The client's address, by how Envoy got it (the property `source.address`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceAddress {
-    /// Envoy has no IP address: the connection came over a Unix domain socket, say.
+    /// Envoy has no IP address, for example because the connection came over a Unix domain socket.
     Unknown,
     /// The address of the connection, or the one in its PROXY protocol line.
     Peer(IpAddr),
@@ -28,8 +28,8 @@ impl SourceAddress {
         }
     }
 
-    /// The address, if it comes from where `client_ip` says that it must.
-    pub fn known(self, client_ip: ClientIp) -> Option<IpAddr> {
+    /// The address, if `client_ip` trusts where it comes from.
+    pub fn trusted(self, client_ip: ClientIp) -> Option<IpAddr> {
         match (self, client_ip) {
             (SourceAddress::Peer(address), ClientIp::Peer | ClientIp::ForwardedOrPeer)
             | (SourceAddress::Forwarded(address), ClientIp::Forwarded | ClientIp::ForwardedOrPeer) => Some(address),
@@ -57,10 +57,10 @@ mod tests {
         ] {
             let address = SourceAddress::parse(property.as_bytes());
             let parsed = |text: Option<&str>| text.map(|text| text.parse::<IpAddr>().unwrap());
-            assert_eq!(address.known(ClientIp::Peer), parsed(peer), "{property}");
-            assert_eq!(address.known(ClientIp::Forwarded), parsed(forwarded), "{property}");
+            assert_eq!(address.trusted(ClientIp::Peer), parsed(peer), "{property}");
+            assert_eq!(address.trusted(ClientIp::Forwarded), parsed(forwarded), "{property}");
             let either = parsed(peer.or(forwarded));
-            assert_eq!(address.known(ClientIp::ForwardedOrPeer), either, "{property}");
+            assert_eq!(address.trusted(ClientIp::ForwardedOrPeer), either, "{property}");
         }
         assert_eq!(SourceAddress::parse(b"\xff:1"), SourceAddress::Unknown);
     }

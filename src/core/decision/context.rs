@@ -10,7 +10,7 @@ use crate::policy::Key;
 /// The facts about a request that only the host knows. A decision asks for each only if the policy needs it.
 pub trait RequestContext {
     /// The client's address.
-    fn source_address(&self) -> SourceAddress;
+    fn source_address(&self) -> Result<SourceAddress, Unavailable>;
 
     /// The current time.
     fn now(&self) -> Result<Timestamp, Unavailable>;

@@ -20,8 +20,8 @@ pub enum AllowOrigin {
 }
 
 impl AllowOrigin {
-    /// For a response that is not a preflight's, where a list allows the request's `origin` as given. If `*` is alone in that list, it
-    /// answers every request: a cache may give a response to a request without `Origin`, as of an `<img>`, to a page's `fetch`.
+    /// For a response that is not a preflight's. `origin` is what in the list the request's origin matched. If the list is only `*`, the
+    /// response has `*` even without `Origin`, because a cache may reuse the response to an `<img>` for a page's `fetch`.
     pub fn of_response(is_any_alone: bool, origin: Option<OriginMatch>) -> AllowOrigin {
         if is_any_alone {
             AllowOrigin::Any
@@ -30,7 +30,7 @@ impl AllowOrigin {
         }
     }
 
-    /// For the response to a preflight, where a list allows its `origin` as given.
+    /// For the response to a preflight. `origin` is what in the list its origin matched.
     pub fn of_preflight(origin: Option<OriginMatch>) -> AllowOrigin {
         match origin {
             None => AllowOrigin::Omit,

@@ -88,11 +88,7 @@ fn in_lines<'r>(
     let value = match scheme {
         None => Some(first),
         Some(scheme) => {
-            let has_scheme = |line: &'r [u8]| {
-                line.split(|b| *b == b',')
-                    .any(|part| after_scheme(part, scheme).is_some())
-            };
-            if is_repeated && (has_scheme(first) || more.any(|(_, line)| has_scheme(line))) {
+            if is_repeated && (has_scheme(first, scheme) || more.any(|(_, line)| has_scheme(line, scheme))) {
                 return Credential::Ambiguous;
             }
             after_scheme(first, scheme)
@@ -109,10 +105,16 @@ fn in_lines<'r>(
     }
 }
 
+/// Whether a line has a key after `scheme`, alone or among values that Envoy joined with commas.
+pub(super) fn has_scheme(line: &[u8], scheme: &str) -> bool {
+    line.split(|b| *b == b',')
+        .any(|part| after_scheme(part, scheme).is_some())
+}
+
 /// The key after `scheme` and its spaces. `None` if `value` has another scheme. A scheme alone presents an empty key. If the scheme ends in
 /// something other than white space, the value is invalid (RFC 9110, section 11.4), but a careless upstream may still read the rest as a
 /// key: so it counts as a key, and no policy has it.
-pub(super) fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
+fn after_scheme<'r>(value: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let value = value.trim_ascii();
     let (start, rest) = value.split_at_checked(scheme.len())?;
     let ends = rest.first().is_none_or(|byte| !is_token_byte(*byte));

@@ -186,7 +186,9 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         if networks.is_empty() {
             return Ok(());
         }
-        let address = self.context.source_address().known(self.policy.client_ip);
+        let source = self.context.source_address();
+        let source = source.map_err(|Unavailable| Reason::PolicyUnavailable)?;
+        let address = source.trusted(self.policy.client_ip);
         let network = address.and_then(|address| networks.find(address));
         self.decision.matched.address = address;
         self.decision.matched.network = network;
@@ -207,7 +209,7 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
 
     /// Whether a page on this API's own site sent the request, and that site is listed.
     fn is_own_page_listed(&mut self) -> bool {
-        let own = self.head.same_origin();
+        let own = self.head.own_origin();
         let listed = own.and_then(|own| self.policy.origins.match_list(&self.restrictions.origins, &own));
         self.decision.matched.own_origin = listed;
         listed.is_some()

@@ -55,7 +55,7 @@ impl<'h, H: Iterator<Item = Line<'h>> + Clone> Headers<H> {
 }
 
 /// The lines that have a value, in their order.
-pub fn present<'l, const N: usize>(lines: [(&'static [u8], Option<&'l str>); N]) -> impl Iterator<Item = Line<'l>> {
+pub fn with_values<'l, const N: usize>(lines: [(&'static [u8], Option<&'l str>); N]) -> impl Iterator<Item = Line<'l>> {
     lines
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?.as_bytes())))

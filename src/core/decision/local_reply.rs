@@ -6,7 +6,7 @@
 use super::cors::is_cors;
 use super::grpc::{self, Grpc};
 use super::header_list::HeaderList;
-use super::headers::{Line, present};
+use super::headers::{Line, with_values};
 use super::mutation::HeaderMutation;
 use super::outcome::{Decision, LocalReplyKind};
 use super::reason::Reason;
@@ -55,7 +55,8 @@ impl LocalReply {
         let context = ResponseContext::new(head, decision);
         context.apply(&policy.response, own.iter().copied(), &mut |mutation| match mutation {
             HeaderMutation::Add(name, value) => headers.push(name, value),
-            // The reply's own headers win: an error must not be cached, whatever the policy says of other responses.
+            // The reply's own headers stay as they are, `Vary` and `Cache-Control` too: an error must not be cached, whatever the policy
+            // sets in other responses.
             HeaderMutation::Replace(..) | HeaderMutation::Remove(_) => {}
         });
         content.into_reply(headers)
@@ -120,7 +121,7 @@ impl Content {
             Some((_, status, message)) => (Some(status.as_str()), Some(message.as_str())),
             None => (None, None),
         };
-        present([
+        with_values([
             (b"content-type", self.content_type),
             (b"grpc-status", status),
             (b"grpc-message", message),
@@ -142,9 +143,9 @@ pub fn is_of_body(name: &[u8]) -> bool {
     name == b"content-type"
 }
 
-/// All headers of a local reply in the response phase: the `reply`'s own, and those `present`, which Envoy and its configuration have given
-/// it, less CORS, less those that the reply has itself, and less those that the policy removes. A header that came with the body stays as
-/// it came. Envoy adds none to a reply without a body.
+/// All headers of a local reply in the response phase. Keeps the headers that are `present`, which Envoy and its configuration have added,
+/// except CORS headers, headers that the `reply` sets, and headers that the policy removes; then adds the reply's own. A header that was
+/// sent with the body stays.
 pub fn complete<'l>(
     policy: Option<&ResponsePolicy>,
     reply: &'l HeaderList,
@@ -169,7 +170,7 @@ fn error_headers<'l>(
 ) -> impl Iterator<Item = Line<'l>> {
     let challenge = (reason.status() == 401).then_some(&*policy.challenge);
     let retry_after = retry_after.filter(|_| reason == Reason::RateLimitExceeded);
-    present([
+    with_values([
         (b"cache-control", Some("no-store")),
         (b"www-authenticate", challenge),
         (b"retry-after", retry_after),

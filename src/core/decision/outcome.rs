@@ -75,7 +75,8 @@ pub struct Matched<'p, 'r> {
     pub address: Option<IpAddr>,
     /// The network that contains it.
     pub network: Option<Network>,
-    /// What lists the request's origin: for a preflight without a known key the lists of all keys, else the restrictions' own.
+    /// What the request's origin matched: in the list of the restrictions, or for a preflight without a known key in the lists of all
+    /// enabled keys.
     pub origin: Option<OriginMatch>,
     /// What lists the origin of the request's own URL, where the browser says that its page has the same.
     pub own_origin: Option<OriginMatch>,
@@ -84,7 +85,7 @@ pub struct Matched<'p, 'r> {
     pub rule: Option<RuleMatch<'p, 'r>>,
 }
 
-/// The checks of a request that is not a preflight, in their order. The first that fails decides.
+/// The checks of a request, in their order. The first that fails decides. A preflight has one of them: [`Check::Origin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// Which key is it?

@@ -4,7 +4,7 @@
 //! response, and its console names what is missing.
 
 use super::cors::AllowOrigin;
-use super::headers::{Line, present};
+use super::headers::{Line, with_values};
 use super::outcome::{Decision, Matched, Outcome};
 use super::reason::Reason;
 use super::request::Head;
@@ -41,7 +41,7 @@ pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<(KeyIndex
 /// The headers of a response to a preflight, beside those that other responses have too.
 pub fn headers(policy: &Policy, allow_origin: AllowOrigin) -> impl Iterator<Item = Line<'_>> {
     let cors = Some(&policy.response.cors).filter(|_| allow_origin != AllowOrigin::Omit);
-    present([
+    with_values([
         (
             b"vary",
             Some("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),

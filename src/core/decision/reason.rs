@@ -1,4 +1,4 @@
-//! Why a request is denied. A new reason goes here, with its status, code and sentence, and nowhere else.
+//! Why a request is denied: the status, the code and the sentence of each reason.
 
 /// The reason for which a request is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,8 +20,17 @@ pub enum Reason {
     RateLimitExceeded,
 }
 
+/// The HTTP statuses of errors.
+enum Status {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    TooManyRequests,
+    Unavailable,
+}
+
 impl Reason {
-    /// Every reason, in the order of the checks.
+    /// Every reason, in the order of the checks and of the variants.
     pub const ALL: [Reason; 14] = [
         Reason::PolicyUnavailable,
         Reason::MissingApiKey,
@@ -39,38 +48,48 @@ impl Reason {
         Reason::RateLimitExceeded,
     ];
 
+    fn kind(self) -> Status {
+        match self {
+            Self::PolicyUnavailable => Status::Unavailable,
+            Self::MissingApiKey | Self::AmbiguousApiKey | Self::InvalidApiKey => Status::Unauthorized,
+            Self::KeyDisabled | Self::KeyNotYetValid | Self::KeyExpired => Status::Unauthorized,
+            Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => Status::Forbidden,
+            Self::AmbiguousPath => Status::BadRequest,
+            Self::ScopeNotAllowed | Self::IndexNotAllowed => Status::Forbidden,
+            Self::RateLimitExceeded => Status::TooManyRequests,
+        }
+    }
+
     /// The HTTP status.
     pub fn status(self) -> u16 {
-        match self {
-            Self::PolicyUnavailable => 503,
-            Self::MissingApiKey | Self::AmbiguousApiKey | Self::InvalidApiKey => 401,
-            Self::KeyDisabled | Self::KeyNotYetValid | Self::KeyExpired => 401,
-            Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => 403,
-            Self::AmbiguousPath => 400,
-            Self::ScopeNotAllowed | Self::IndexNotAllowed => 403,
-            Self::RateLimitExceeded => 429,
+        match self.kind() {
+            Status::BadRequest => 400,
+            Status::Unauthorized => 401,
+            Status::Forbidden => 403,
+            Status::TooManyRequests => 429,
+            Status::Unavailable => 503,
         }
     }
 
     /// The reason phrase of the status (RFC 9110, section 15; RFC 6585, section 4).
     pub fn title(self) -> &'static str {
-        match self.status() {
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            429 => "Too Many Requests",
-            _ => "Service Unavailable",
+        match self.kind() {
+            Status::BadRequest => "Bad Request",
+            Status::Unauthorized => "Unauthorized",
+            Status::Forbidden => "Forbidden",
+            Status::TooManyRequests => "Too Many Requests",
+            Status::Unavailable => "Service Unavailable",
         }
     }
 
     /// The `grpc-status` that corresponds to the status (document "gRPC status codes").
     pub fn grpc_status(self) -> u8 {
-        match self.status() {
-            400 => 3,  // INVALID_ARGUMENT
-            401 => 16, // UNAUTHENTICATED
-            403 => 7,  // PERMISSION_DENIED
-            429 => 8,  // RESOURCE_EXHAUSTED
-            _ => 14,   // UNAVAILABLE
+        match self.kind() {
+            Status::BadRequest => 3,      // INVALID_ARGUMENT
+            Status::Unauthorized => 16,   // UNAUTHENTICATED
+            Status::Forbidden => 7,       // PERMISSION_DENIED
+            Status::TooManyRequests => 8, // RESOURCE_EXHAUSTED
+            Status::Unavailable => 14,    // UNAVAILABLE
         }
     }
 
@@ -135,5 +154,19 @@ impl Reason {
                 "Wait as many seconds as the Retry-After header says: the limit of this API key is used up."
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters are found by this order.
+    #[test]
+    fn all_has_every_variant_in_its_order() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason:?}");
+        }
+        assert_eq!(Reason::RateLimitExceeded as usize + 1, Reason::ALL.len());
     }
 }

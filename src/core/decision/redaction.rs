@@ -1,6 +1,6 @@
 //! Headers without the API keys in them, to show them to people.
 
-use super::credential::{WEBSOCKET_PROTOCOL, after_scheme, is_named, protocols, query_of};
+use super::credential::{WEBSOCKET_PROTOCOL, has_scheme, is_named, protocols, query_of};
 use crate::config::token::equals_ignoring_separators;
 use crate::policy::Source;
 
@@ -25,11 +25,6 @@ pub fn redacted(sources: &[Source], name: &[u8], value: &[u8], placeholder: &str
         }
         _ => value,
     })
-}
-
-fn has_scheme(line: &[u8], scheme: &str) -> bool {
-    line.split(|b| *b == b',')
-        .any(|part| after_scheme(part, scheme).is_some())
 }
 
 fn redact_parameter(path: &[u8], name: &str, placeholder: &str) -> Vec<u8> {

@@ -39,7 +39,7 @@ pub struct Head<'r> {
     has_request_method: bool,
 }
 
-/// The headers with which web frameworks let a client send a `POST` in place of another method.
+/// The headers with which a client overrides the method, in some web frameworks.
 const METHOD_OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 impl<'r> Head<'r> {
@@ -110,7 +110,7 @@ impl<'r> Head<'r> {
     /// `Origin` does not name it (Fetch, "append a request `Origin` header"). Browsers leave `Origin` out of same-origin `GET` and `HEAD`
     /// requests, and send `null` with a `POST` from a page with the referrer policy `no-referrer`. A page with an opaque origin, as in a
     /// sandboxed frame, is never same-origin.
-    pub fn same_origin(&self) -> Option<Vec<u8>> {
+    pub fn own_origin(&self) -> Option<Vec<u8>> {
         let is_unnamed = matches!(self.origin, None | Some(b"null"));
         let is_same = is_unnamed && self.fetch_site == Some(b"same-origin");
         is_same.then(|| [self.scheme, b"://", self.authority_of_origin()].concat())

@@ -26,7 +26,7 @@ pub fn apply<'h>(
     let mut is_changed = count > 1;
     for (name, is_own) in listed.map(|name| (name, false)).chain(own.map(|name| (name, true))) {
         let is_known = name.is_empty() || names.iter().any(|known| known.eq_ignore_ascii_case(name));
-        // A name of the upstream's that is left out changes the value, and so does one of the policy's that is added.
+        // The value changes if a duplicate of the upstream is dropped, or a name of the policy is added.
         is_changed |= is_known != is_own;
         if !is_known {
             names.push(name);

@@ -12,8 +12,8 @@ pub struct Networks {
     v6: Ranges<Ipv6Addr>,
 }
 
-/// Sorted first and last addresses. No range begins before the one in front of it ends: two networks have no address in common, or one
-/// contains the other, and then the larger one is here.
+/// The first and the last address of each network, sorted and disjoint. Two networks are either disjoint or one contains the other; then
+/// only the larger one is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ranges<A>(Box<[(A, A)]>);
 

@@ -97,7 +97,7 @@ pub struct OriginList {
     /// Whether this is a union, and one of its lists has patterns.
     includes_patterns: bool,
     /// Whether anything was listed, even a pattern that the table could not store: such a list must allow nothing, not everything.
-    is_checked: bool,
+    was_listed: bool,
 }
 
 /// What in a list an origin matched.
@@ -188,7 +188,7 @@ impl OriginTable {
             null: patterns.contains(&OriginPattern::Null),
             any: patterns.contains(&OriginPattern::Any),
             includes_patterns: false,
-            is_checked: !patterns.is_empty(),
+            was_listed: !patterns.is_empty(),
         }
     }
 
@@ -268,7 +268,7 @@ impl OriginTable {
         self.by_hash.find(hash, is_wanted).copied()
     }
 
-    /// The lengths of the stem that `wanted` is a part of. None if there is no such stem.
+    /// The lengths of the stem that `wanted` is a part of. 0 if there is no such stem.
     fn lengths(&self, wanted: Wanted<'_>, depth: Depth, hash: u64) -> u64 {
         let is_wanted = |stem: &Stem| stem.is(&self.patterns, &self.text, depth, wanted);
         self.stems.find(hash, is_wanted).map_or(0, |stem| stem.lengths)
@@ -472,7 +472,7 @@ impl<'t, 'o> Search<'t, 'o> {
 impl OriginList {
     /// Whether nothing is listed. Then the origin is not checked.
     pub fn is_empty(&self) -> bool {
-        !self.is_checked
+        !self.was_listed
     }
 
     /// Whether a list that is not a union contains what an origin matched.

@@ -44,7 +44,7 @@ pub struct CorsValues {
     pub allow_headers: Option<Box<str>>,
     /// `Access-Control-Expose-Headers`.
     pub expose_headers: Option<Box<str>>,
-    /// `Access-Control-Expose-Headers` of responses to gRPC-Web, whose status may be in the headers.
+    /// `Access-Control-Expose-Headers` of responses to gRPC and gRPC-Web, whose status may be in the headers.
     pub expose_headers_of_grpc: Box<str>,
     /// Whether `Access-Control-Allow-Credentials: true` is sent.
     pub allow_credentials: bool,

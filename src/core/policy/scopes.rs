@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::allocator;
 use super::sorted::sorted;
 use crate::config::index::IndexPattern;
 use crate::config::scope::{Rule, Segment};
@@ -242,8 +243,8 @@ fn is_slash(byte: &u8) -> bool {
     *byte == b'/'
 }
 
-/// An upper bound on the bytes that an allocation takes besides its content.
-const OVERHEAD: usize = 48;
+/// An upper bound on the bytes that an allocation and the vector that it belongs to take besides the content.
+const OVERHEAD: usize = 2 * allocator::OVERHEAD;
 
 impl State {
     /// An upper bound on its bytes. The vector of states doubles as it grows.
