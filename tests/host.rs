@@ -102,10 +102,7 @@ fn whatever_call_fails_a_request_does_not_pass() {
         *failed.entry(call).or_default() += 1;
         assert_eq!(action, Action::Pause, "{call}, call {number}");
         let answer = host.last_answer();
-        assert!(
-            matches!(answer, Some((503 | 403, _))),
-            "{call}, call {number}: {answer:?}"
-        );
+        assert!(matches!(answer, Some((503, _))), "{call}, call {number}: {answer:?}");
         assert!(
             host.0
                 .log
@@ -130,6 +127,34 @@ fn whatever_call_fails_a_request_does_not_pass() {
             "shared_data"
         ]
     );
+}
+
+#[test]
+fn headers_that_are_cut_off_let_nothing_pass() {
+    for (map, bytes) in [
+        (MapType::RequestHeaders, 1),
+        (MapType::RequestHeaders, 20),
+        (MapType::RequestTrailers, 1),
+        (MapType::ResponseHeaders, 1),
+    ] {
+        let host = Fake::new(POLICY);
+        let mut plugin = plugin(&host);
+        if map == MapType::RequestHeaders {
+            host.0.cut_off.set(bytes);
+        }
+        let mut action = send(&mut plugin, &host, 2, 1, "full");
+        if map != MapType::RequestHeaders {
+            assert_eq!(action, Action::Continue);
+            host.set(map, &[("x-a", "b"), ("x-c", "d")]);
+            host.0.cut_off.set(bytes);
+            action = match map {
+                MapType::RequestTrailers => plugin.on_request_trailers(2),
+                _ => plugin.on_response_headers(2),
+            };
+        }
+        assert_eq!(action, Action::Pause, "{map:?}");
+        assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())), "{map:?}");
+    }
 }
 
 #[test]
