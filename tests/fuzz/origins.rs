@@ -3,7 +3,8 @@
 #![no_main]
 
 use keyfence_core::config::origin::{HostPattern, OriginPattern, PortPattern, TuplePattern, has_label_wildcard};
-use keyfence_core::policy::origins::{OriginList, OriginMatch, OriginTable};
+use keyfence_core::policy::origin_list::{OriginMatch, OriginUnion};
+use keyfence_core::policy::origins::OriginTable;
 use libfuzzer_sys::fuzz_target;
 use reference::spec::origins::{Match, Sent, best, sent};
 
@@ -12,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(rest) = std::str::from_utf8(rest) else { return };
     let sent = sent(&vec![(b"origin".to_vec(), origin.to_vec())]);
     let mut table = OriginTable::default();
-    let mut union = OriginList::default();
+    let mut union = OriginUnion::default();
     let mut offered: Vec<&str> = Vec::new();
     let mut lists = Vec::new();
     for (number, text) in rest.split('\n').skip(1).enumerate() {

@@ -11,7 +11,7 @@ use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::{Check, Decision, Outcome};
 use keyfence_core::policy::Policy;
-use keyfence_core::policy::origins::OriginMatch;
+use keyfence_core::policy::origin_list::OriginMatch;
 
 use super::near_miss::near_miss;
 

@@ -3,7 +3,7 @@
 use super::grpc::Grpc;
 use super::headers::{Headers, Line};
 use super::mutation::{HeaderMutation, set};
-use crate::policy::origins::OriginMatch;
+use crate::policy::origin_list::OriginMatch;
 use crate::policy::response_headers::CorsValues;
 
 /// The value of `Access-Control-Allow-Origin`.

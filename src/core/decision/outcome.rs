@@ -10,7 +10,7 @@ use crate::config::key::Enforcement;
 use crate::config::network::Network;
 use crate::config::timestamp::Timestamp;
 use crate::policy::key_table::KeyIndex;
-use crate::policy::origins::OriginMatch;
+use crate::policy::origin_list::OriginMatch;
 use crate::policy::scopes::RuleMatch;
 use crate::policy::{Key, Restrictions};
 

@@ -15,7 +15,8 @@ use super::footprint::{self, Footprint};
 use super::key_table::{KeyIndex, KeyTable};
 use super::loaded::Loaded;
 use super::networks::Networks;
-use super::origins::{OriginList, OriginTable};
+use super::origin_list::OriginUnion;
+use super::origins::OriginTable;
 use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
 use super::scopes::{IndexList, ScopeRules};
 use super::sorted::sorted;
@@ -85,7 +86,7 @@ struct Compiler<'c> {
     ids: HashTable<usize>,
     table: KeyTable,
     origins: OriginTable,
-    union: OriginList,
+    union: OriginUnion,
     names_origins: bool,
     /// The compiled rules, by the sorted names of their scopes. Keys with the same scopes share them.
     scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
@@ -102,7 +103,7 @@ impl<'c> Compiler<'c> {
             ids: HashTable::with_capacity(measure.keys),
             table: KeyTable::with_capacity(measure.digests),
             origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
-            union: OriginList::default(),
+            union: OriginUnion::default(),
             names_origins: false,
             scope_rules: BTreeMap::new(),
             rules_left: footprint::rules(measure),

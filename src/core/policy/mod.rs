@@ -8,6 +8,7 @@ pub mod footprint;
 pub mod key_table;
 mod loaded;
 pub mod networks;
+pub mod origin_list;
 pub mod origins;
 pub mod response_headers;
 pub mod scopes;
@@ -23,7 +24,8 @@ use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use key_table::{KeyIndex, KeyTable};
 use networks::Networks;
-use origins::{OriginList, OriginTable};
+use origin_list::{OriginList, OriginUnion};
+use origins::OriginTable;
 use response_headers::ResponsePolicy;
 use scopes::{IndexList, ScopeRules};
 
@@ -42,7 +44,7 @@ pub struct Policy {
     /// All origin patterns.
     pub(crate) origins: OriginTable,
     /// The union of the lists of all enabled keys and of `anonymous`.
-    pub(crate) union: OriginList,
+    pub(crate) union: OriginUnion,
     /// The part that responses need.
     pub(crate) response: Arc<ResponsePolicy>,
     /// Where a client address must come from to be believed.

@@ -13,16 +13,12 @@ use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
 use super::allocator::table_bytes;
-use super::sorted::sorted;
+use super::origin_list::{OriginList, OriginMatch, OriginUnion, PatternId};
 use crate::config::origin::{
     HostPattern, LabelPattern, OriginPattern, PortPattern, TuplePattern, is_label_byte, split_written_port,
 };
 
 pub use crate::config::origin::MAX_ORIGIN;
-
-/// The number of a pattern in its [`OriginTable`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PatternId(u32);
 
 /// All tuple patterns of a policy.
 #[derive(Debug, Default)]
@@ -85,30 +81,6 @@ enum Depth {
     Parent,
     /// The prefix is the same, too. The lengths are those of suffixes.
     Prefix,
-}
-
-/// The origins that one key lists, as numbers of patterns in the policy's [`OriginTable`].
-#[derive(Debug, Default, Clone)]
-pub struct OriginList {
-    /// Sorted.
-    patterns: Box<[PatternId]>,
-    null: bool,
-    any: bool,
-    /// Whether this is a union, and one of its lists has patterns.
-    includes_patterns: bool,
-    /// Whether anything was listed, even a pattern that the table could not store: such a list must allow nothing, not everything.
-    was_listed: bool,
-}
-
-/// What in a list an origin matched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OriginMatch {
-    /// This pattern, see [`OriginTable::pattern`].
-    Listed(PatternId),
-    /// `null`.
-    Null,
-    /// `*`, and nothing else.
-    Any,
 }
 
 /// The parts of a pattern, to look it up.
@@ -181,15 +153,7 @@ impl OriginTable {
                 _ => None,
             })
             .collect();
-        let mut ids = sorted(ids);
-        ids.dedup();
-        OriginList {
-            patterns: ids.into(),
-            null: patterns.contains(&OriginPattern::Null),
-            any: patterns.contains(&OriginPattern::Any),
-            includes_patterns: false,
-            was_listed: !patterns.is_empty(),
-        }
+        OriginList::new(patterns, ids)
     }
 
     /// Frees the capacity for further patterns.
@@ -280,7 +244,7 @@ impl OriginTable {
     }
 
     /// What in the lists of all enabled keys the value of an `Origin` header matches. `union` tells whether `*` and `null` are listed.
-    pub fn match_union(&self, union: &OriginList, origin: &[u8]) -> Option<OriginMatch> {
+    pub fn match_union(&self, union: &OriginUnion, origin: &[u8]) -> Option<OriginMatch> {
         self.matches(origin, union.null, union.any, |id| {
             self.patterns
                 .get(id.0 as usize)
@@ -466,39 +430,6 @@ impl<'t, 'o> Search<'t, 'o> {
             suffix_hasher.write_u8(byte);
         }
         None
-    }
-}
-
-impl OriginList {
-    /// Whether nothing is listed. Then the origin is not checked.
-    pub fn is_empty(&self) -> bool {
-        !self.was_listed
-    }
-
-    /// Whether a list that is not a union contains what an origin matched.
-    pub fn contains(&self, found: OriginMatch) -> bool {
-        match found {
-            OriginMatch::Listed(id) => self.patterns.binary_search(&id).is_ok(),
-            OriginMatch::Null => self.null,
-            OriginMatch::Any => self.any,
-        }
-    }
-
-    /// Whether the list names an origin other than `*`, so that responses differ by `Origin`.
-    pub fn names_origins(&self) -> bool {
-        !self.patterns.is_empty() || self.includes_patterns || self.null
-    }
-
-    /// Whether the list has `*` and no other origin, so that responses do not depend on `Origin`.
-    pub fn is_any_alone(&self) -> bool {
-        self.any && !self.names_origins()
-    }
-
-    /// Adds another list to this union. The patterns themselves are marked in the [`OriginTable`].
-    pub fn include(&mut self, other: &OriginList) {
-        self.null |= other.null;
-        self.any |= other.any;
-        self.includes_patterns |= !other.patterns.is_empty();
     }
 }
 
@@ -717,8 +648,10 @@ mod tests {
         table.add(&[OriginPattern::parse("https://x-*-x.other.example").unwrap()], true);
         let list = table.add(&patterns, true);
         let found = table.match_list(&list, origin);
+        let mut union = OriginUnion::default();
+        union.include(&list);
         assert_eq!(
-            table.match_union(&list, origin).is_some(),
+            table.match_union(&union, origin).is_some(),
             found.is_some() || origin.ends_with(b"other.example")
         );
         if let Some(OriginMatch::Listed(id)) = found {
@@ -1029,7 +962,7 @@ mod tests {
         let pattern = [OriginPattern::parse("https://yourapp.com").unwrap()];
         let mut table = OriginTable::default();
         let disabled = table.add(&pattern, false);
-        let union = OriginList::default();
+        let union = OriginUnion::default();
         assert_eq!(table.match_union(&union, b"https://yourapp.com"), None);
         assert_eq!(
             table.match_list(&disabled, b"https://yourapp.com").map(kind_of),
@@ -1058,7 +991,7 @@ mod tests {
                 .collect();
             let list = OriginTable::default().add(&patterns, true);
             assert_eq!((list.is_empty(), list.names_origins()), (empty, names), "{patterns:?}");
-            let mut union = OriginList::default();
+            let mut union = OriginUnion::default();
             union.include(&list);
             union.include(&OriginList::default());
             assert_eq!((union.null, union.any), (list.null, list.any), "{patterns:?}");
