@@ -7,6 +7,7 @@ use keyfence_core::config::ClientIp;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
 use keyfence_core::decision::grpc::Grpc;
 use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete, is_of_body};
@@ -307,14 +308,14 @@ fn log_failure(host: &impl Host, error: &host::HostError) {
 /// Logs once why `allowed_ips` refuses an address of the wrong kind for `client_ip`, because the cause is in Envoy's configuration.
 fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
     let (address_kind, line) = match (HostContext(host).source_address(), policy.client_ip()) {
-        (SourceAddress::Forwarded(_), ClientIp::Peer) => (
+        (Ok(SourceAddress::Forwarded(_)), ClientIp::Peer) => (
             "forwarded",
             "allowed_ips refuses the client's address: client_ip is \"peer\", but the address has no port, so Envoy took it from a header \
              (X-Forwarded-For, or that of an original_ip_detection_extensions) or from a PROXY protocol line with port 0. If clients \
              connect directly, set use_remote_address on the listener. If a proxy in front writes the header, set client_ip to \
              \"forwarded\"; for X-Forwarded-For, also set use_remote_address and xff_num_trusted_hops",
         ),
-        (SourceAddress::Peer(_), ClientIp::Forwarded) => (
+        (Ok(SourceAddress::Peer(_)), ClientIp::Forwarded) => (
             "peer",
             "allowed_ips refuses the client's address: client_ip is \"forwarded\", but Envoy took the address from the connection. The \
              header had no address that Envoy accepts (it accepts none with a port), or fewer entries than xff_num_trusted_hops, or \
@@ -348,9 +349,9 @@ impl<H: Host> HostContext<'_, H> {
 }
 
 impl<H: Host> RequestContext for HostContext<'_, H> {
-    fn source_address(&self) -> SourceAddress {
-        let property = self.logged(self.0.property(b"source\0address")).flatten();
-        property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address))
+    fn source_address(&self) -> std::result::Result<SourceAddress, Unavailable> {
+        let property = self.logged(self.0.property(b"source\0address")).ok_or(Unavailable)?;
+        Ok(property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address)))
     }
 
     fn now(&self) -> std::result::Result<Timestamp, Unavailable> {
@@ -365,5 +366,25 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
 
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Unavailable> {
         self.logged(limits::peek(self.0, key, limit)).ok_or(Unavailable)
+    }
+
+    fn admit_client(
+        &self,
+        key: Option<&Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> std::result::Result<RateStatus, Refusal> {
+        self.logged(limits::admit_client(self.0, key, client, limit))
+            .unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    fn peek_client(
+        &self,
+        key: Option<&Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> std::result::Result<RateStatus, Unavailable> {
+        self.logged(limits::peek_client(self.0, key, client, limit))
+            .ok_or(Unavailable)
     }
 }

@@ -17,12 +17,13 @@ pub enum Reason {
     AmbiguousPath,
     ScopeNotAllowed,
     IndexNotAllowed,
+    ClientRateLimitExceeded,
     RateLimitExceeded,
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::PolicyUnavailable,
         Reason::MissingApiKey,
         Reason::AmbiguousApiKey,
@@ -36,6 +37,7 @@ impl Reason {
         Reason::AmbiguousPath,
         Reason::ScopeNotAllowed,
         Reason::IndexNotAllowed,
+        Reason::ClientRateLimitExceeded,
         Reason::RateLimitExceeded,
     ];
 
@@ -48,7 +50,7 @@ impl Reason {
             Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => 403,
             Self::AmbiguousPath => 400,
             Self::ScopeNotAllowed | Self::IndexNotAllowed => 403,
-            Self::RateLimitExceeded => 429,
+            Self::ClientRateLimitExceeded | Self::RateLimitExceeded => 429,
         }
     }
 
@@ -90,6 +92,7 @@ impl Reason {
             Self::AmbiguousPath => "ambiguous_path",
             Self::ScopeNotAllowed => "scope_not_allowed",
             Self::IndexNotAllowed => "index_not_allowed",
+            Self::ClientRateLimitExceeded => "client_rate_limit_exceeded",
             Self::RateLimitExceeded => "rate_limit_exceeded",
         }
     }
@@ -131,6 +134,9 @@ impl Reason {
                 "Use a method and path that this API key is for, or ask its owner to extend its scopes."
             }
             Self::IndexNotAllowed => "Use an index that this API key is for, or ask its owner to extend its indexes.",
+            Self::ClientRateLimitExceeded => {
+                "Wait as many seconds as the Retry-After header says: the limit that each client of this API key has is used up for your address."
+            }
             Self::RateLimitExceeded => {
                 "Wait as many seconds as the Retry-After header says: the limit of this API key is used up."
             }
