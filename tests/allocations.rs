@@ -18,6 +18,8 @@ use std::num::NonZeroU32;
 use keyfence_core::config::Measure;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
+use keyfence_core::decision::client_table::{self, Place, StoredBucket};
 use keyfence_core::decision::rate::{RateStatus, Slot, admit, peek};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
@@ -117,9 +119,11 @@ fn the_allocator_counts() {
     );
 }
 
-/// One address, one time, and one slot of shared data.
+/// One address, one time, and two slots of shared data.
+#[derive(Default)]
 struct World {
     slot: Cell<Option<Slot>>,
+    bucket: Cell<Option<StoredBucket>>,
 }
 
 impl RequestContext for World {
@@ -143,6 +147,33 @@ impl RequestContext for World {
 
     fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         Ok(peek(self.slot.get().as_ref().map(|slot| &slot[..]), limit, 1_000))
+    }
+
+    fn admit_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
+        let place = Place::new(b"secret", key.map(Key::id), client, 1);
+        let admission = client_table::admit(
+            self.bucket.get().as_ref().map(|bucket| &bucket[..]),
+            &place,
+            limit,
+            1_000,
+        );
+        self.bucket.set(admission.store.or(self.bucket.get()));
+        if admission.admitted {
+            Ok(admission.status)
+        } else {
+            Err(Refusal::UsedUp(admission.status))
+        }
+    }
+
+    fn peek_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        let place = Place::new(b"secret", key.map(Key::id), client, 1);
+        let bucket = self.bucket.get();
+        Ok(client_table::peek(
+            bucket.as_ref().map(|bucket| &bucket[..]),
+            &place,
+            limit,
+            1_000,
+        ))
     }
 }
 
@@ -172,6 +203,8 @@ fn policy(more: usize) -> Policy {
             {{"id": "search", "api_key": "search", "scopes": ["search", "files"], "indexes": ["products", "articles-*"]}},
             {{"id": "limited", "api_key": "limited", "rate_limit_per_minute": 3}},
             {{"id": "used-up", "api_key": "used-up", "rate_limit_per_minute": 1}},
+            {{"id": "shared", "api_key": "shared", "rate_limit_per_minute": 9, "rate_limit_per_minute_per_client": 3}},
+            {{"id": "used-up-by-client", "api_key": "used-up-by-client", "rate_limit_per_minute_per_client": 1}},
             {{"id": "watched", "api_key": "watched", "allowed_origins": ["https://yourapp.com"], "enforcement": "report"}}
             {more}
           ],
@@ -233,7 +266,9 @@ fn a_decision_allocates_nothing() {
         ("a path with two readings", "GET /v1/indexes/products%2Fsearch", &[("x-api-key", "search")], Deny(AmbiguousPath)),
         ("another path", "GET /v1/indexes/products", &[("x-api-key", "search")], Deny(ScopeNotAllowed)),
         ("another index", "POST /v1/indexes/orders/search", &[("x-api-key", "search")], Deny(IndexNotAllowed)),
+        ("allowed within the client's limit", "GET /", &[("x-api-key", "shared")], Allow),
         ("used up", "GET /", &[("x-api-key", "used-up")], Deny(RateLimitExceeded)),
+        ("used up by the client", "GET /", &[("x-api-key", "used-up-by-client")], Deny(ClientRateLimitExceeded)),
 
         ("preflight", "OPTIONS /", &[SITE, ASKS], Preflight),
         ("preflight of one key", "OPTIONS /?api_key=site", &[SITE, ASKS], Preflight),
@@ -263,9 +298,15 @@ fn a_decision_allocates_nothing() {
                 .chain(*headers)
                 .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
                 .collect();
-            let world = World { slot: Cell::default() };
-            if *name == "used up" {
-                world.admit(None, NonZeroU32::MIN).unwrap();
+            let world = World::default();
+            match *name {
+                "used up" => drop(world.admit(None, NonZeroU32::MIN).unwrap()),
+                "used up by the client" => {
+                    let client = Client::new(Some([10, 1, 2, 3].into()));
+                    let key = policy.keys().iter().find(|key| key.id() == "used-up-by-client");
+                    world.admit_client(key, &client, NonZeroU32::MIN).unwrap();
+                }
+                _ => {}
             }
             let (decided, counted) = tally(|| {
                 let head = Head::read(&policy, headers.iter().copied());
@@ -288,7 +329,7 @@ fn a_decision_allocates_nothing() {
 #[test]
 fn a_path_is_decoded_without_memory() {
     let policy = policy(0);
-    let world = World { slot: Cell::default() };
+    let world = World::default();
     for path in [
         format!("/{}", "%20".repeat(10_000)),
         format!("/{}", "%25%20".repeat(10_000)),
@@ -317,7 +358,7 @@ fn a_policy_of_100_000_keys_fits() {
     let (loaded, counted) = tally(|| Policy::load(text.as_bytes(), NOW));
     let policy = loaded.unwrap().policy;
     assert_eq!(policy.keys().len(), 100_000);
-    assert!(counted.live <= 43_000_000, "{counted:?}");
+    assert!(counted.live <= 43_500_000, "{counted:?}");
     assert!(counted.peak <= 57_000_000, "{counted:?}");
 }
 

@@ -7,13 +7,14 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
 use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete};
 use keyfence_core::decision::rate::{RateStatus, peek};
@@ -31,10 +32,14 @@ const NOW: &str = "2026-06-15T12:00:00Z";
 struct World {
     address: &'static str,
     taken: Cell<u32>,
+    clients: RefCell<Vec<Client>>,
 }
 
 impl RequestContext for World {
     fn source_address(&self) -> Result<SourceAddress, Unavailable> {
+        if self.address == "fails" {
+            return Err(Unavailable);
+        }
         Ok(SourceAddress::parse(self.address.as_bytes()))
     }
 
@@ -53,6 +58,27 @@ impl RequestContext for World {
 
     fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         Ok(peek(None, limit, 1_000))
+    }
+
+    fn admit_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
+        self.clients.borrow_mut().push(*client);
+        match self.peek_client(key, client, limit) {
+            Ok(status) if status.remaining == 0 => Err(Refusal::UsedUp(status)),
+            status => status.map_err(|Unavailable| Refusal::Unavailable),
+        }
+    }
+
+    /// The last byte of an address says how much of its limit remains; with 13 the host fails.
+    fn peek_client(&self, _key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        let (_, identity) = client.identity();
+        match identity.last() {
+            Some(13) => Err(Unavailable),
+            last => Ok(RateStatus {
+                remaining: last.map_or(limit.get(), |last| u32::from(*last)),
+                reset: 2_000,
+                ..peek(None, limit, 1_000)
+            }),
+        }
     }
 }
 
@@ -579,6 +605,7 @@ fn the_decision_table() {
         let world = World {
             address,
             taken: Cell::new(0),
+            clients: RefCell::default(),
         };
         let decision = decide(&policy, &head, &world);
         assert_eq!(outcome(&decision), *expected, "{name}");
@@ -626,7 +653,7 @@ fn a_page_on_the_apis_own_site() {
         let site = [(":scheme", "https"), (":authority", "api.example:8443")];
         let all: Vec<(&str, &str)> = site.into_iter().chain(headers.iter().copied()).collect();
         let head = head(&policy, "GET", "/", &all);
-        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0), clients: RefCell::default() };
         assert_eq!(outcome(&decide(&policy, &head, &world)), *expected, "{check}, {listed}, {headers:?}");
     }
 }
@@ -650,7 +677,7 @@ fn public_paths() {
     ] {
         let headers = [("origin", origin)];
         let head = head(&policy, method, path, &headers);
-        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0), clients: RefCell::default() };
         assert_eq!(outcome(&decide(&policy, &head, &world)), expected, "{method} {path} from {origin}");
     }
 }
@@ -705,6 +732,7 @@ fn anonymous_requests_have_a_policy_of_their_own() {
         let world = World {
             address: "192.0.2.1:9",
             taken: Cell::new(0),
+            clients: RefCell::default(),
         };
         assert_eq!(
             outcome(&decide(&policy, &head, &world)),
@@ -741,6 +769,7 @@ fn exchange(policy: &Policy, headers: &[(&str, &str)]) -> ResponseContext {
     let world = World {
         address: "192.0.2.1:9",
         taken: Cell::new(0),
+        clients: RefCell::default(),
     };
     ResponseContext::new(&head, &decide(policy, &head, &world))
 }
@@ -1017,6 +1046,7 @@ fn errors_explain_themselves() {
         let world = World {
             address: "192.0.2.1:9",
             taken: Cell::new(0),
+            clients: RefCell::default(),
         };
         let decision = decide(&policy, &head, &world);
         let reply = local_reply(&policy, &head, &decision);
@@ -1210,6 +1240,7 @@ fn what_reaches_the_upstream() {
         let world = World {
             address: "192.0.2.1:9",
             taken: Cell::new(0),
+            clients: RefCell::default(),
         };
         let decision = decide(&policy, &head, &world);
         let mut edits = Vec::new();
@@ -1238,6 +1269,7 @@ fn reply(policy: &Policy, method: &str, headers: &[(&str, &str)]) -> (u16, Vec<(
     let world = World {
         address: "192.0.2.1:9",
         taken: Cell::new(0),
+        clients: RefCell::default(),
     };
     let decision = decide(policy, &head, &world);
     let reply = local_reply(policy, &head, &decision);
@@ -1309,7 +1341,7 @@ fn origins_by_pattern() {
             ("GET", expected.map_or_else(|| refused(omitted), |allow| format!("allow, {allow}"))),
             ("OPTIONS", expected.map_or_else(|| refused("omit"), |allow| format!("preflight, {allow}"))),
         ] {
-            let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+            let world = World { address: "192.0.2.1:9", taken: Cell::new(0), clients: RefCell::default() };
             let head = head(&policy, method, "/", &asks);
             assert_eq!(outcome(&decide(&policy, &head, &world)), expected, "{method} from {origin} against {pattern}");
         }
@@ -1445,7 +1477,7 @@ fn errors_speak_grpc_to_its_clients() {
         let mut headers = vec![("content-type", content_type), ("authorization", &bearer)];
         headers.truncate(if key.is_empty() { 1 } else { 2 });
         let head = head(&policy, "POST", "/s/%2e", &headers);
-        let world = World { address: "192.0.2.1:9", taken: Cell::new(0) };
+        let world = World { address: "192.0.2.1:9", taken: Cell::new(0), clients: RefCell::default() };
         let decision = decide(&policy, &head, &world);
         let reply = local_reply(&policy, &head, &decision);
         let value = |wanted: &str| {
@@ -1539,6 +1571,73 @@ fn an_answer_keeps_what_envoy_gives_it_and_it_does_not_say_itself() {
         let all: Vec<String> = all.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
         let has_type = present.clone().any(|(name, _)| name == b"content-type");
         assert_eq!(all, [others, &own[usize::from(has_type)..]].concat(), "{:?}", present.map(|(name, _)| text(name)).collect::<Vec<_>>());
+    }
+}
+
+/// The status and `code`, whose requests were counted against the clients' limit, how often the key's was asked, and what the response says
+/// of the limit.
+#[test]
+#[rustfmt::skip]
+fn the_limit_of_each_client_comes_before_the_key_s() {
+    let text = r#"{"keys": [
+        {"id": "both", "api_key": "both", "rate_limit_per_minute": 9, "rate_limit_per_minute_per_client": 5},
+        {"id": "clients", "api_key": "clients", "rate_limit_per_minute_per_client": 5, "enforcement": "MODE"},
+        {"id": "used-up", "api_key": "used-up", "rate_limit_per_minute": 9, "rate_limit_per_minute_per_client": 5},
+        {"id": "host-fails", "api_key": "host-fails", "rate_limit_per_minute": 9, "rate_limit_per_minute_per_client": 5},
+        {"id": "office", "api_key": "office", "rate_limit_per_minute_per_client": 5, "allowed_ips": ["10.0.0.0/8"]},
+        {"id": "site", "api_key": "site", "rate_limit_per_minute": 4, "rate_limit_per_minute_per_client": 5, "allowed_origins": ["https://a.example"]},
+        {"id": "free", "api_key": "free"}
+      ], "anonymous": {"rate_limit_per_minute_per_client": 3}, "client_ip": "CLIENT_IP"}"#;
+    let v4 = |last| Some(Client::V4([10, 0, 0, last]));
+    let v6 = Some(Client::V6Network([0x20, 1, 0xd, 0xb8, 0, 0, 0, 2]));
+    let unknown = Some(Client::Unknown);
+    // Key, client_ip, address: the limit of the client has as many requests remaining as the last byte of its identity says.
+    for (name, key, client_ip, address, outcome, counted, of_key, limit_and_remaining) in [
+        ("within both, fewer of the client's remain", "both", "peer", "10.0.0.2:1", "allow", v4(2), 1, "5 2"),
+        ("within both, fewer of the key's remain", "both", "peer", "10.0.0.20:1", "allow", v4(20), 1, "9 9"),
+        ("the client's is used up", "both", "peer", "10.0.0.0:1", "429 client_rate_limit_exceeded", v4(0), 0, "5 0"),
+        ("the key's is used up", "used-up", "peer", "10.0.0.2:1", "429 rate_limit_exceeded", v4(2), 1, "9 9"),
+        ("both are used up", "used-up", "peer", "10.0.0.0:1", "429 client_rate_limit_exceeded", v4(0), 0, "5 0"),
+        ("of the client alone", "clients", "peer", "10.0.0.1:1", "allow", v4(1), 0, "5 1"),
+        ("IPv6 by its network", "clients", "peer", "[2001:db8:0:2::7]:1", "allow", v6, 0, "5 2"),
+        ("the mapped form", "clients", "peer", "[::ffff:10.0.0.1]:1", "allow", v4(1), 0, "5 1"),
+        ("not known", "clients", "peer", "/run/client.sock", "allow", unknown, 0, "5 5"),
+        ("from a header, not believed", "clients", "peer", "10.0.0.1:0", "allow", unknown, 0, "5 5"),
+        ("from a header, believed", "clients", "forwarded", "10.0.0.1:0", "allow", v4(1), 0, "5 1"),
+        ("of the connection, not believed", "clients", "forwarded", "10.0.0.1:1", "allow", unknown, 0, "5 5"),
+        ("without a key", "", "peer", "10.0.0.1:1", "allow", v4(1), 0, "3 1"),
+        ("without a key, used up", "", "peer", "10.0.0.0:1", "429 client_rate_limit_exceeded", v4(0), 0, "3 0"),
+        ("denied by address", "office", "peer", "11.0.0.1:1", "403 ip_not_allowed", None, 0, "5 1"),
+        ("denied by address, not known", "office", "peer", "", "403 ip_not_allowed", None, 0, "5 5"),
+        ("allowed by address", "office", "peer", "10.0.0.4:1", "allow", v4(4), 0, "5 4"),
+        ("denied by origin, fewer of the client's remain", "site", "peer", "10.0.0.3:1", "403 origin_not_allowed", None, 0, "5 3"),
+        ("denied by origin, fewer of the key's remain", "site", "peer", "10.0.0.6:1", "403 origin_not_allowed", None, 0, "4 4"),
+        ("denied by origin, as few, and the client's come later", "site", "peer", "10.0.0.4:1", "403 origin_not_allowed", None, 0, "5 4"),
+        ("no limit", "free", "peer", "fails", "allow", None, 0, ""),
+        ("the address cannot be had", "clients", "peer", "fails", "503 policy_unavailable", None, 0, ""),
+        ("nor to compare it", "office", "peer", "fails", "503 policy_unavailable", None, 0, ""),
+        ("the client's cannot be had", "both", "peer", "10.0.0.13:1", "503 policy_unavailable", v4(13), 0, ""),
+        ("the key's cannot be had", "host-fails", "peer", "10.0.0.2:1", "503 policy_unavailable", v4(2), 1, ""),
+    ] {
+        for mode in ["enforce", "report"] {
+            let policy = policy(&text.replace("CLIENT_IP", client_ip).replace("MODE", mode));
+            let headers = [("authorization", &*format!("Bearer {key}"))];
+            let head = head(&policy, "GET", "/", if key.is_empty() { &[] } else { &headers });
+            let world = World { address, taken: Cell::new(0), clients: RefCell::default() };
+            let decision = decide(&policy, &head, &world);
+            let report = if mode == "report" && key == "clients" { "report " } else { "" };
+            assert_eq!(self::outcome(&decision), format!("{report}{outcome}, omit"), "{name}");
+            assert_eq!(*world.clients.borrow(), counted.as_slice(), "{name}");
+            assert_eq!(decision.matched.client, counted, "{name}");
+            assert_eq!(world.taken.get(), of_key, "{name}");
+            let shown = decision.rate.map(|rate| format!("{} {}", rate.limit, rate.remaining));
+            assert_eq!(shown.unwrap_or_default(), limit_and_remaining, "{name}");
+            if report.is_empty() && outcome.starts_with("429") {
+                let reply = local_reply(&policy, &head, &decision);
+                let retry_after = reply.headers.iter().find(|(name, _)| *name == b"retry-after");
+                assert!(retry_after.is_some(), "{name}");
+            }
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use world::{Fake, Vm};
 const POLICY: &str = r#"{
     "keys": [
         {"id": "full", "api_key": "full", "allowed_origins": ["https://a.example"], "allowed_ips": ["10.0.0.0/8"], "scopes": ["all"],
-         "rate_limit_per_minute": 10, "expires_at": "2036-01-01T00:00:00Z"},
+         "rate_limit_per_minute": 10, "rate_limit_per_minute_per_client": 5, "expires_at": "2036-01-01T00:00:00Z"},
+        {"id": "clients", "api_key": "clients", "rate_limit_per_minute_per_client": 5},
         {"id": "expired", "api_key": "expired", "expires_at": "2026-01-01T00:00:00Z"}
     ],
     "scopes": {"all": [{"methods": ["GET"], "path": "/**"}]},
@@ -121,6 +122,7 @@ fn whatever_call_fails_a_request_does_not_pass() {
             "increment_metric",
             "nanoseconds",
             "property",
+            "random",
             "remove_header",
             "set_filter_state",
             "set_shared_data",
@@ -254,6 +256,104 @@ fn a_lost_race_is_tried_again_and_a_failed_write_is_not() {
         "{} calls",
         host.0.calls.get() - before
     );
+}
+
+const OF_CLIENTS: &str = r#"{"keys": [{"id": "full", "api_key": "full", "rate_limit_per_minute_per_client": 2}]}"#;
+
+fn send_from(plugin: &mut Vm, host: &Fake, address: &str) -> Action {
+    *host.0.address.borrow_mut() = address.into();
+    send(plugin, host, 2, 1, "full")
+}
+
+/// As [`whatever_call_fails_a_request_does_not_pass`], where nothing but the limit needs the address: a call that fails makes nobody a
+/// client whose address is not known.
+#[test]
+fn whatever_call_fails_for_a_limit_of_each_client_the_request_does_not_pass() {
+    for number in 1.. {
+        let host = Fake::new(OF_CLIENTS);
+        let mut plugin = plugin(&host);
+        host.0.fails.set(host.0.calls.get() + number);
+        let action = send_from(&mut plugin, &host, "192.0.2.1:9");
+        if host.0.failed.borrow().is_none() {
+            assert_eq!(action, Action::Continue);
+            assert!(number > 12, "{number}");
+            break;
+        }
+        assert_eq!(action, Action::Pause, "call {number}");
+        assert_eq!(
+            host.last_answer(),
+            Some((503, "policy_unavailable".into())),
+            "call {number}"
+        );
+    }
+}
+
+#[test]
+fn one_client_over_its_limit_is_refused_and_another_passes() {
+    let host = Fake::new(OF_CLIENTS);
+    let mut plugin = plugin(&host);
+    for (address, is_refused) in [
+        ("192.0.2.1:1", false),
+        ("192.0.2.1:2", false),
+        ("192.0.2.1:3", true),
+        ("[::ffff:192.0.2.1]:4", true),
+        ("192.0.2.2:1", false),
+        ("[2001:db8::1]:1", false),
+        ("[2001:db8::2]:1", false),
+        ("[2001:db8::3]:1", true),
+        ("[2001:db8:0:1::1]:1", false),
+        ("/run/client.sock", false),
+        ("192.0.2.1:0", false),
+        ("192.0.2.2:0", true),
+    ] {
+        let action = send_from(&mut plugin, &host, address);
+        let expected = if is_refused { Action::Pause } else { Action::Continue };
+        assert_eq!(action, expected, "{address}");
+        if is_refused {
+            assert_eq!(host.last_answer(), Some((429, "client_rate_limit_exceeded".into())));
+        }
+    }
+    let refused = "keyfence_requests_total.decision.deny.code.client_rate_limit_exceeded";
+    assert_eq!(host.value(refused), 4);
+    // What is counted is not in the policy, so another one does not forget it.
+    assert!(configure(&mut plugin, &host, 1));
+    assert_eq!(send_from(&mut plugin, &host, "192.0.2.1:4"), Action::Pause);
+}
+
+#[test]
+fn without_a_secret_no_client_can_be_counted() {
+    let host = Fake::new(OF_CLIENTS);
+    let mut plugin = plugin(&host);
+    host.0.fails_always.borrow_mut().push("random");
+    assert_eq!(send_from(&mut plugin, &host, "192.0.2.1:9"), Action::Pause);
+    assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())));
+    // Another worker has made one.
+    let secret = (b"keyfence/secret".to_vec(), (vec![1; 32], 1));
+    host.0.shared.borrow_mut().extend([secret]);
+    assert_eq!(send_from(&mut plugin, &host, "192.0.2.1:9"), Action::Continue);
+}
+
+/// Every bucket of the table, with its name and 160 bytes for what the host has beside it.
+#[test]
+fn the_clients_of_all_keys_take_no_more_than_16_mebibytes() {
+    let host = Fake::new(OF_CLIENTS);
+    let mut plugin = plugin(&host);
+    for number in 0..100_000_u32 {
+        let address = format!("{}:9", std::net::Ipv4Addr::from(number.wrapping_mul(2_654_435_761)));
+        assert_eq!(send_from(&mut plugin, &host, &address), Action::Continue);
+    }
+    let shared = host.0.shared.borrow();
+    let buckets = shared.iter().filter(|(name, _)| name.starts_with(b"keyfence/client/"));
+    let sizes: Vec<usize> = buckets
+        .map(|(name, (bytes, _))| name.len() + bytes.len() + 160)
+        .collect();
+    assert!((16_300..=16_384).contains(&sizes.len()), "{} buckets", sizes.len());
+    assert_eq!(
+        shared.len() - sizes.len(),
+        1 + 2,
+        "the secret, and what was logged once"
+    );
+    assert!(16_384 * sizes.iter().max().unwrap() <= 16 << 20);
 }
 
 /// On a worker the configuration call must not fail: Envoy would serve unfiltered. See `Plugin::configure`.

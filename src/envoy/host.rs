@@ -121,6 +121,10 @@ impl Host for Envoy {
         }
     }
 
+    fn random(&self) -> Result<[u8; 32]> {
+        hostcalls::random()
+    }
+
     fn nanoseconds(&self) -> Result<u64> {
         const CALL: &str = "proxy_get_current_time_nanoseconds";
         let time = sdk::get_current_time().map_err(failed(CALL))?;

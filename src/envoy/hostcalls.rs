@@ -5,6 +5,7 @@
 //!   buffer that the host wrote.
 //! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM if the call fails. Envoy then serves requests without the filter
 //!   on that worker.
+//! - `random_get` of WASI, which the SDK does not have.
 
 use std::ptr::null_mut;
 
@@ -35,7 +36,12 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// `proxy_status_t`: success.
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(data: *mut u8, size: usize) -> u32;
+}
+
+/// `proxy_status_t`, and `errno` of WASI: success.
 const OK: u32 = 0;
 
 fn checked(call: &'static str, status: u32) -> Result<()> {
@@ -66,6 +72,14 @@ pub fn plugin_configuration() -> Result<Bytes> {
     read("proxy_get_buffer_bytes", |data, size| unsafe {
         proxy_get_buffer_bytes(BufferType::PluginConfiguration, 0, usize::MAX, data, size)
     })
+}
+
+/// See [`keyfence_filter::host::Host::random`].
+pub fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    // SAFETY: the host writes this number of bytes and keeps no pointer.
+    let status = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+    checked("random_get", status).map(|()| bytes)
 }
 
 /// See [`keyfence_filter::host::Host::headers`].

@@ -151,6 +151,9 @@ pub trait Host {
     /// written.
     fn set_shared_data(&self, key: &[u8], value: &[u8], cas: u32) -> Result<bool>;
 
+    /// Random bytes that nobody can predict.
+    fn random(&self) -> Result<[u8; 32]>;
+
     /// The time, in nanoseconds since the Unix epoch.
     fn nanoseconds(&self) -> Result<u64>;
 

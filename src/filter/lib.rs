@@ -10,4 +10,5 @@ pub mod pairs;
 pub mod plugin;
 pub mod plugin_configuration;
 mod policy_cache;
+mod secret;
 pub mod stream;

@@ -7,6 +7,7 @@ use keyfence_core::config::ClientIp;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
 use keyfence_core::decision::grpc::Grpc;
 use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete, is_of_body};
@@ -373,5 +374,25 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
 
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Unavailable> {
         self.logged(limits::peek(self.0, key, limit)).ok_or(Unavailable)
+    }
+
+    fn admit_client(
+        &self,
+        key: Option<&Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> std::result::Result<RateStatus, Refusal> {
+        self.logged(limits::admit_client(self.0, key, client, limit))
+            .unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    fn peek_client(
+        &self,
+        key: Option<&Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> std::result::Result<RateStatus, Unavailable> {
+        self.logged(limits::peek_client(self.0, key, client, limit))
+            .ok_or(Unavailable)
     }
 }

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use keyfence_core::config::api_key::KeyDigest;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
 use keyfence_core::decision::credential::Credential;
 use keyfence_core::decision::rate::{RateStatus, peek};
 use keyfence_core::decision::reason::Reason;
@@ -174,6 +175,14 @@ impl RequestContext for Caller {
 
     fn peek(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         Ok(peek(None, limit, 1_000))
+    }
+
+    fn admit_client(&self, key: Option<&Key>, _client: &Client, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
+        self.admit(key, limit)
+    }
+
+    fn peek_client(&self, key: Option<&Key>, _client: &Client, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        self.peek(key, limit)
     }
 }
 

@@ -17,6 +17,7 @@ mod special;
 
 mod anonymous;
 mod client_address;
+mod client_limit;
 mod configuration;
 mod cors;
 mod decision;

@@ -41,6 +41,7 @@ pub struct World {
     pub log: RefCell<Vec<String>>,
     pub memory: Cell<usize>,
     pub seconds: Cell<u64>,
+    pub address: RefCell<String>,
 }
 
 #[derive(Clone)]
@@ -53,6 +54,7 @@ impl Fake {
         *world.plugin_name.borrow_mut() = "keyfence".into();
         world.memory.set(usize::MAX);
         world.seconds.set(NOW);
+        *world.address.borrow_mut() = "10.1.2.3:4711".into();
         Fake(Rc::new(world))
     }
 
@@ -187,7 +189,7 @@ impl Host for Fake {
         self.call("property")?;
         Ok(match path {
             b"plugin_name" => Some(self.0.plugin_name.borrow().clone().into_bytes()),
-            b"source\0address" => Some(b"10.1.2.3:4711".to_vec()),
+            b"source\0address" => Some(self.0.address.borrow().clone().into_bytes()),
             _ => None,
         })
     }
@@ -218,6 +220,11 @@ impl Host for Fake {
         }
         shared.insert(key.to_vec(), (value.to_vec(), known.unwrap_or(0) + 1));
         Ok(true)
+    }
+
+    fn random(&self) -> Result<[u8; 32]> {
+        self.call("random")?;
+        Ok([7; 32])
     }
 
     fn nanoseconds(&self) -> Result<u64> {

@@ -1,5 +1,6 @@
 //! One request through both: what differs, and what must hold whatever the specification's details.
 
+use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::policy::Policy;
 use serde_json::Value;
 
@@ -41,12 +42,25 @@ impl<'p> Pair<'p> {
     /// Runs one request through both; the error says what is wrong.
     pub fn check(&mut self, request: &Request, answer: &Headers) -> Result<Outcome, String> {
         let outcome = subject::run(self.policy, request, &self.slots, answer);
-        let refused = outcome.ruling == Ruling::Deny(429, "rate_limit_exceeded");
+        let refused = match outcome.ruling {
+            Ruling::Deny(429, code) => Some(code),
+            _ => None,
+        };
         let decision = decide(self.written, request, &self.ledger, refused);
         self.same_decision(&decision, &outcome)?;
         self.same_headers(&decision, request, answer, &outcome)?;
         if decision.ruling == Ruling::Allow && decision.limit.is_some() {
             self.ledger.admit(decision.key.as_deref().unwrap_or(""), request.now);
+        }
+        // A request that the key's limit refuses counts for its client.
+        let is_of_client = matches!(
+            decision.ruling,
+            Ruling::Allow | Ruling::Deny(429, "rate_limit_exceeded")
+        );
+        if let Some((_, _, window)) = &decision.client_limit
+            && is_of_client
+        {
+            self.ledger.admit(window, request.now);
         }
         self.rate_is_right(&decision, request, &outcome)?;
         self.holds(request, &outcome)?;
@@ -122,39 +136,20 @@ impl<'p> Pair<'p> {
     }
 
     fn rate_is_right(&self, decision: &Decision, request: &Request, outcome: &Outcome) -> Result<(), String> {
-        let Some((limit, _)) = decision.limit.filter(|_| !decision.is_preflight) else {
-            // A key that is not known has no limit, and a preflight counts for none.
+        let limits = limits(decision);
+        if limits.is_empty() {
             return holds("no rate status without a limit", outcome.rate.is_none());
         };
         let rate = outcome.rate.ok_or("no rate status under a limit")?;
-        let now = request.now / 1000;
-        // After this request. What left between 60 and 61 seconds ago may count or not.
-        let room = self.ledger.room(decision.key.as_deref().unwrap_or(""), request.now);
-        same("limit", &limit, &u64::from(rate.limit.get()))?;
-        let remaining = u64::from(rate.remaining);
-        holds("Remaining is what is left", remaining <= limit - room.in_60.min(limit))?;
-        holds(
-            "Remaining is all that is left",
-            remaining >= limit - room.in_61.min(limit),
-        )?;
-        holds(
-            "a refused request has nothing remaining",
-            !is_rate_denial(outcome) || remaining == 0,
-        )?;
-        holds(
-            "Reset is now or within the window",
-            (now..=now + 61).contains(&rate.reset),
-        )?;
-        holds(
-            "Retry-After leads to Reset",
-            rate.retry_after == rate.reset.saturating_sub(now).max(1),
-        )?;
-        if remaining < limit {
-            let later = self
-                .ledger
-                .room(decision.key.as_deref().unwrap_or(""), rate.reset * 1000 + 999);
-            holds("Remaining grows at Reset", limit - later.in_60.min(limit) > remaining)?;
+        let results: Vec<_> = limits
+            .iter()
+            .map(|limit| self.is_of(limit, &limits, rate, request, outcome))
+            .collect();
+        if results.iter().all(Result::is_err) {
+            return results.into_iter().collect();
         }
+        let limit = u64::from(rate.limit.get());
+        let remaining = u64::from(rate.remaining);
         let shown = |name: &str| {
             outcome
                 .response
@@ -179,6 +174,54 @@ impl<'p> Pair<'p> {
             &shown("retry-after").filter(|_| outcome.reply.is_some()),
             &retry.as_ref(),
         )
+    }
+
+    /// Whether the status is that of this limit, of all that the response may tell of.
+    fn is_of(
+        &self,
+        limit: &Limit<'_>,
+        limits: &[Limit<'_>],
+        rate: RateStatus,
+        request: &Request,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
+        let now = request.now / 1000;
+        // After this request. What left between 60 seconds ago and the limit's own span may count or not.
+        let most =
+            |limit: &Limit<'_>| limit.requests - self.ledger.room(limit.window, request.now).in_60.min(limit.requests);
+        let room = self.ledger.room(limit.window, request.now);
+        let counted = if limit.seconds == 61 { room.in_61 } else { room.in_70 };
+        same("limit", &limit.requests, &u64::from(rate.limit.get()))?;
+        let remaining = u64::from(rate.remaining);
+        holds("Remaining is what is left", remaining <= most(limit))?;
+        holds(
+            "Remaining is all that is left",
+            remaining >= limit.requests - counted.min(limit.requests),
+        )?;
+        holds(
+            "the limit with fewer remaining is told",
+            limits.iter().all(|other| remaining <= most(other)),
+        )?;
+        holds(
+            "a refused request has nothing remaining",
+            !is_rate_denial(outcome) || remaining == 0,
+        )?;
+        holds(
+            "Reset is now or within the window",
+            (now..=now + limit.seconds).contains(&rate.reset),
+        )?;
+        holds(
+            "Retry-After leads to Reset",
+            rate.retry_after == rate.reset.saturating_sub(now).max(1),
+        )?;
+        if remaining < limit.requests {
+            let later = self.ledger.room(limit.window, rate.reset * 1000 + 999);
+            holds(
+                "Remaining grows at Reset",
+                limit.requests - later.in_60.min(limit.requests) > remaining,
+            )?;
+        }
+        Ok(())
     }
 
     /// What must hold of every exchange under every policy.
@@ -290,6 +333,37 @@ const SINGLE: [&str; 10] = [
     "x-ratelimit-reset",
     "retry-after",
 ];
+
+/// A limit that a response may tell of.
+struct Limit<'d> {
+    requests: u64,
+    window: &'d str,
+    /// So old are requests at most that count.
+    seconds: u64,
+}
+
+/// All limits; where one has refused the request, that one.
+fn limits(decision: &Decision) -> Vec<Limit<'_>> {
+    if decision.is_preflight {
+        // It counts for none.
+        return Vec::new();
+    }
+    let of_key = decision.limit.map(|(requests, _)| Limit {
+        requests,
+        window: decision.key.as_deref().unwrap_or(""),
+        seconds: 61,
+    });
+    let of_client = decision.client_limit.as_ref().map(|(requests, _, window)| Limit {
+        requests: *requests,
+        window,
+        seconds: 70,
+    });
+    match decision.ruling {
+        Ruling::Deny(429, "rate_limit_exceeded") => of_key.into_iter().collect(),
+        Ruling::Deny(429, _) => of_client.into_iter().collect(),
+        _ => of_client.into_iter().chain(of_key).collect(),
+    }
+}
 
 fn is_rate_denial(outcome: &Outcome) -> bool {
     matches!(outcome.ruling, Ruling::Deny(429, _))

@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
+use keyfence_core::decision::client_table::{self, Place, StoredBucket};
 use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::rate::{self, RateStatus, Slot};
 use keyfence_core::decision::request::Head;
@@ -34,7 +36,14 @@ pub struct Outcome {
 
 /// The slots that Envoy keeps between requests.
 #[derive(Default)]
-pub struct Slots(RefCell<HashMap<String, Slot>>);
+pub struct Slots {
+    keys: RefCell<HashMap<String, Slot>>,
+    buckets: RefCell<HashMap<u32, StoredBucket>>,
+}
+
+fn place(key: Option<&Key>, client: &Client) -> Place {
+    Place::new(b"a secret", key.map(Key::id), client, 1_000)
+}
 
 struct Around<'a> {
     request: &'a Request,
@@ -44,7 +53,7 @@ struct Around<'a> {
 impl Around<'_> {
     fn slot(&self, key: Option<&Key>) -> (String, Option<Slot>) {
         let name = key.map(|key| key.id().to_string()).unwrap_or_default();
-        let slot = self.slots.0.borrow().get(&name).copied();
+        let slot = self.slots.keys.borrow().get(&name).copied();
         (name, slot)
     }
 
@@ -67,7 +76,7 @@ impl RequestContext for Around<'_> {
         let (name, slot) = self.slot(key);
         let admission = rate::admit(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds());
         if let Some(slot) = admission.store {
-            self.slots.0.borrow_mut().insert(name, slot);
+            self.slots.keys.borrow_mut().insert(name, slot);
         }
         if admission.admitted {
             Ok(admission.status)
@@ -79,6 +88,28 @@ impl RequestContext for Around<'_> {
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         let (_, slot) = self.slot(key);
         Ok(rate::peek(slot.as_ref().map(|slot| &slot[..]), limit, self.seconds()))
+    }
+
+    fn admit_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
+        let place = place(key, client);
+        let mut buckets = self.slots.buckets.borrow_mut();
+        let bucket = buckets.get(&place.bucket()).map(|bucket| &bucket[..]);
+        let admission = client_table::admit(bucket, &place, limit, self.seconds());
+        if let Some(bucket) = admission.store {
+            buckets.insert(place.bucket(), bucket);
+        }
+        if admission.admitted {
+            Ok(admission.status)
+        } else {
+            Err(Refusal::UsedUp(admission.status))
+        }
+    }
+
+    fn peek_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
+        let place = place(key, client);
+        let buckets = self.slots.buckets.borrow();
+        let bucket = buckets.get(&place.bucket()).map(|bucket| &bucket[..]);
+        Ok(client_table::peek(bucket, &place, limit, self.seconds()))
     }
 }
 

@@ -11,6 +11,8 @@ use keyfence_core::config::nearest::nearest;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{ClientIp, Config, DiagnosticKind};
 use keyfence_core::decision::address::SourceAddress;
+use keyfence_core::decision::client::Client;
+use keyfence_core::decision::client_table::{self, Place};
 use keyfence_core::decision::credential::{Credential, PresentedKey};
 use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::rate::{self, RateStatus};
@@ -69,11 +71,36 @@ impl RequestContext for SimulatedContext {
     fn peek(&self, _: Option<&policy::Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable> {
         Ok(rate::peek(None, limit, self.unix_seconds()))
     }
+
+    fn admit_client(
+        &self,
+        key: Option<&policy::Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> Result<RateStatus, Refusal> {
+        let place = SimulatedContext::place(key, client);
+        Ok(client_table::admit(None, &place, limit, self.unix_seconds()).status)
+    }
+
+    fn peek_client(
+        &self,
+        key: Option<&policy::Key>,
+        client: &Client,
+        limit: NonZeroU32,
+    ) -> Result<RateStatus, Unavailable> {
+        let place = SimulatedContext::place(key, client);
+        Ok(client_table::peek(None, &place, limit, self.unix_seconds()))
+    }
 }
 
 impl SimulatedContext {
     fn unix_seconds(&self) -> u64 {
         u64::try_from(self.now.0).unwrap_or(0)
+    }
+
+    /// A place in a table of one bucket. The gateway's is a secret, so the seconds until a reset there may be up to nine less.
+    fn place(key: Option<&policy::Key>, client: &Client) -> Place {
+        Place::new(b"", key.map(policy::Key::id), client, 1)
     }
 }
 

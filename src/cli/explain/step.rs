@@ -1,12 +1,13 @@
 //! Describes the evidence for each step of a decision. It decides and matches nothing itself: see [`keyfence_core::decision`].
 
 use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use keyfence_core::config::Config;
 use keyfence_core::config::key::{Key, Kind, OriginCheck, Restrictions};
 use keyfence_core::config::origin::OriginPattern;
+use keyfence_core::decision::client::Client;
 use keyfence_core::decision::credential::Credential;
-use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::{Check, Decision, Outcome};
@@ -274,9 +275,29 @@ impl<'d> Evidence<'d> {
     }
 
     fn rate(&self) -> String {
-        match self.decision.rate {
-            None => "no limit".into(),
-            Some(RateStatus { limit, .. }) => format!("1 of {limit} in 60 seconds, in a fresh window"),
+        let restrictions = self.decision.restrictions;
+        let of_client = restrictions
+            .and_then(|restrictions| restrictions.client_limit())
+            .map(|limit| format!("1 of {limit} in 60 seconds for {}", self.client()));
+        let of_key = restrictions
+            .and_then(|restrictions| restrictions.limit())
+            .map(|limit| format!("1 of {limit} in 60 seconds"));
+        match (of_client, of_key) {
+            (None, None) => "no limit".into(),
+            (Some(one), None) | (None, Some(one)) => format!("{one}, in a fresh window"),
+            (Some(of_client), Some(of_key)) => format!("{of_client}, and {of_key} for all, in fresh windows"),
+        }
+    }
+
+    /// Whose requests the limit of each client counts.
+    fn client(&self) -> String {
+        match self.decision.matched.client {
+            Some(Client::V4(address)) => format!("the client {}", Ipv4Addr::from(address)),
+            Some(Client::V6Network(network)) => {
+                let bits = u128::from(u64::from_be_bytes(network)) << 64;
+                format!("the clients in {}/64", Ipv6Addr::from(bits))
+            }
+            Some(Client::Unknown) | None => "all clients whose address is not known (give --ip)".into(),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Restrictions<'a> {
     pub indexes: Option<Vec<IndexPattern<'a>>>,
     /// The number of requests in any 60 seconds, from 1. Without this field: no limit.
     pub rate_limit_per_minute: Option<u32>,
+    /// The number of requests of each client in any 60 seconds, from 1. Without this field: no limit.
+    pub rate_limit_per_minute_per_client: Option<u32>,
     /// Without this field: as for the whole policy.
     pub enforcement: Option<Enforcement>,
 }
@@ -94,8 +96,10 @@ impl<'a> Read<'a> for Enforcement {
 enum RestrictionsDiagnostic {
     /// `name` has a control character or a line break.
     ControlCharacter,
-    /// `rate_limit_per_minute` is not a whole number in the range.
+    /// A limit is not a whole number in the range.
     Limit,
+    /// `rate_limit_per_minute_per_client` is not below `rate_limit_per_minute`.
+    ClientLimitNotBelowLimit,
     /// A pattern of the developer's own machine in the same list as a public site's.
     LoopbackBesidePublic,
     /// `indexes` without `scopes`.
@@ -112,6 +116,10 @@ impl DiagnosticKind for RestrictionsDiagnostic {
             Self::Limit => Message::error(
                 "a limit must be a whole number from 1 to 4294967295",
                 "write a whole number, or leave the field out for no limit",
+            ),
+            Self::ClientLimitNotBelowLimit => Message::warning(
+                "no client reaches it before rate_limit_per_minute is used up, so it protects the others from none",
+                "write less than rate_limit_per_minute, or leave one of the two out",
             ),
             Self::LoopbackBesidePublic => Message::warning(
                 "pages on anybody's own machine can use the key of the public site, and its limits",
@@ -139,8 +147,12 @@ fn check_name(fields: &mut Fields<'_, '_>, path: &ConfigPath<'_>, diagnostics: &
     }
 }
 
-fn read_limit(fields: &mut Fields<'_, '_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
-    let name = "rate_limit_per_minute";
+fn read_limit(
+    name: &'static str,
+    fields: &mut Fields<'_, '_>,
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<u32> {
     let node = fields.node(name, diagnostics)?;
     let limit = whole_number(&node).filter(|&limit| limit > 0);
     if limit.is_none() {
@@ -194,6 +206,8 @@ fn read_origins(
     patterns
 }
 
+const CLIENT_LIMIT: &str = "rate_limit_per_minute_per_client";
+
 /// Takes and reads the fields that keys and `anonymous` share. `path` is that of the key or of `anonymous`.
 pub fn read_restrictions<'a>(
     fields: &mut Fields<'a, '_>,
@@ -210,11 +224,23 @@ pub fn read_restrictions<'a>(
         allowed_ips: fields.take("allowed_ips", diagnostics).unwrap_or_default(),
         scopes: fields.take("scopes", diagnostics),
         indexes: fields.take("indexes", diagnostics),
-        rate_limit_per_minute: read_limit(fields, path, diagnostics),
+        rate_limit_per_minute: read_limit("rate_limit_per_minute", fields, path, diagnostics),
+        rate_limit_per_minute_per_client: read_limit(CLIENT_LIMIT, fields, path, diagnostics),
         enforcement: fields.take("enforcement", diagnostics),
     };
     if restrictions.indexes.is_some() && restrictions.scopes.is_none() {
         diagnostics.add_bare(&path.field("indexes"), &RestrictionsDiagnostic::IndexesWithoutScopes);
+    }
+    if let Some(client_limit) = restrictions.rate_limit_per_minute_per_client
+        && restrictions
+            .rate_limit_per_minute
+            .is_some_and(|limit| client_limit >= limit)
+    {
+        diagnostics.add(
+            &path.field(CLIENT_LIMIT),
+            &client_limit,
+            &RestrictionsDiagnostic::ClientLimitNotBelowLimit,
+        );
     }
     restrictions
 }
@@ -230,8 +256,10 @@ fn complete_schema(schema: &mut schemars::Schema) {
             "name".into(),
             serde_json::json!({"type": "string", "description": "For people.", "pattern": one_line}),
         );
-        if let Some(limit) = properties.get_mut("rate_limit_per_minute") {
-            limit["minimum"] = 1.into();
+        for name in ["rate_limit_per_minute", CLIENT_LIMIT] {
+            if let Some(limit) = properties.get_mut(name) {
+                limit["minimum"] = 1.into();
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::address::SourceAddress;
+use super::client::Client;
 use super::rate::RateStatus;
 use crate::config::timestamp::Timestamp;
 use crate::policy::Key;
@@ -20,6 +21,12 @@ pub trait RequestContext {
 
     /// The state of the limit of `key`, or of anonymous requests. Takes nothing from it.
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Unavailable>;
+
+    /// Takes one request from the limit that each client of `key`, or of anonymous requests, has.
+    fn admit_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Refusal>;
+
+    /// The state of the limit of one client. Takes nothing from it.
+    fn peek_client(&self, key: Option<&Key>, client: &Client, limit: NonZeroU32) -> Result<RateStatus, Unavailable>;
 }
 
 /// The host could not answer, so the request is denied.

@@ -1,11 +1,16 @@
 //! The checks of a request, one function each, in the order of [`Check`].
 
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
+use super::client::Client;
 use super::context::{Refusal, RequestContext, Unavailable};
 use super::cors::AllowOrigin;
 use super::credential::Credential;
 use super::outcome::{Check, Decision, Matched, Outcome};
 use super::path::is_ambiguous;
 use super::preflight;
+use super::rate::RateStatus;
 use super::reason::Reason;
 use super::request::Head;
 use crate::config::key::{Kind, OriginCheck};
@@ -146,8 +151,7 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
             if result.is_err() {
                 // A denied request shows how much of the limit is left, and takes nothing from it.
                 if check != Check::Rate {
-                    let limit = self.restrictions.limit;
-                    self.decision.rate = limit.and_then(|limit| self.context.peek(self.key, limit).ok());
+                    self.decision.rate = self.peek();
                 }
                 return result;
             }
@@ -186,13 +190,17 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         if networks.is_empty() {
             return Ok(());
         }
-        let source = self.context.source_address();
-        let source = source.map_err(|Unavailable| Reason::PolicyUnavailable)?;
-        let address = source.trusted(self.policy.client_ip);
+        let address = self.trusted_address()?;
         let network = address.and_then(|address| networks.find(address));
         self.decision.matched.address = address;
         self.decision.matched.network = network;
         network.map(drop).ok_or(Reason::IpNotAllowed)
+    }
+
+    fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
+        let address = self.context.source_address();
+        let address = address.map_err(|Unavailable| Reason::PolicyUnavailable)?;
+        Ok(address.trusted(self.policy.client_ip))
     }
 
     fn origin(&mut self) -> Result<(), Reason> {
@@ -241,15 +249,57 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
     }
 
     fn rate(&mut self) -> Result<(), Reason> {
-        let Some(limit) = self.restrictions.limit else {
-            return Ok(());
-        };
-        let (status, result) = match self.context.admit(self.key, limit) {
-            Ok(status) => (Some(status), Ok(())),
-            Err(Refusal::UsedUp(status)) => (Some(status), Err(Reason::RateLimitExceeded)),
+        let (key, context) = (self.key, self.context);
+        if let Some(limit) = self.restrictions.client_limit {
+            let client = self.client()?;
+            self.decision.matched.client = Some(client);
+            self.count(
+                context.admit_client(key, &client, limit),
+                Reason::ClientRateLimitExceeded,
+            )?;
+        }
+        match self.restrictions.limit {
+            Some(limit) => self.count(context.admit(key, limit), Reason::RateLimitExceeded),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes the state of a limit, and whether it admits the request.
+    fn count(&mut self, admitted: Result<RateStatus, Refusal>, reason: Reason) -> Result<(), Reason> {
+        let (status, result) = match admitted {
+            Ok(status) => (tighter(self.decision.rate, Some(status)), Ok(())),
+            Err(Refusal::UsedUp(status)) => (Some(status), Err(reason)),
             Err(Refusal::Unavailable) => (None, Err(Reason::PolicyUnavailable)),
         };
         self.decision.rate = status;
         result
     }
+
+    /// The state of the limits for a request that takes nothing from them.
+    fn peek(&self) -> Option<RateStatus> {
+        let of_client = self.restrictions.client_limit.and_then(|limit| {
+            let client = self.client().ok()?;
+            self.context.peek_client(self.key, &client, limit).ok()
+        });
+        let limit = self.restrictions.limit;
+        tighter(
+            of_client,
+            limit.and_then(|limit| self.context.peek(self.key, limit).ok()),
+        )
+    }
+
+    /// Whose requests the limit of each client counts.
+    fn client(&self) -> Result<Client, Reason> {
+        let address = match self.decision.matched.address {
+            None => self.trusted_address()?,
+            compared => compared,
+        };
+        Ok(Client::new(address))
+    }
+}
+
+/// The limit with fewer requests remaining. Of equal ones the one that resets later, because until then no request is admitted.
+fn tighter(one: Option<RateStatus>, other: Option<RateStatus>) -> Option<RateStatus> {
+    let both = one.into_iter().chain(other);
+    both.min_by_key(|status| (status.remaining, Reverse(status.reset)))
 }

@@ -169,7 +169,7 @@ fn error_headers<'l>(
     retry_after: Option<&'l str>,
 ) -> impl Iterator<Item = Line<'l>> {
     let challenge = (reason.status() == 401).then_some(&*policy.challenge);
-    let retry_after = retry_after.filter(|_| reason == Reason::RateLimitExceeded);
+    let retry_after = retry_after.filter(|_| reason.status() == 429);
     with_values([
         (b"cache-control", Some("no-store")),
         (b"www-authenticate", challenge),

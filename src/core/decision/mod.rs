@@ -3,8 +3,11 @@
 //! A preflight is decided by its origin alone, see [`preflight`]. Any other request goes through the [checks](Check), in their order.
 
 pub mod address;
+pub mod client;
+pub mod client_table;
 pub mod context;
 pub mod cors;
+mod counts;
 pub mod credential;
 mod evaluation;
 pub mod grpc;

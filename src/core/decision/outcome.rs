@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::client::Client;
 use super::cors::AllowOrigin;
 use super::credential::PresentedKey;
 use super::rate::RateStatus;
@@ -60,7 +61,7 @@ pub struct Decision<'p, 'r> {
     pub matched: Matched<'p, 'r>,
     /// The value of `Access-Control-Allow-Origin` in the response.
     pub allow_origin: AllowOrigin,
-    /// The rate limit after this request, if there is one.
+    /// The rate limit after this request, if there is one. Of two the one that refused it, else the one with fewer requests remaining.
     pub rate: Option<RateStatus>,
     /// Whether the request is a preflight, refused ones included.
     pub is_preflight: bool,
@@ -83,6 +84,8 @@ pub struct Matched<'p, 'r> {
     /// The rule that fits method and path, and the index that it finds in the path. With [`Reason::IndexNotAllowed`] that index is not
     /// allowed, or the rule names none.
     pub rule: Option<RuleMatch<'p, 'r>>,
+    /// Whose requests the limit of each client counted.
+    pub client: Option<Client>,
 }
 
 /// The checks of a request, in their order. The first that fails decides. A preflight has one of them: [`Check::Origin`].
@@ -102,7 +105,7 @@ pub enum Check {
     Path,
     /// Do its scopes and indexes include this method, path and index?
     Scope,
-    /// Is its limit used up?
+    /// Is the client's limit or the key's used up?
     Rate,
 }
 

@@ -6,6 +6,8 @@
 
 use std::num::NonZeroU32;
 
+use super::counts::{Counts, advance};
+
 /// How many seconds have a count, the current one included.
 const SECONDS: usize = 61;
 
@@ -31,31 +33,28 @@ pub struct RateStatus {
     pub retry_after: u64,
 }
 
-/// The result of [`admit`].
+/// The result of [`admit`], and of [`super::client_table::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admission {
+pub struct Admission<S> {
     /// Whether the request is within the limit.
     pub admitted: bool,
     /// The state of the limit after the request.
     pub status: RateStatus,
-    /// The new content of the slot. `None` if it does not change.
-    pub store: Option<Slot>,
+    /// The new content of the slot in shared data. `None` if it does not change.
+    pub store: Option<S>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
+    /// The newest second.
     newest: u64,
-    /// By age in seconds.
-    counts: [u32; SECONDS],
+    counts: Counts<SECONDS>,
 }
 
 /// Takes one request from the limit at `now`, a Unix time in seconds. `slot` is the content of the slot, `None` if there is none yet.
-pub fn admit(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> Admission {
+pub fn admit(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> Admission<Slot> {
     let (mut window, repaired) = Window::load(slot, limit, now);
-    let admitted = window.used() < u64::from(limit.get());
-    if admitted && let Some(current) = window.counts.first_mut() {
-        *current += 1;
-    }
+    let admitted = window.counts.take(limit);
     Admission {
         admitted,
         status: window.status(limit, now),
@@ -72,32 +71,17 @@ pub fn peek(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> RateStatus {
 impl Window {
     /// The window at `now`, and whether it must be stored even if the request is refused.
     fn load(slot: Option<&[u8]>, limit: NonZeroU32, now: u64) -> (Window, bool) {
+        let at_now = |counts| Window { newest: now, counts };
         let Some(bytes) = slot else {
-            return (Window::empty(now), false);
+            return (at_now(Counts::NONE), false);
         };
-        match Window::from_slot(bytes) {
-            Some(mut window) => {
-                let jumped = window.move_to(now);
-                (window, jumped)
-            }
+        let Some(mut window) = Window::from_slot(bytes) else {
             // The number of admitted requests is lost, so the limit counts as used up for the next 61 seconds.
-            None => (Window::full(limit, now), true),
-        }
-    }
-
-    fn empty(now: u64) -> Window {
-        Window {
-            newest: now,
-            counts: [0; SECONDS],
-        }
-    }
-
-    fn full(limit: NonZeroU32, now: u64) -> Window {
-        let mut window = Window::empty(now);
-        if let Some(current) = window.counts.first_mut() {
-            *current = limit.get();
-        }
-        window
+            return (at_now(Counts::current(limit.get())), true);
+        };
+        let passed = advance(&mut window.newest, now, SECONDS);
+        window.counts.age(passed.intervals);
+        (window, passed.is_set_back)
     }
 
     fn from_slot(bytes: &[u8]) -> Option<Window> {
@@ -108,7 +92,7 @@ impl Window {
         let counts: &[_; SECONDS] = counts.try_into().ok()?;
         Some(Window {
             newest: u64::from_le_bytes(*newest),
-            counts: counts.map(u32::from_le_bytes),
+            counts: Counts(counts.map(u32::from_le_bytes)),
         })
     }
 
@@ -119,63 +103,15 @@ impl Window {
         {
             *layout = LAYOUT;
             *newest = self.newest.to_le_bytes();
-            for (bytes, count) in rest.as_chunks_mut().0.iter_mut().zip(self.counts) {
+            for (bytes, count) in rest.as_chunks_mut().0.iter_mut().zip(self.counts.0) {
                 *bytes = count.to_le_bytes();
             }
         }
         slot
     }
 
-    /// Moves the window to `now`, and returns whether the clock was set back.
-    ///
-    /// A `now` up to 60 seconds before the newest second counts as the newest: another worker may have read the clock later and stored
-    /// first. If `now` is earlier still, the clock was set back. Then the counts keep their ages and count from `now`, so that none
-    /// expires early and no client waits until the clock has caught up.
-    fn move_to(&mut self, now: u64) -> bool {
-        let Some(ahead) = now.checked_sub(self.newest) else {
-            let set_back = self.newest - now >= SECONDS as u64;
-            if set_back {
-                self.newest = now;
-            }
-            return set_back;
-        };
-        let shift = usize::try_from(ahead).unwrap_or(SECONDS).min(SECONDS);
-        self.counts.copy_within(..SECONDS - shift, shift);
-        if let Some(passed) = self.counts.get_mut(..shift) {
-            passed.fill(0);
-        }
-        self.newest = now;
-        false
-    }
-
-    fn used(&self) -> u64 {
-        self.counts.iter().map(|count| u64::from(*count)).sum()
-    }
-
     fn status(&self, limit: NonZeroU32, now: u64) -> RateStatus {
-        let used = self.used();
-        let remaining = u64::from(limit.get()).saturating_sub(used);
-        let reset = self.next_growth(used, limit).unwrap_or(now);
-        RateStatus {
-            limit,
-            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-            reset,
-            retry_after: reset.saturating_sub(now).max(1),
-        }
-    }
-
-    /// The time at which enough counts have expired to admit one request more than now. `None` if nothing is used. If the limit was
-    /// lowered below what is used, the oldest count alone may not be enough.
-    fn next_growth(&self, used: u64, limit: NonZeroU32) -> Option<u64> {
-        let mut left = used;
-        let enough = used.min(u64::from(limit.get()));
-        for (age, count) in self.counts.iter().enumerate().rev() {
-            left -= u64::from(*count);
-            if left < enough {
-                return Some(self.newest.saturating_add((SECONDS - age) as u64));
-            }
-        }
-        None
+        self.counts.status(limit, self.newest, 1, now)
     }
 }
 

@@ -17,6 +17,7 @@ pub enum Reason {
     AmbiguousPath,
     ScopeNotAllowed,
     IndexNotAllowed,
+    ClientRateLimitExceeded,
     RateLimitExceeded,
 }
 
@@ -31,7 +32,7 @@ enum Status {
 
 impl Reason {
     /// Every reason, in the order of the checks and of the variants.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::PolicyUnavailable,
         Reason::MissingApiKey,
         Reason::AmbiguousApiKey,
@@ -45,6 +46,7 @@ impl Reason {
         Reason::AmbiguousPath,
         Reason::ScopeNotAllowed,
         Reason::IndexNotAllowed,
+        Reason::ClientRateLimitExceeded,
         Reason::RateLimitExceeded,
     ];
 
@@ -56,7 +58,7 @@ impl Reason {
             Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => Status::Forbidden,
             Self::AmbiguousPath => Status::BadRequest,
             Self::ScopeNotAllowed | Self::IndexNotAllowed => Status::Forbidden,
-            Self::RateLimitExceeded => Status::TooManyRequests,
+            Self::ClientRateLimitExceeded | Self::RateLimitExceeded => Status::TooManyRequests,
         }
     }
 
@@ -109,6 +111,7 @@ impl Reason {
             Self::AmbiguousPath => "ambiguous_path",
             Self::ScopeNotAllowed => "scope_not_allowed",
             Self::IndexNotAllowed => "index_not_allowed",
+            Self::ClientRateLimitExceeded => "client_rate_limit_exceeded",
             Self::RateLimitExceeded => "rate_limit_exceeded",
         }
     }
@@ -150,6 +153,9 @@ impl Reason {
                 "Use a method and path that this API key is for, or ask its owner to extend its scopes."
             }
             Self::IndexNotAllowed => "Use an index that this API key is for, or ask its owner to extend its indexes.",
+            Self::ClientRateLimitExceeded => {
+                "Wait as many seconds as the Retry-After header says: the limit that each client of this API key has is used up for your address."
+            }
             Self::RateLimitExceeded => {
                 "Wait as many seconds as the Retry-After header says: the limit of this API key is used up."
             }

@@ -181,6 +181,7 @@ impl<'c> Compiler<'c> {
                 .map(|names| self.scope_rules(names, &path.field("scopes"), diagnostics)),
             indexes: restrictions.indexes.as_deref().map(IndexList::new),
             limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
+            client_limit: restrictions.rate_limit_per_minute_per_client.and_then(NonZeroU32::new),
             enforcement: restrictions.enforcement.unwrap_or(self.config.enforcement),
         }
     }

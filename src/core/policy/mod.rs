@@ -89,6 +89,8 @@ pub struct Restrictions {
     pub(crate) indexes: Option<IndexList>,
     /// Requests in any 60 seconds. `None`: any number.
     pub(crate) limit: Option<NonZeroU32>,
+    /// Requests of each client in any 60 seconds. `None`: any number.
+    pub(crate) client_limit: Option<NonZeroU32>,
     /// Whether decisions take effect.
     pub(crate) enforcement: Enforcement,
 }
@@ -191,5 +193,10 @@ impl Restrictions {
     /// Requests in any 60 seconds. `None`: any number.
     pub fn limit(&self) -> Option<NonZeroU32> {
         self.limit
+    }
+
+    /// Requests of each client in any 60 seconds. `None`: any number.
+    pub fn client_limit(&self) -> Option<NonZeroU32> {
+        self.client_limit
     }
 }

@@ -220,6 +220,10 @@ impl Generator {
                 limits[self.0.usize(..limits.len())].clone(),
             );
         }
+        if self.one_in(4) {
+            let limit = self.0.u32(1..4);
+            access.insert("rate_limit_per_minute_per_client".into(), limit.into());
+        }
         if self.one_in(6) {
             access.insert("enforcement".into(), self.pick(&["report", "enforce"]).into());
         }

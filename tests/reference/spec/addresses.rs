@@ -15,6 +15,13 @@ pub fn client(source: Option<&str>, client_ip: &str) -> Option<String> {
     }
 }
 
+/// Who the client is for the limit that each has: 32 binary digits, or the first 64 of 128. All that are not known are one.
+pub fn limited(source: Option<&str>, client_ip: &str) -> String {
+    let mut digits = client(source, client_ip).unwrap_or_default();
+    digits.truncate(64);
+    digits
+}
+
 pub fn contains(network: &str, address: &str) -> bool {
     let (base, length) = match network.split_once('/') {
         Some((base, length)) => (base, length.parse().unwrap()),

@@ -66,10 +66,16 @@ pub struct Decision {
     pub names_methods: bool,
     /// The key's limit, and what was admitted before this request.
     pub limit: Option<(u64, Room)>,
+    /// The same of each client's, and the name of this client's window.
+    pub client_limit: ClientLimit,
 }
 
-/// `refused`: whether the other implementation refused for the rate. It counts in the second that the spec leaves open, and nowhere else.
-pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool) -> Decision {
+/// The limit, what was admitted before, and the name of the window.
+pub type ClientLimit = Option<(u64, Room, String)>;
+
+/// `refused`: for which limit the other implementation refused, if it did. It counts in the seconds that the spec leaves open, and nowhere
+/// else.
+pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Option<&str>) -> Decision {
     let origin = origins::sent(&request.headers);
     let is_preflight = request.first(":method") == Some(b"OPTIONS")
         && request.has("origin")
@@ -99,6 +105,13 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         let limit = access["rate_limit_per_minute"].as_f64()? as u64;
         Some((limit, ledger.room(key_id(access), request.now)))
     });
+    let client_limit = access.and_then(|access| {
+        let limit = access["rate_limit_per_minute_per_client"].as_f64()? as u64;
+        let client_ip = policy["client_ip"].as_str().unwrap_or("peer");
+        let client = addresses::limited(request.source.as_deref(), client_ip);
+        let window = format!("{}/{client}", key_id(access));
+        Some((limit, ledger.room(&window, request.now), window))
+    });
     let ruling = if is_preflight {
         if match_ == Match::None {
             Ruling::Deny(403, "origin_not_allowed")
@@ -106,7 +119,17 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
             Ruling::Preflight
         }
     } else {
-        match denied(policy, request, &carried, key, access, &origin, match_, limit, refused) {
+        match denied(
+            policy,
+            request,
+            &carried,
+            key,
+            access,
+            &origin,
+            match_,
+            (limit, &client_limit),
+            refused,
+        ) {
             Some((status, code)) => Ruling::Deny(status, code),
             None => Ruling::Allow,
         }
@@ -123,6 +146,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: bool)
         carried,
         names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
         limit,
+        client_limit,
     }
 }
 
@@ -154,8 +178,8 @@ fn denied(
     access: Option<&Value>,
     origin: &Sent,
     match_: Match,
-    limit: Option<(u64, Room)>,
-    refused: bool,
+    (limit, client_limit): (Option<(u64, Room)>, &ClientLimit),
+    refused: Option<&str>,
 ) -> Option<(u16, &'static str)> {
     if carried.len() > 1 {
         return Some((401, "ambiguous_api_key"));
@@ -225,10 +249,17 @@ fn denied(
         Reach::Fits => {}
     }
 
-    if let Some((limit, room)) = limit
-        && (room.in_60 >= limit || (room.in_61 >= limit && refused))
+    const OF_CLIENT: &str = "client_rate_limit_exceeded";
+    if let Some((limit, room, _)) = client_limit
+        && (room.in_60 >= *limit || (room.in_70 >= *limit && refused == Some(OF_CLIENT)))
     {
-        return Some((429, "rate_limit_exceeded"));
+        return Some((429, OF_CLIENT));
+    }
+    const OF_KEY: &str = "rate_limit_exceeded";
+    if let Some((limit, room)) = limit
+        && (room.in_60 >= limit || (room.in_61 >= limit && refused == Some(OF_KEY)))
+    {
+        return Some((429, OF_KEY));
     }
     None
 }

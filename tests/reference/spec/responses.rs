@@ -121,7 +121,8 @@ pub fn finish(policy: &Value, decision: &Decision, mut headers: Headers) -> Head
         cors(policy, decision, &mut headers);
         vary(policy, decision.is_preflight && is_own, &mut headers);
     }
-    if decision.limit.is_some() && !decision.is_preflight && !decision.reports {
+    let is_limited = decision.limit.is_some() || decision.client_limit.is_some();
+    if is_limited && !decision.is_preflight && !decision.reports {
         for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
             take(&mut headers, name);
             put(&mut headers, name, "");

@@ -13,6 +13,9 @@ pub struct Room {
     pub in_60: u64,
     /// Admitted in the last 61 seconds: below the limit none may be refused.
     pub in_61: u64,
+    /// Admitted in the last 70 seconds: below the limit of a client none may be refused. (No client shares a window here: there are fewer
+    /// than a bucket has.)
+    pub in_70: u64,
 }
 
 impl Ledger {
@@ -24,6 +27,7 @@ impl Ledger {
         Room {
             in_60: within(60_000),
             in_61: within(61_000),
+            in_70: within(70_000),
         }
     }
 
