@@ -584,7 +584,7 @@ fn the_decision_table() {
         assert_eq!(outcome(&decision), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
         assert_eq!(decision.effect() == Effect::Forward, passes, "{name}");
-        let counts = matches!(decision.key, Some((_, key)) if key.restrictions().limit().is_some())
+        let counts = matches!(decision.key, Some(found) if found.key().restrictions().limit().is_some())
             && !matches!(decision.outcome, Outcome::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
     }

@@ -9,9 +9,8 @@ use super::preflight;
 use super::reason::Reason;
 use super::request::Head;
 use crate::config::key::{Kind, OriginCheck};
-use crate::policy::key_table::KeyIndex;
 use crate::policy::scopes::ScopeAnswer;
-use crate::policy::{Key, Policy, Restrictions};
+use crate::policy::{Key, KeyMatch, Policy, Restrictions};
 
 /// Decides on a request. Nothing is kept between requests but what `context` keeps.
 pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, context: &impl RequestContext) -> Decision<'p, 'r> {
@@ -65,7 +64,7 @@ pub fn decide_with_trace<'p, 'r>(
         let mut evaluation = Evaluation {
             policy,
             head,
-            key: subject.key.map(|(_, key)| key),
+            key: subject.key,
             restrictions: subject.restrictions,
             context,
             decision: &mut decision,
@@ -81,7 +80,7 @@ pub fn decide_with_trace<'p, 'r>(
 /// Whose request it is.
 struct Subject<'p> {
     /// `None`: it has no key.
-    key: Option<(KeyIndex, &'p Key)>,
+    key: Option<KeyMatch<'p>>,
     restrictions: &'p Restrictions,
 }
 
@@ -100,9 +99,9 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Subject<'p>, Reas
         Credential::One(presented) => presented
             .digest()
             .and_then(|digest| policy.find_key(&digest))
-            .map(|(index, key)| Subject {
-                key: Some((index, key)),
-                restrictions: &key.restrictions,
+            .map(|found| Subject {
+                key: Some(found),
+                restrictions: &found.key().restrictions,
             })
             .ok_or(Reason::InvalidApiKey),
     }
@@ -120,7 +119,7 @@ fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
 struct Evaluation<'p, 'r, 'e, C> {
     policy: &'p Policy,
     head: &'r Head<'r>,
-    key: Option<&'p Key>,
+    key: Option<KeyMatch<'p>>,
     restrictions: &'p Restrictions,
     context: &'e C,
     /// Gets what each check compared and matched.
@@ -129,7 +128,7 @@ struct Evaluation<'p, 'r, 'e, C> {
 
 type CheckFn<E> = fn(&mut E) -> Result<(), Reason>;
 
-impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
+impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
     fn run(&mut self, trace: &mut impl FnMut(Check, Result<(), Reason>)) -> Result<(), Reason> {
         let checks: [(Check, CheckFn<Self>); 7] = [
             (Check::Validity, Self::validity),
@@ -147,7 +146,7 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
                 // A denied request shows how much of the limit is left, and takes nothing from it.
                 if check != Check::Rate {
                     let limit = self.restrictions.limit;
-                    self.decision.rate = limit.and_then(|limit| self.context.peek(self.key, limit).ok());
+                    self.decision.rate = limit.and_then(|limit| self.context.peek(self.key(), limit).ok());
                 }
                 return result;
             }
@@ -155,12 +154,18 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         Ok(())
     }
 
+    fn key(&self) -> Option<&'p Key> {
+        self.key.map(|found| found.key())
+    }
+
     fn validity(&mut self) -> Result<(), Reason> {
-        let Some(key) = self.key else { return Ok(()) };
+        let Some(found) = self.key else { return Ok(()) };
+        let key = found.key();
         if !key.enabled {
             return Err(Reason::KeyDisabled);
         }
-        if key.not_before.is_none() && key.expires_at.is_none() {
+        let ends = [key.expires_at, found.entry_expires_at()];
+        if key.not_before.is_none() && ends == [None, None] {
             return Ok(());
         }
         let now = self.context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
@@ -168,14 +173,14 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         if key.not_before.is_some_and(|begin| now < begin) {
             return Err(Reason::KeyNotYetValid);
         }
-        if key.expires_at.is_some_and(|end| now >= end) {
+        if ends.into_iter().flatten().any(|end| now >= end) {
             return Err(Reason::KeyExpired);
         }
         Ok(())
     }
 
     fn kind(&mut self) -> Result<(), Reason> {
-        match self.key {
+        match self.key() {
             Some(key) if key.kind == Kind::Secret && self.head.is_from_browser() => Err(Reason::SecretKeyInBrowser),
             _ => Ok(()),
         }
@@ -242,7 +247,7 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         let Some(limit) = self.restrictions.limit else {
             return Ok(());
         };
-        let (status, result) = match self.context.admit(self.key, limit) {
+        let (status, result) = match self.context.admit(self.key(), limit) {
             Ok(status) => (Some(status), Ok(())),
             Err(Refusal::UsedUp(status)) => (Some(status), Err(Reason::RateLimitExceeded)),
             Err(Refusal::Unavailable) => (None, Err(Reason::PolicyUnavailable)),
