@@ -14,7 +14,9 @@ use super::restrictions::{Enforcement, Restrictions, read_restrictions};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
 use super::token::{HeaderName, NameError};
-use super::upstream_headers::{self, read_names};
+#[cfg(feature = "schema")]
+use super::upstream_headers::MAX_NAMES;
+use super::upstream_headers::read_names;
 
 /// The top-level fields except `keys`, with defaults for those that the operator left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,7 +229,7 @@ fn complete_schema(schema: &mut schemars::Schema) {
             header["type"] = serde_json::json!(["string", "null"]);
         }
         if let Some(names) = properties.get_mut("upstream_header_names") {
-            names["maxItems"] = upstream_headers::MAX_NAMES.into();
+            names["maxItems"] = MAX_NAMES.into();
         }
     }
 }
