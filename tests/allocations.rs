@@ -386,7 +386,7 @@ fn a_policy_takes_no_more_than_its_footprint() {
         ("keys with entries", format!(r#"{{"keys": [{}]}}"#, list(20_000, &|n| format!(
             r#"{{"id": "k{n}", "api_key": [{{"key": "key-{n}-0123456789", "label": "new-{n}"}}, "old-{n}-0123456789", {{"key": "older-{n}-0123456789", "label": "{n}", "expires_at": "2036-01-01T00:00:00Z"}}]}}"#)))),
         ("a key with many entries", format!(r#"{{"keys": [{{"id": "a", "api_key": [{}]}}]}}"#, list(50_000, &|n| format!(r#"{{"key": "key-{n}-0123456789", "label": "{n}"}}"#)))),
-        ("keys that set headers", format!(r#"{{"upstream_header_names": ["X-Plan", "X-Tier"], "keys": [{}]}}"#, keys(20_000, &|n| format!(r#""upstream_headers": {{"X-Plan": "{n}", "x-tier": ""}}"#)))),
+        ("keys that set headers", format!(r#"{{"upstream_header_names": ["X-Plan", "X-Tier"], "keys": [{}]}}"#, keys(20_000, &|n| format!(r#""upstream_headers": {{"X-Plan": "{n:0>300}", "x-tier": ""}}"#)))),
         ("a key that sets headers not listed", format!(r#"{{"keys": [{}]}}"#, keys(1, &|_| format!(r#""upstream_headers": {{{}}}"#, list(50_000, &|n| format!(r#""X-{n}": "value""#)))))),
         ("keys with scopes", format!(r#"{{{scopes}, "keys": [{}]}}"#, keys(5_000, &|n| format!(r#""scopes": [{}], "indexes": ["i{n}", "p{n}-*"]"#, odd(n))))),
         ("keys with scopes of their own", format!(r#"{{"scopes": {{{many_scopes}}}, "keys": [{}]}}"#, keys(4_000, &|n| format!(r#""scopes": [{}]"#, subset(n))))),
