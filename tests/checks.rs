@@ -57,6 +57,17 @@ fn raw(api_key: &str) -> String {
     format!(r#"{{"keys": [{{"id": "one", "api_key": "{api_key}", "kind": "secret"}}]}}"#)
 }
 
+/// A key that sets these headers, where X-Plan and X-Tier are listed.
+fn upstream(headers: &str) -> String {
+    let key = server_key(&format!(r#""upstream_headers": {{{headers}}}"#));
+    key.replacen('{', r#"{"upstream_header_names": ["X-Tier", "X-Plan"], "#, 1)
+}
+
+/// One key with this `api_key`.
+fn entry(api_key: &str) -> String {
+    format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "api_key": {api_key}}}]}}"#)
+}
+
 fn rule(rule: &str) -> String {
     format!(r#"{{"anonymous": {{}}, "scopes": {{"search": [{rule}]}}}}"#)
 }
@@ -318,6 +329,40 @@ fn errors() -> Vec<Row> {
         ("identity_header: read as the key's", more(r#""identity_header": "X_API_Key", "key_sources": [{"header": "X-API-Key"}]"#), "identity_header", "itself", "take it out"),
         ("identity_header: the key's", more(r#""identity_header": "authorization""#), "identity_header", "itself", "take it out"),
 
+        ("upstream_header_names: no token", more(r#""upstream_header_names": ["X Plan"]"#), "upstream_header_names[0]", "not a token", "letters, digits"),
+        ("upstream_header_names: a pseudo-header", more(r#""upstream_header_names": [":path"]"#), "upstream_header_names[0]", "not a token", "letters, digits"),
+        ("upstream_header_names: read as a pseudo-header", more(r#""upstream_header_names": ["X-Plan", "_path"]"#), "upstream_header_names[1]", "a meaning of its own", "X-Plan"),
+        ("upstream_header_names: a string", more(r#""upstream_header_names": "X-Plan""#), "upstream_header_names", "expected a list", "write a list"),
+        ("upstream_header_names: the key's", more(r#""upstream_header_names": ["x_api_key"], "key_sources": [{"header": "X-API-Key"}]"#), "upstream_header_names[0]", "carry their key", "choose a name"),
+        ("upstream_header_names: the identity header", more(r#""upstream_header_names": ["X_Key_Id"]"#), "upstream_header_names[0]", "identity header", "choose a name"),
+        ("upstream_header_names: another identity header", more(r#""upstream_header_names": ["x-caller"], "identity_header": "X-Caller""#), "upstream_header_names[0]", "identity header", "choose a name"),
+        ("upstream_header_names: twice", more(r#""upstream_header_names": ["X-Plan", "X-Tier", "x-plan"]"#), "upstream_header_names[2]", "upstream_header_names[0] is this name", "keep one"),
+        ("upstream_header_names: read as another", more(r#""upstream_header_names": ["X-Plan", "X.Plan"]"#), "upstream_header_names[1]", "reads as it", "keep one"),
+        ("upstream_header_names: too many", more(&format!(r#""upstream_header_names": [{}]"#, (0..33).map(|n| format!(r#""X-{n}""#)).collect::<Vec<_>>().join(","))), "upstream_header_names", "at most 32", "one header"),
+        ("upstream_headers: not listed", server_key(r#""upstream_headers": {"X-Plan": "gold"}"#), "keys[0].upstream_headers.X-Plan", "a client's own would pass", "list it"),
+        ("upstream_headers: nearly listed", upstream(r#""X_Plan": "gold""#), "keys[0].upstream_headers.X_Plan", "does not list", "did you mean \"X-Plan\"?"),
+        ("upstream_headers: the identity header", upstream(r#""X-Key-Id": "admin""#), "keys[0].upstream_headers.X-Key-Id", "does not list", "list it"),
+        ("upstream_headers of anonymous: not listed", more(r#""anonymous": {"upstream_headers": {"X-Plan": "gold"}}"#), "anonymous.upstream_headers.X-Plan", "does not list", "list it"),
+        ("upstream_headers: twice", upstream(r#""X-Plan": "gold", "x-plan": "free""#), "keys[0].upstream_headers.x-plan", "already", "keep one"),
+        ("upstream_headers: a line break", upstream(r#""X-Plan": "gold\nX-Key-Id: admin""#), "keys[0].upstream_headers.X-Plan", "line breaks", "one line"),
+        ("upstream_headers: white space at an end", upstream(r#""X-Plan": "gold ""#), "keys[0].upstream_headers.X-Plan", "white space at an end", "one line"),
+        ("upstream_headers: no ASCII", upstream(r#""X-Plan": "g\u00f6ld""#), "keys[0].upstream_headers.X-Plan", "outside ASCII", "one line"),
+        ("upstream_headers: a number", upstream(r#""X-Plan": 1"#), "keys[0].upstream_headers.X-Plan", "expected a string, found a number", "in quotes"),
+        ("upstream_headers: a list", server_key(r#""upstream_headers": ["X-Plan"]"#), "keys[0].upstream_headers", "expected an object", "write an object"),
+
+        ("entry: no key", entry(r#"{"label": "2026-11"}"#), "keys[0].api_key", "key is missing", "add key"),
+        ("entry: an unknown field", entry(&format!(r#"[{TWO}, {{"key": {ONE}, "lable": "a"}}]"#)), "keys[0].api_key[1].lable", "unknown field", "did you mean label?"),
+        ("entry: a list of keys", entry(&format!(r#"{{"key": [{ONE}]}}"#)), "keys[0].api_key.key", "expected a string, found a list", "write a string"),
+        ("entry: a placeholder", entry(r#"{"key": "${API_KEY}"}"#), "keys[0].api_key.key", "placeholder", "fill it in"),
+        ("entry: its label empty", entry(&format!(r#"{{"key": {ONE}, "label": ""}}"#)), "keys[0].api_key.label", "1 to 64 characters", "only these"),
+        ("entry: its label with a space", entry(&format!(r#"[{{"key": {ONE}, "label": "November 2026"}}]"#)), "keys[0].api_key[0].label", "1 to 64 characters", "only these"),
+        ("entry: its label too long", entry(&format!(r#"{{"key": {ONE}, "label": "{}"}}"#, "l".repeat(65))), "keys[0].api_key.label", "1 to 64 characters", "only these"),
+        ("entry: its label a number", entry(&format!(r#"{{"key": {ONE}, "label": 2026}}"#)), "keys[0].api_key.label", "expected a string, found a number", "in quotes"),
+        ("entry: a label twice", entry(&format!(r#"[{{"key": {ONE}, "label": "a"}}, {{"key": {TWO}, "label": "a"}}]"#)), "keys[0].api_key", "two entries of the key have this label", "of its own"),
+        ("entry: the same key twice", entry(&format!(r#"[{{"key": {ONE}, "label": "a"}}, {ONE}]"#)), "keys[0].api_key", "keys[0] has this API key already", "of its own"),
+        ("entry: no date", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2027"}}"#)), "keys[0].api_key.expires_at", "RFC 3339", "2027-01-01T00:00:00Z"),
+        ("entry: never valid", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2027-01-01T00:00:00Z"}}, "not_before": "2027-01-01T00:00:00Z""#)), "keys[0].api_key.expires_at", "not after the key's not_before", "later"),
+
         ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),
     ]
 }
@@ -353,6 +398,9 @@ fn warnings() -> Vec<Row> {
         ("expires_at: this second", server_key(r#""expires_at": "2026-07-01T00:00:00Z""#), "keys[0].expires_at", "has expired", "later"),
         ("expires_at: in a second", server_key(r#""expires_at": "2026-07-01T00:00:01Z""#), "keys[0].expires_at", "within two weeks", "next key"),
         ("expires_at: in two weeks", server_key(r#""expires_at": "2026-07-15T00:00:00Z""#), "keys[0].expires_at", "within two weeks", "next key"),
+        ("entry: expired", entry(&format!(r#"[{ONE}, {{"key": {TWO}, "expires_at": "2026-07-01T00:00:00Z"}}]"#)), "keys[0].api_key[1].expires_at", "the entry has expired", "take the entry out"),
+        ("entry: expires soon", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2026-07-15T00:00:00Z"}}"#)), "keys[0].api_key.expires_at", "the entry expires within two weeks", "another entry"),
+        ("entry: raw", entry(r#"{"key": "sixteen-bytes-ky"}"#), "keys[0].api_key.key", "config_dump", "sha256: form"),
         ("a loopback origin beside a public one", origin("http://localhost:3000"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
@@ -439,7 +487,9 @@ fn no_value_ends_the_line_of_a_finding() {
             "allowed_origins": ["https://yourapp.com", "yourapp.com", "https://b\u{fc}cher.example", "HTTPS://yourapp.com", "https://a@b.example",
                 "https://yourapp.com/a", "https://yourapp.com:443", "https://[::1]", "null"],
             "origin_check": "if_present", "allowed_ips": ["192.0.2.0/24", "::1", "192.0.2.7/24"], "scopes": ["search", "searches"],
-            "indexes": ["products"], "enforcement": "report"}],
+            "indexes": ["products"], "enforcement": "report", "upstream_headers": {"X-Plan": "gold"}},
+            {"id": "two", "api_key": [{"key": "another raw key", "label": "2026-11", "expires_at": "2036-01-01T00:00:00Z"}]}],
+        "upstream_header_names": ["X-Plan", "X-Tier"],
         "anonymous": {"name": "Anybody"},
         "scopes": {"search": [{"methods": ["GET"], "path": "/v1/{index}"}]},
         "cors": {"allow_methods": ["GET"], "allow_headers": ["X-A"], "expose_headers": ["X-B"]},
@@ -464,6 +514,52 @@ fn each_warning_is_found_and_the_policy_is_used() {
     for row in warnings() {
         let loaded = Policy::load(row.1.as_bytes(), NOW).unwrap_or_else(|found| panic!("{}: {found:#?}", row.0));
         assert_row(&row, loaded.diagnostics.warnings(), Severity::Warning);
+    }
+}
+
+/// The names that nobody may list, each as HTTP writes it and as CGI's heirs read it.
+#[test]
+fn keys_do_not_set_headers_that_mean_something_else() {
+    let names = "Host Connection Keep-Alive Proxy-Connection TE Trailer Transfer-Encoding Upgrade HTTP2-Settings Authorization \
+        Proxy-Authorization Cookie Content-Type Content-Length Content-Anything X-Forwarded-For X-Forwarded-Proto Forwarded \
+        X-Envoy-Internal X-Envoy-Original-Path X-Key-Filter X-Key-Subject X-Key-Id X-Request-Id Origin Sec-Fetch-Site \
+        Sec-WebSocket-Protocol Access-Control-Request-Method X-HTTP-Method-Override X-HTTP-Method X-Method-Override Expect";
+    for name in names.split_whitespace() {
+        for name in [name.to_owned(), name.to_lowercase(), name.replace('-', "_")] {
+            let found = load(&json!({"anonymous": {}, "upstream_header_names": ["X-Plan", name]}).to_string());
+            let [error] = found.errors() else {
+                panic!("{name}: {:?}", found.errors());
+            };
+            assert_eq!(error.path, "upstream_header_names[1]", "{name}");
+        }
+    }
+    for name in [
+        "X-Plan",
+        "X-Forwarded",
+        "Contents",
+        "Plan",
+        "X-Envoys",
+        "X-Keys",
+        "X_Key_Label",
+        "X-Host",
+    ] {
+        let found = load(&json!({"anonymous": {}, "upstream_header_names": [name]}).to_string());
+        assert_eq!(found.error_count(), 0, "{name}");
+    }
+}
+
+/// Neither a value for the upstream nor a label, in whose place somebody may have written a key, is shown.
+#[test]
+fn values_and_labels_are_not_shown() {
+    for text in [
+        upstream(r#""X-Plan": "sEcret\n""#),
+        entry(&format!(r#"{{"key": {ONE}, "label": "sEcret!"}}"#)),
+        entry(&format!(r#"{{"key": {ONE}, "label": ["sEcret"]}}"#)),
+        entry(r#"{"key": {"sEcret": "sEcret"}}"#),
+    ] {
+        let found = load(&text);
+        assert_eq!(found.error_count(), 1, "{text}");
+        assert!(found.lines().all(|(_, line)| !line.contains("sEcret")), "{text}");
     }
 }
 

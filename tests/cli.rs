@@ -660,6 +660,32 @@ fn explain_shows_each_step_and_the_headers() {
 
 #[test]
 #[rustfmt::skip]
+fn explain_tells_which_entry_and_which_headers() {
+    let folder = with_file("policy.json", r#"{"upstream_header_names": ["X-Plan"], "keys": [
+        {"id": "rotated", "api_key": [{"key": "gone-000000000000", "label": "2019-11", "expires_at": "2020-01-01T00:00:00Z"},
+            {"key": "labelled-0000000", "label": "2019-05", "expires_at": "2099-01-01T00:00:00Z"}, "third-0000000000"],
+         "expires_at": "2099-06-01T00:00:00Z", "upstream_headers": {"X-Plan": "gold"}},
+        {"id": "over", "api_key": [{"key": "over-1-000000000", "expires_at": "2020-01-01T00:00:00Z"}, {"key": "over-2-000000000", "expires_at": "2021-01-01T00:00:00Z"}]}]}"#);
+    for (arguments, code, expected) in [
+        ("--key-id rotated", 0, &["pass  key      rotated, entry 2019-05, in Authorization: Bearer\n", "enabled; ", " is before expires_at 2099-06-01T00:00:00Z, before the entry's expires_at 2099-01-01T00:00:00Z\n", "The upstream gets", "  x-key-id: rotated\n  x-plan: gold\n"][..]),
+        ("--key gone-000000000000", 1, &["rotated, entry 2019-11, in", "FAIL  life     enabled; ", "past the entry's expires_at 2020-01-01T00:00:00Z\n", "401 key_expired"]),
+        ("--key third-0000000000 -H X_Plan:platinum", 0, &["rotated, entry 3 of 3, in", "  x-plan: gold\n"]),
+        ("--key-id over", 1, &["over, entry 1 of 2, in", "past the entry's expires_at 2020-01-01T00:00:00Z\n"]),
+        ("--key-id rotated --format json", 0, &["\"key_id\": \"rotated\"", "\"key_label\": \"2019-05\""]),
+        ("--key-id over --format json", 1, &["\"key_label\": null"]),
+    ] {
+        let words: Vec<&str> = ["explain", "policy.json"].into_iter().chain(arguments.split(' ')).collect();
+        let output = keyfence(folder.path(), &words, "");
+        assert_eq!(output.code, code, "{arguments}: {}{}", output.stdout, output.stderr);
+        for part in expected {
+            assert!(output.stdout.contains(part), "{arguments}: no {part:?} in {}", output.stdout);
+        }
+        assert!(!output.stdout.contains("platinum\n") || output.stdout.matches("platinum").count() == 1, "{}", output.stdout);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
 fn explain_tells_what_a_star_is() {
     let folder = with_file("policy.json", r#"{"anonymous": {"allowed_origins": ["*"]}}"#);
     for (origin, code, expected) in [

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use keyfence_core::config::api_key::KeyDigest;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
@@ -24,6 +25,7 @@ use keyfence_core::decision::response::ResponseContext;
 use keyfence_core::decision::{
     Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
 };
+use keyfence_core::policy::expiry::UpcomingExpiries;
 use keyfence_core::policy::{Key, Policy};
 
 const NOW: &str = "2026-06-15T12:00:00Z";
@@ -100,6 +102,9 @@ const POLICY: &str = r#"{
     {"id": "off", "api_key": "off-key", "enabled": false, "allowed_origins": ["https://off.example"]},
     {"id": "early", "api_key": "early-key", "not_before": "2026-06-15T12:00:01Z"},
     {"id": "begun", "api_key": "begun-key", "not_before": "2026-06-15T12:00:00Z"},
+    {"id": "rotated", "api_key": ["rotated-new", {"key": "rotated-old", "label": "2026-05", "expires_at": "2026-06-15T12:00:01Z"},
+      {"key": "rotated-out", "expires_at": "2026-06-15T12:00:00Z"}]},
+    {"id": "rotated-late", "api_key": {"key": "rotated-late-key", "expires_at": "2026-06-15T12:00:01Z"}, "expires_at": "2026-06-15T12:00:00Z"},
     {"id": "late", "api_key": "late-key", "expires_at": "2026-06-15T12:00:00Z", "allowed_origins": ["https://yourapp.com"]},
     {"id": "last-second", "api_key": "last-second-key", "expires_at": "2026-06-15T12:00:01Z"},
     {"id": "server", "api_key": "server-key", "kind": "secret"},
@@ -360,6 +365,34 @@ fn the_decision_table() {
             "401 key_expired, echo",
         ),
         (
+            "the newest entry",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "rotated-new")],
+            "allow, omit",
+        ),
+        (
+            "the last second of an old entry",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "rotated-old")],
+            "allow, omit",
+        ),
+        (
+            "an entry that has expired, beside others",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "rotated-out")],
+            "401 key_expired, omit",
+        ),
+        (
+            "an entry that outlives its key",
+            "GET /",
+            "192.0.2.1:9",
+            &[("x-api-key", "rotated-late-key")],
+            "401 key_expired, omit",
+        ),
+        (
             "the last second",
             "GET /",
             "192.0.2.1:9",
@@ -611,7 +644,7 @@ fn the_decision_table() {
         assert_eq!(outcome(&decision), *expected, "{name}");
         let passes = expected.starts_with("report") || expected.starts_with("allow");
         assert_eq!(decision.effect() == Effect::Forward, passes, "{name}");
-        let counts = matches!(decision.key, Some((_, key)) if key.restrictions().limit().is_some())
+        let counts = matches!(decision.key, Some(found) if found.key().restrictions().limit().is_some())
             && !matches!(decision.outcome, Outcome::Deny(reason) if reason.status() != 429);
         assert_eq!(world.taken.get(), u32::from(counts), "{name}: taken from the limit");
     }
@@ -1076,12 +1109,117 @@ fn errors_explain_themselves() {
 }
 
 #[test]
+fn a_key_is_found_with_its_entry() {
+    let policy = policy(
+        r#"{"keys": [{"id": "plain", "api_key": "plain"},
+            {"id": "rotated", "api_key": [{"key": "new", "label": "2026-06"}, "unnamed", {"key": "old", "label": "2026-01", "expires_at": "2026-07-01T00:00:00Z"}]},
+            {"id": "one", "api_key": {"key": "only", "expires_at": "2026-07-01T00:00:00Z"}}]}"#,
+    );
+    let end = Timestamp::parse("2026-07-01T00:00:00Z");
+    for (key, id, index, label, expires_at) in [
+        ("plain", "plain", 0, None, None),
+        ("new", "rotated", 0, Some("2026-06"), None),
+        ("unnamed", "rotated", 1, None, None),
+        ("old", "rotated", 2, Some("2026-01"), end),
+        ("only", "one", 0, None, end),
+    ] {
+        let found = policy.find_key(&KeyDigest::of(key.as_bytes())).unwrap();
+        let entry = (
+            found.key().id(),
+            found.entry_index(),
+            found.label(),
+            found.entry_expires_at(),
+        );
+        assert_eq!(entry, (id, index, label, expires_at), "{key}");
+    }
+    assert!(policy.find_key(&KeyDigest::of(b"other")).is_none());
+}
+
+/// As the metrics have them.
+#[test]
+fn which_expiries_are_to_come() {
+    let now = Timestamp::parse(NOW).unwrap();
+    let dated = |id: &str, key_end: &str, entry_end: &str, more: &str| {
+        format!(r#"{{"id": "{id}", "api_key": {{"key": "{id}"{entry_end}}}{key_end}{more}}}"#)
+    };
+    let at = |date: &str| format!(r#", "expires_at": "{date}""#);
+    let second = |seconds| Some(Timestamp(now.0 + seconds));
+    const WEEK: i64 = 7 * 86_400;
+    for (name, keys, within_week, next) in [
+        ("none", vec![dated("a", "", "", "")], 0, None),
+        (
+            "a week",
+            vec![dated("a", &at("2026-06-22T12:00:00Z"), "", "")],
+            1,
+            second(WEEK),
+        ),
+        (
+            "a second more",
+            vec![dated("a", "", &at("2026-06-22T12:00:01Z"), "")],
+            0,
+            second(WEEK + 1),
+        ),
+        ("now", vec![dated("a", "", &at(NOW), "")], 0, None),
+        (
+            "a second",
+            vec![dated("a", "", &at("2026-06-15T12:00:01Z"), "")],
+            1,
+            second(1),
+        ),
+        (
+            "both",
+            vec![dated("a", &at("2026-06-15T12:00:02Z"), &at("2026-06-15T12:00:01Z"), "")],
+            2,
+            second(1),
+        ),
+        (
+            "disabled",
+            vec![dated("a", "", &at("2026-06-15T12:00:01Z"), r#", "enabled": false"#)],
+            0,
+            None,
+        ),
+        (
+            "an entry of an expired key",
+            vec![dated("a", &at(NOW), &at("2026-06-15T12:00:01Z"), "")],
+            0,
+            None,
+        ),
+        (
+            "several keys",
+            vec![
+                dated("a", &at("2026-06-15T12:00:09Z"), "", ""),
+                dated("b", "", &at("2026-06-15T12:00:05Z"), ""),
+                dated("c", &at("2027-06-15T12:00:09Z"), "", ""),
+            ],
+            2,
+            second(5),
+        ),
+    ] {
+        let expiries = policy(&format!(r#"{{"keys": [{}]}}"#, keys.join(","))).upcoming_expiries(now);
+        assert_eq!(expiries, UpcomingExpiries { within_week, next }, "{name}");
+    }
+}
+
+#[test]
 fn what_reaches_the_upstream() {
+    let plans = r#", "upstream_header_names": ["X-Plan", "X-Tier"]"#;
     let with = |more: &str| {
+        let keys = match more == plans {
+            true => {
+                r#", {"id": "p", "api_key": "p", "upstream_headers": {"x-plan": "gold, 1", "X-Tier": "2"}},
+                    {"id": "q", "api_key": "q", "upstream_headers": {"X-Plan": ""}},
+                    {"id": "pr", "api_key": "pr", "upstream_headers": {"X-Plan": "gold"}, "enforcement": "report"}"#
+            }
+            false => "",
+        };
+        let anonymous = match more.contains("\"anonymous\"") {
+            true => "",
+            false => r#""anonymous": {}, "#,
+        };
         policy(&format!(
-            r#"{{"key_sources": [{{"header": "X-API-Key"}}, {{"query": "api_key"}}, {{"websocket_protocol": "api-key."}}], "anonymous": {{}},
+            r#"{{"key_sources": [{{"header": "X-API-Key"}}, {{"query": "api_key"}}, {{"websocket_protocol": "api-key."}}], {anonymous}
                 "keys": [{{"id": "k", "api_key": "k"}}, {{"id": "s", "api_key": "s", "scopes": ["get"]}},
-                         {{"id": "a", "api_key": "a", "scopes": ["any"]}}, {{"id": "r", "api_key": "r", "enforcement": "report"}}],
+                         {{"id": "a", "api_key": "a", "scopes": ["any"]}}, {{"id": "r", "api_key": "r", "enforcement": "report"}}{keys}],
                 "scopes": {{"get": [{{"methods": ["GET"], "path": "/**"}}], "any": [{{"methods": ["*"], "path": "/**"}}]}} {more}}}"#
         ))
     };
@@ -1162,6 +1300,67 @@ fn what_reaches_the_upstream() {
             "/",
             vec![("x-api-key", "k"), ("x_client", "z"), ("x'client", "z")],
             vec!["-x_client", "-x'client", "+x-client: k"],
+        ),
+        (
+            "headers of a key",
+            plans,
+            "/",
+            vec![
+                ("x-api-key", "p"),
+                ("x-plan", "z"),
+                ("x_tier", "z"),
+                ("x-plans", "kept"),
+            ],
+            vec!["-x-plan", "-x_tier", "+x-key-id: p", "+x-plan: gold, 1", "+x-tier: 2"],
+        ),
+        (
+            "headers of a key that sets one",
+            plans,
+            "/",
+            vec![("x-api-key", "q"), ("x.tier", "z")],
+            vec!["-x.tier", "+x-key-id: q", "+x-plan: "],
+        ),
+        (
+            "a key that sets none",
+            plans,
+            "/",
+            vec![("x-api-key", "k"), ("x-plan", "z")],
+            vec!["-x-plan", "+x-key-id: k"],
+        ),
+        (
+            "headers of anonymous requests",
+            r#", "upstream_header_names": ["X-Plan"], "anonymous": {"upstream_headers": {"x-plan": "free"}}"#,
+            "/",
+            vec![("x-plan", "z"), ("x+plan", "z"), ("connection", "x-plan, te")],
+            vec!["-x-plan", "-x+plan", "+x-plan: free", "=connection: te"],
+        ),
+        (
+            "no headers of anonymous requests",
+            r#", "upstream_header_names": ["X-Plan"]"#,
+            "/",
+            vec![("x-plan", "z"), ("connection", "x-plan")],
+            vec!["-x-plan"],
+        ),
+        (
+            "headers and hop by hop",
+            plans,
+            "/",
+            vec![("x-api-key", "p"), ("connection", "X-Tier, upgrade, x-key-id,x_plan")],
+            vec!["+x-key-id: p", "+x-plan: gold, 1", "+x-tier: 2", "=connection: upgrade"],
+        ),
+        (
+            "headers, in report mode",
+            plans,
+            "/",
+            vec![("x-api-key", "pr"), ("x_plan", "z")],
+            vec!["-x_plan"],
+        ),
+        (
+            "headers without an identity",
+            r#", "identity_header": null, "upstream_header_names": ["X-Plan"], "anonymous": {"upstream_headers": {"X-Plan": "free"}}"#,
+            "/",
+            vec![("x-key-id", "kept"), ("x-plan", "z")],
+            vec!["-x-plan", "+x-plan: free"],
         ),
         (
             "no identity",

@@ -21,11 +21,12 @@ use world::{Fake, Vm};
 
 const POLICY: &str = r#"{
     "keys": [
-        {"id": "full", "api_key": "full", "allowed_origins": ["https://a.example"], "allowed_ips": ["10.0.0.0/8"], "scopes": ["all"],
-         "rate_limit_per_minute": 10, "rate_limit_per_minute_per_client": 5, "expires_at": "2036-01-01T00:00:00Z"},
+        {"id": "full", "api_key": ["newest", {"key": "full", "label": "2026-05", "expires_at": "2026-07-03T00:00:00Z"}], "allowed_origins": ["https://a.example"], "allowed_ips": ["10.0.0.0/8"], "scopes": ["all"],
+         "rate_limit_per_minute": 10, "rate_limit_per_minute_per_client": 5, "expires_at": "2036-01-01T00:00:00Z", "upstream_headers": {"X-Plan": "gold"}},
         {"id": "clients", "api_key": "clients", "rate_limit_per_minute_per_client": 5},
         {"id": "expired", "api_key": "expired", "expires_at": "2026-01-01T00:00:00Z"}
     ],
+    "upstream_header_names": ["X-Plan"],
     "scopes": {"all": [{"methods": ["GET"], "path": "/**"}]},
     "forward_api_key": false
 }"#;
@@ -49,6 +50,8 @@ fn request(key: &str) -> Vec<(&'static str, String)> {
         ("origin", "https://a.example"),
         ("x-key-id", "forged"),
         ("x_key_id", "forged"),
+        ("x-plan", "forged"),
+        ("x.plan", "forged"),
         ("x-http-method-override", "DELETE"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
@@ -67,14 +70,17 @@ fn send(plugin: &mut Vm, host: &Fake, stream: u32, root: u32, key: &str) -> Acti
 
 /// What is true once a request has gone to its upstream.
 fn assert_is_clean(host: &Fake, what: &str) {
-    let ids = host.edit(MapType::RequestHeaders, |lines| {
-        let ids = lines
-            .iter()
-            .filter(|(name, _)| name.to_ascii_lowercase().starts_with(b"x-key") || name.starts_with(b"x_key"));
-        ids.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
-            .collect::<Vec<_>>()
-    });
-    assert_eq!(ids, ["full"], "{what}");
+    let values = |read_as: &str| {
+        host.edit(MapType::RequestHeaders, |lines| {
+            let alike = |name: &[u8]| String::from_utf8_lossy(name).replace(['_', '.'], "-") == read_as;
+            let lines = lines.iter().filter(|(name, _)| alike(name));
+            lines
+                .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+                .collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(values("x-key-id"), ["full"], "{what}");
+    assert_eq!(values("x-plan"), ["gold"], "{what}");
     assert!(!host.has(MapType::RequestHeaders, "authorization"), "{what}");
     assert!(!host.has(MapType::RequestHeaders, "x-http-method-override"), "{what}");
 }
@@ -212,6 +218,7 @@ fn whatever_call_fails_trailers_do_not_pass() {
             MapType::RequestTrailers,
             &[
                 ("x-key-id", "forged"),
+                ("x_plan", "forged"),
                 ("x_http_method_override", "PUT"),
                 ("x-sum", "1"),
             ],
@@ -229,6 +236,35 @@ fn whatever_call_fails_trailers_do_not_pass() {
         }
         assert_eq!(action, Action::Pause, "call {number}");
     }
+}
+
+#[test]
+fn old_entries_and_expiries_are_counted() {
+    let host = Fake::new(POLICY);
+    let mut plugin = plugin(&host);
+    let values = || {
+        (
+            host.value("keyfence_policy_expiries_within_week.plugin.keyfence"),
+            host.value("keyfence_policy_next_expiry_timestamp_seconds.plugin.keyfence"),
+            host.value("keyfence_old_entry_requests_total"),
+        )
+    };
+    let next = world::NOW + 2 * 86_400;
+    assert_eq!(values(), (1, next, 0));
+    for (key, old) in [("newest", 0), ("full", 1), ("expired", 1), ("nobody", 1), ("full", 2)] {
+        send(&mut plugin, &host, 2, 1, key);
+        assert_eq!(values(), (1, next, old), "{key}");
+    }
+    // The entry has expired: requests that still use it are refused and counted.
+    host.0.seconds.set(next);
+    assert_eq!(send(&mut plugin, &host, 3, 1, "full"), Action::Pause);
+    assert_eq!(host.last_answer(), Some((401, "key_expired".into())));
+    assert_eq!(values(), (1, next, 3));
+    // Loaded again, the policy has another expiry next.
+    assert!(configure(&mut plugin, &host, 2));
+    assert_eq!(values(), (0, 2_082_758_400, 3));
+    assert!(reconfigure(&mut plugin, &host, 3, "keyfence", &policy_with("k", 0)));
+    assert_eq!(values(), (0, 0, 3));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use keyfence_core::config::key::Enforcement;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::{Decision, Outcome};
 use keyfence_core::policy::Summary;
+use keyfence_core::policy::expiry::UpcomingExpiries;
 
 use crate::host::{Host, MetricId, MetricType, Result};
 
@@ -25,6 +26,8 @@ struct Counters {
 pub struct Metrics {
     requests: Counters,
     preflights: Counters,
+    /// Requests, except preflights, with an entry of a key that is not its first.
+    old_entries: MetricId,
 }
 
 fn counter(host: &impl Host, name: &str) -> Result<MetricId> {
@@ -70,11 +73,16 @@ impl Metrics {
         Ok(Metrics {
             requests: Counters::define(host, "keyfence_requests_total", &Reason::ALL)?,
             preflights,
+            old_entries: counter(host, "keyfence_old_entry_requests_total")?,
         })
     }
 
-    /// Counts a request by its decision.
+    /// Counts a request by its decision, and one that uses an old entry of a key.
     pub fn count(&self, host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
+        let is_old = decision.key.is_some_and(|found| found.entry_index() > 0);
+        if is_old && !decision.is_preflight {
+            host.increment_metric(self.old_entries)?;
+        }
         let counters = if decision.is_preflight {
             &self.preflights
         } else {
@@ -121,9 +129,12 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
         self.host.record_metric(self.gauge(name)?, value)
     }
 
-    /// Records that the plugin accepted a policy at this time.
-    pub fn record_loaded(&self, summary: Summary, unix_seconds: u64) -> Result<()> {
+    /// Records that the plugin accepted a policy at this time. Without an expiry to come, the time of the next is 0.
+    pub fn record_loaded(&self, summary: Summary, expiries: UpcomingExpiries, unix_seconds: u64) -> Result<()> {
+        let next = expiries.next.and_then(|next| u64::try_from(next.0).ok());
         self.record("keyfence_keys", summary.keys as u64)?;
+        self.record("keyfence_policy_expiries_within_week", expiries.within_week as u64)?;
+        self.record("keyfence_policy_next_expiry_timestamp_seconds", next.unwrap_or(0))?;
         self.record("keyfence_policy_hash", summary.hash)?;
         self.record("keyfence_policy_loaded_timestamp_seconds", unix_seconds)
     }

@@ -86,7 +86,10 @@ impl<H: Host> Plugin<H> {
                 } = loaded;
                 warn_once(&self.host, &name, &diagnostics);
                 let now = host::unix_seconds(&self.host).unwrap_or_default();
-                let recorded = metrics.load_failures().and(metrics.record_loaded(summary, now));
+                let expiries = policy.upcoming_expiries(timestamp(now));
+                let recorded = metrics
+                    .load_failures()
+                    .and(metrics.record_loaded(summary, expiries, now));
                 if let Err(error) = recorded {
                     self.host.log(LogLevel::Error, &error.to_string());
                 }
@@ -160,7 +163,7 @@ impl<H: Host> Plugin<H> {
         memory_limit::check(text.len().saturating_add(peak)).map_err(LoadError::Invalid)?;
         self.policies.trim(compiled);
         self.make_space(peak, &large, Some(measure.hash))?;
-        let now = Timestamp(i64::try_from(host::unix_seconds(&self.host)?).unwrap_or(i64::MAX));
+        let now = timestamp(host::unix_seconds(&self.host)?);
         let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Invalid)?;
         self.share_response(&mut loaded.policy);
         let milliseconds = self.host.nanoseconds()?.saturating_sub(begin) / 1_000_000;
@@ -218,6 +221,10 @@ impl<H: Host> Plugin<H> {
         self.policies.remove(context);
         self.roots.retain(|root| root.context != context);
     }
+}
+
+fn timestamp(unix_seconds: u64) -> Timestamp {
+    Timestamp(i64::try_from(unix_seconds).unwrap_or(i64::MAX))
 }
 
 fn response_policy_of(roots: &[Root], context: u32) -> Option<&ResponsePolicy> {

@@ -13,7 +13,7 @@ use keyfence_core::decision::header_list::HeaderList;
 use keyfence_core::decision::local_reply::{LocalReply, complete, is_of_body};
 use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::decision::reason::Reason;
-use keyfence_core::decision::request::{Head, is_identity_claim, is_method_override};
+use keyfence_core::decision::request::{Head, is_method_override};
 use keyfence_core::decision::response::ResponseContext;
 use keyfence_core::decision::{
     Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
@@ -254,7 +254,7 @@ fn mutate_trailers(
 ) -> Result<()> {
     let map = host.headers(MapType::RequestTrailers)?;
     for (name, _) in pairs(&map)? {
-        if is_identity_claim(policy.identity_header.as_deref(), name)
+        if policy.protected_headers.may_be_read_from(name)
             || removes_keys && policy.is_key_header(name)
             || removes_method_overrides && is_method_override(name)
         {
@@ -284,10 +284,13 @@ fn details(decision: &Decision<'_, '_>) -> &'static str {
     }
 }
 
-/// Stores the key's id and the outcome as filter state, for the access log.
+/// Stores the key's id, the label of its entry and the outcome as filter state, for the access log.
 fn record_decision(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
-    if let Some((_, key)) = decision.key {
-        host.set_filter_state(b"keyfence.key_id", key.id().as_bytes())?;
+    if let Some(found) = decision.key {
+        host.set_filter_state(b"keyfence.key_id", found.key().id().as_bytes())?;
+        if let Some(label) = found.label() {
+            host.set_filter_state(b"keyfence.key_label", label.as_bytes())?;
+        }
     }
     match (decision.outcome, decision.enforcement) {
         (Outcome::Allow, _) => Ok(()),

@@ -81,24 +81,27 @@ fn the_header_is_the_filters_own() {
     }
 }
 
+/// Lets trailers of the first listener through to the upstream.
+pub fn with_trailers(bootstrap: &mut Value) {
+    let trailers = json!({"enable_trailers": true});
+    let resources = &mut bootstrap["static_resources"];
+    let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager["http_protocol_options"] = trailers.clone();
+    resources["clusters"][0]["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http_protocol_options": trailers},
+        },
+    });
+}
+
 /// An upstream may add trailers to the headers (RFC 9110, section 6.5.1).
 #[test]
 fn nor_does_a_client_say_it_behind_the_body() {
     let upstream = Upstream::start();
-    let trailers = json!({"enable_trailers": true});
     let gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("gateway", &policy(json!({}))))
-        .amend(move |bootstrap| {
-            let resources = &mut bootstrap["static_resources"];
-            let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
-            manager["http_protocol_options"] = trailers.clone();
-            resources["clusters"][0]["typed_extension_protocol_options"] = json!({
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": {"http_protocol_options": trailers},
-                },
-            });
-        })
+        .amend(with_trailers)
         .start();
     for authorization in ["Authorization: Bearer the-key-000000000\r\n", ""] {
         let request = format!(

@@ -286,7 +286,7 @@ pub fn with_labels(bootstrap: &mut Value) {
 }
 
 /// The filter's series as Prometheus reads them, labels included.
-fn series(gateway: &Gateway) -> BTreeMap<String, f64> {
+pub fn series(gateway: &Gateway) -> BTreeMap<String, f64> {
     gateway
         .admin("/stats/prometheus")
         .lines()

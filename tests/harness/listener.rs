@@ -175,6 +175,7 @@ impl Listener {
                                 "status": "%RESPONSE_CODE%",
                                 "details": "%RESPONSE_CODE_DETAILS%",
                                 "key_id": "%FILTER_STATE(wasm.keyfence.key_id:PLAIN)%",
+                                "key_label": "%FILTER_STATE(wasm.keyfence.key_label:PLAIN)%",
                                 "decision": "%FILTER_STATE(wasm.keyfence.decision:PLAIN)%",
                                 "request_id": "%REQ(X-REQUEST-ID)%",
                                 "address": "%DOWNSTREAM_REMOTE_ADDRESS%",

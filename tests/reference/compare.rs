@@ -4,7 +4,7 @@ use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::policy::Policy;
 use serde_json::Value;
 
-use crate::spec::decision::{Decision, Headers, Request, Ruling, decide, key_id};
+use crate::spec::decision::{Decision, Headers, Request, Ruling, decide, key_id, strings};
 use crate::spec::window::Ledger;
 use crate::spec::{responses, upstreams};
 use crate::subject::{self, Outcome, Slots};
@@ -71,6 +71,7 @@ impl<'p> Pair<'p> {
         same("ruling", &decision.ruling, &outcome.ruling)?;
         same("report mode", &decision.reports, &outcome.reports)?;
         same("key", &decision.key, &outcome.key)?;
+        same("label", &decision.label, &outcome.label)?;
         let answers = decision.ruling != Ruling::Allow && !decision.reports;
         same("answers", &answers, &outcome.reply.is_some())
     }
@@ -271,11 +272,43 @@ impl<'p> Pair<'p> {
             !(denied && outcome.forwarded.is_some()),
         )?;
         self.identity_is_the_policys(outcome)?;
+        self.upstream_headers_are_the_policys(outcome)?;
         if self.has_secret {
             no_key_is_told(request, outcome)
         } else {
             Ok(())
         }
+    }
+
+    /// Whatever a client sends, what the upstream may read as a header of the list is a value that the policy has for that header.
+    fn upstream_headers_are_the_policys(&self, outcome: &Outcome) -> Result<(), String> {
+        let keys = self.written["keys"].as_array().into_iter().flatten();
+        let accesses: Vec<&Value> = keys.chain([&self.written["anonymous"]]).collect();
+        for name in strings(&self.written["upstream_header_names"]) {
+            let said = outcome.forwarded.iter().flatten();
+            let said: Vec<_> = said
+                .filter(|(other, _)| upstreams::folded(other) == upstreams::folded(name.as_bytes()))
+                .collect();
+            let is_the_policys = |value: &[u8]| {
+                let mut set = accesses
+                    .iter()
+                    .filter_map(|access| access["upstream_headers"].as_object());
+                set.any(|set| {
+                    set.iter().any(|(set, known)| {
+                        set.eq_ignore_ascii_case(name) && known.as_str().unwrap().as_bytes() == value
+                    })
+                })
+            };
+            holds("the upstream hears each header once", said.len() <= 1)?;
+            for (header, value) in said {
+                let is_exact = *header == name.to_ascii_lowercase().into_bytes();
+                holds(
+                    "the upstream hears the policy's headers",
+                    is_exact && is_the_policys(value),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn identity_is_the_policys(&self, outcome: &Outcome) -> Result<(), String> {

@@ -25,6 +25,7 @@ pub struct Outcome {
     pub ruling: Ruling,
     pub reports: bool,
     pub key: Option<String>,
+    pub label: Option<String>,
     pub rate: Option<RateStatus>,
     /// In place of the upstream's.
     pub reply: Option<LocalReply>,
@@ -149,7 +150,8 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
             decision::Outcome::Deny(reason) => Ruling::Deny(reason.status(), reason.code()),
         },
         reports: decision.enforcement == Enforcement::Report,
-        key: decision.key.map(|(_, key)| key.id().to_string()),
+        key: decision.key.map(|found| found.key().id().to_string()),
+        label: decision.key.and_then(|found| found.label()).map(str::to_owned),
         rate: decision.rate,
         reply,
         forwarded,

@@ -23,6 +23,8 @@ pub struct Explanation {
     pub enforcement: Enforcement,
     pub is_denied: bool,
     pub key_id: Option<String>,
+    /// The label of the key's entry.
+    pub key_label: Option<String>,
     pub response: Response,
     /// The request that the upstream gets; `None` if it gets none.
     pub upstream: Option<Vec<Header>>,
@@ -138,6 +140,7 @@ impl Explanation {
                     Enforcement::Report => "report",
                 },
                 "key_id": self.key_id,
+                "key_label": self.key_label,
                 "status": reason.map(Reason::status),
                 "code": reason.map(Reason::code),
                 "detail": reason.map(|reason| reason.detail(origin)),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
+use keyfence_core::config::api_key::{ApiKey, ApiKeyEntry, ApiKeyError};
 use keyfence_core::config::key::{Enforcement, Key};
 use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::nearest::nearest;
@@ -139,7 +139,8 @@ impl Simulation<'_> {
             outcome: decision.outcome,
             enforcement: decision.enforcement,
             is_denied: matches!(decision.effect(), Effect::Respond(LocalReplyKind::Error(_))),
-            key_id: decision.key.map(|(_, key)| key.id().to_string()),
+            key_id: decision.key.map(|found| found.key().id().to_string()),
+            key_label: decision.key.and_then(|found| found.label()).map(str::to_string),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
         })
@@ -295,11 +296,13 @@ impl Simulation<'_> {
         key.into_iter().chain(self.arguments.headers.iter().cloned()).collect()
     }
 
-    /// The presented key, replaced by the policy's key of this id.
+    /// The presented key, replaced by the policy's key of this id: by its first entry that has not expired, or else by its first.
     fn with_key<'r>(&self, presented: PresentedKey<'r>, id: &str) -> Result<PresentedKey<'r>, Failure> {
         let key = self.keys.iter().find(|key| key.id == id);
-        match key.and_then(|key| key.api_keys.first()) {
-            Some(api_key) => Ok(presented.with_digest(api_key.digest)),
+        let is_valid = |entry: &&ApiKeyEntry<'_>| entry.expires_at.is_none_or(|end| self.now < end);
+        let entry = key.and_then(|key| key.entries.iter().find(is_valid).or(key.entries.first()));
+        match entry {
+            Some(entry) => Ok(presented.with_digest(entry.key.digest)),
             None => {
                 let near = nearest(id, self.keys.iter().map(|key| &*key.id));
                 let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));

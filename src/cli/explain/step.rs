@@ -11,8 +11,8 @@ use keyfence_core::decision::credential::Credential;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::{Check, Decision, Outcome};
-use keyfence_core::policy::Policy;
 use keyfence_core::policy::origin_list::OriginMatch;
+use keyfence_core::policy::{KeyMatch, Policy};
 
 use super::near_miss::near_miss;
 
@@ -71,11 +71,24 @@ impl<'d> Evidence<'d> {
     fn written(&self) -> Option<&'d Restrictions<'d>> {
         self.decision.restrictions?;
         match self.decision.key {
-            Some((_, found)) => {
-                let key = self.keys.iter().find(|key| key.id == found.id())?;
-                Some(&key.restrictions)
-            }
+            Some(found) => Some(&self.written_key(found)?.restrictions),
             None => self.config.anonymous.as_ref(),
+        }
+    }
+
+    /// A key as the operator wrote it.
+    fn written_key(&self, found: KeyMatch<'_>) -> Option<&'d Key<'d>> {
+        self.keys.iter().find(|key| key.id == found.key().id())
+    }
+
+    /// The id of a key; of one with labels or several entries, also which entry it is.
+    fn entry(&self, found: KeyMatch<'_>) -> String {
+        let id = found.key().id();
+        let count = self.written_key(found).map_or(1, |key| key.entries.len());
+        match found.label() {
+            Some(label) => format!("{id}, entry {label},"),
+            None if count > 1 => format!("{id}, entry {} of {count},", found.entry_index() + 1),
+            None => id.to_string(),
         }
     }
 
@@ -94,7 +107,7 @@ impl<'d> Evidence<'d> {
                 let source = self.config.key_sources.get(presented.source);
                 let source = source.map_or_else(String::new, ToString::to_string);
                 match self.decision.key {
-                    Some((_, key)) => format!("{} in {source}", key.id()),
+                    Some(found) => format!("{} in {source}", self.entry(found)),
                     None => format!("the one in {source} is not in the policy"),
                 }
             }
@@ -102,9 +115,10 @@ impl<'d> Evidence<'d> {
     }
 
     fn validity(&self) -> String {
-        let Some((_, key)) = self.decision.key else {
+        let Some(found) = self.decision.key else {
             return "not checked for anonymous requests".into();
         };
+        let key = found.key();
         if !key.is_enabled() {
             return "enabled is false".into();
         }
@@ -117,11 +131,13 @@ impl<'d> Evidence<'d> {
         };
         let begin = key.not_before().map(|begin| date("not_before", begin));
         let end = key.expires_at().map(|end| date("expires_at", end));
-        format!("enabled; {now} is {}", list(begin.into_iter().chain(end)))
+        let entry_end = found.entry_expires_at().map(|end| date("the entry's expires_at", end));
+        let dates = [begin, end, entry_end].into_iter().flatten();
+        format!("enabled; {now} is {}", list(dates))
     }
 
     fn kind(&self) -> String {
-        match self.decision.key.map(|(_, key)| key.kind()) {
+        match self.decision.key.map(|found| found.key().kind()) {
             None => "not checked for anonymous requests".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
             Some(Kind::Secret) if self.head.origin.is_some() => "secret, and the request has Origin".into(),

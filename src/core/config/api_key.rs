@@ -1,13 +1,19 @@
 //! `api_key`: the policy never holds a raw key, only the SHA-256 of its bytes.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
+use super::key::KeyContext;
 use super::key_source::KeySource;
 use super::node::Node;
 use super::raw_key::{self, Mistake, RawKeyWarning};
-use super::read::wrong_type_unshown;
+use super::read::{Fields, Read, wrong_type_unshown};
+use super::timestamp::Timestamp;
+use super::token::is_identifier;
+use super::validity::{self, check_expiry};
 
 /// The longest raw key, in bytes. A longer one in a request is never looked up.
 pub const MAX_LENGTH: usize = 512;
@@ -16,13 +22,24 @@ pub const MAX_LENGTH: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyDigest(pub [u8; 32]);
 
-/// One entry of `api_key`.
+/// An API key, as the configuration has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiKey {
     /// The SHA-256 of the raw key.
     pub digest: KeyDigest,
     /// The length in bytes of the raw key; `None` if the configuration has its `sha256:` form.
     pub raw_length: Option<usize>,
+}
+
+/// One entry of `api_key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyEntry<'a> {
+    /// The key itself.
+    pub key: ApiKey,
+    /// What the access log knows the entry by: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub label: Option<Cow<'a, str>>,
+    /// The entry is refused from this time on.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Why an entry of `api_key` is refused.
@@ -39,6 +56,8 @@ pub enum ApiKeyError {
     Mistake(Mistake),
     /// It begins with the scheme of a key source.
     Scheme,
+    /// Its label has another length, or another character.
+    Label,
 }
 
 impl KeyDigest {
@@ -94,17 +113,22 @@ impl DiagnosticKind for ApiKeyError {
                 "the scheme of a key source stands before the key; requests would have to send it twice",
                 "write the key alone, without the scheme and the space",
             ),
+            Self::Label => Message::error(
+                "a label must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
+                "use only these characters",
+            ),
         }
     }
 }
 
-/// Reads the value of `api_key`, one key or a list of them. Returns those that could be read.
-pub fn read_api_keys(
-    node: Node<'_>,
-    sources: &[KeySource],
+/// Reads the value of `api_key`, one entry or a list of them. Returns those that could be read. `not_before` is the key's.
+pub fn read_entries<'a>(
+    node: Node<'a>,
+    context: KeyContext<'_>,
+    not_before: Option<Timestamp>,
     path: &ConfigPath<'_>,
     diagnostics: &mut Diagnostics,
-) -> Vec<ApiKey> {
+) -> Vec<ApiKeyEntry<'a>> {
     match node {
         Node::List(items) if items.is_empty() => {
             diagnostics.add(path, &"[]", &ApiKeyError::Empty);
@@ -113,12 +137,62 @@ pub fn read_api_keys(
         Node::List(items) => {
             let items = items.into_iter().enumerate();
             items
-                .filter_map(|(index, item)| read_api_key(item, sources, &path.item(index), diagnostics))
+                .filter_map(|(index, item)| read_entry(item, context, not_before, &path.item(index), diagnostics))
                 .collect()
         }
-        Node::Text(_) => read_api_key(node, sources, path, diagnostics).into_iter().collect(),
+        Node::Text(_) | Node::Object(_) => read_entry(node, context, not_before, path, diagnostics)
+            .into_iter()
+            .collect(),
         other => wrong_type_unshown(&other, "a string or a list of strings", path, diagnostics).unwrap_or_default(),
     }
+}
+
+/// Reads one entry: a key alone, or an object with a label and a date beside it.
+fn read_entry<'a>(
+    node: Node<'a>,
+    context: KeyContext<'_>,
+    not_before: Option<Timestamp>,
+    path: &ConfigPath<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<ApiKeyEntry<'a>> {
+    if !matches!(node, Node::Object(_)) {
+        return Some(ApiKeyEntry {
+            key: read_api_key(node, context.sources, path, diagnostics)?,
+            label: None,
+            expires_at: None,
+        });
+    }
+    let mut fields = Fields::of(node, path, diagnostics)?;
+    let key = fields
+        .require("key", diagnostics)
+        .and_then(|node| read_api_key(node, context.sources, &path.field("key"), diagnostics));
+    let label = fields
+        .node("label", diagnostics)
+        .and_then(|node| read_label(node, &path.field("label"), diagnostics));
+    let expires_at: Option<Timestamp> = fields.take("expires_at", diagnostics);
+    fields.finish(diagnostics);
+    if let Some(end) = expires_at {
+        let at = path.field("expires_at");
+        check_expiry(validity::Subject::Entry, not_before, end, context.now, &at, diagnostics);
+    }
+    Some(ApiKeyEntry {
+        key: key?,
+        label,
+        expires_at,
+    })
+}
+
+/// The diagnostic does not show the label, where somebody may have written the key.
+fn read_label<'a>(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Cow<'a, str>> {
+    if !matches!(node, Node::Text(_)) {
+        return wrong_type_unshown(&node, "a string", path, diagnostics);
+    }
+    let label: Cow<'a, str> = Cow::read(node, path, diagnostics)?;
+    if !is_identifier(&label) {
+        diagnostics.add_bare(path, &ApiKeyError::Label);
+        return None;
+    }
+    Some(label)
 }
 
 /// Diagnostics show the length of a raw key, never the key. A key of digits without quotes is a JSON number; it is not shown either.
@@ -161,15 +235,41 @@ super::json_schema::impl_schema!(ApiKey, "ApiKey", _generator => schemars::json_
     "examples": ["sha256:<64 hex digits>"],
 }));
 
-/// The schema of `api_key`: one key, or a list of them.
+/// The schema of one entry of `api_key`.
 #[cfg(feature = "schema")]
-pub struct ApiKeys;
+struct EntrySchema;
 
 #[cfg(feature = "schema")]
-super::json_schema::impl_schema!(ApiKeys, "ApiKeys", generator => schemars::json_schema!({
+super::json_schema::impl_schema!(EntrySchema, "ApiKeyEntry", generator => schemars::json_schema!({
     "anyOf": [
         generator.subschema_for::<ApiKey>(),
-        {"type": "array", "items": generator.subschema_for::<ApiKey>(), "minItems": 1},
+        {
+            "type": "object",
+            "properties": {
+                "key": generator.subschema_for::<ApiKey>(),
+                "label": {
+                    "type": "string",
+                    "description": "What the access log knows the entry by.",
+                    "pattern": super::json_schema::IDENTIFIER,
+                    "examples": ["2026-11"],
+                },
+                "expires_at": generator.subschema_for::<Timestamp>(),
+            },
+            "required": ["key"],
+            "additionalProperties": false,
+        },
+    ],
+}));
+
+/// The schema of `api_key`: one entry, or a list of them.
+#[cfg(feature = "schema")]
+pub struct ApiKeyEntries;
+
+#[cfg(feature = "schema")]
+super::json_schema::impl_schema!(ApiKeyEntries, "ApiKeyEntries", generator => schemars::json_schema!({
+    "anyOf": [
+        generator.subschema_for::<EntrySchema>(),
+        {"type": "array", "items": generator.subschema_for::<EntrySchema>(), "minItems": 1},
     ],
 }));
 

@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 /// The pattern of a token (RFC 9110, section 5.6.2).
 pub const TOKEN: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 
+/// The pattern of an id or a label.
+pub const IDENTIFIER: &str = "^[A-Za-z0-9._-]{1,64}$";
+
 /// The properties of an object's schema.
 pub fn properties(schema: &mut Schema) -> Option<&mut Map<String, Value>> {
     schema.get_mut("properties")?.as_object_mut()

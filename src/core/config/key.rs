@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::api_key::{ApiKey, read_api_keys};
+use super::api_key::{ApiKeyEntry, read_entries};
 use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 #[cfg(feature = "schema")]
@@ -12,6 +12,8 @@ use super::node::Node;
 use super::read::{Fields, Read, choice};
 use super::restrictions::read_restrictions;
 use super::timestamp::Timestamp;
+use super::token::is_identifier;
+use super::validity::{self, check_expiry};
 
 pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 
@@ -25,9 +27,12 @@ pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
-    /// One key or several. Each is valid, so that a key can be rotated.
-    #[cfg_attr(feature = "schema", schemars(rename = "api_key", with = "super::api_key::ApiKeys"))]
-    pub api_keys: Vec<ApiKey>,
+    /// One entry or several, the newest first. Each is valid, so that a key can be rotated.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(rename = "api_key", with = "super::api_key::ApiKeyEntries")
+    )]
+    pub entries: Vec<ApiKeyEntry<'a>>,
     /// Whether the key may be public.
     pub kind: Kind,
     /// The key is refused before this time.
@@ -72,16 +77,10 @@ impl<'a> Read<'a> for Kind {
 enum KeyDiagnostic {
     /// `id` has another length, or another character.
     Id,
-    /// `expires_at` is not after `not_before`.
-    NeverValid,
     /// A secret key has `allowed_origins`.
     SecretWithOrigins,
     /// A publishable key has no `allowed_origins`.
     NoOrigins,
-    /// `expires_at` is past.
-    Expired,
-    /// `expires_at` is near.
-    ExpiresSoon,
 }
 
 impl DiagnosticKind for KeyDiagnostic {
@@ -91,10 +90,6 @@ impl DiagnosticKind for KeyDiagnostic {
                 "an id must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
                 "use only these characters",
             ),
-            Self::NeverValid => Message::error(
-                "expires_at is not after not_before, so the key is never valid",
-                "set expires_at to a later time",
-            ),
             Self::SecretWithOrigins => Message::error(
                 "a secret key is never used from a browser, so it must not have origins",
                 r#"make it "publishable", or take allowed_origins out"#,
@@ -103,25 +98,13 @@ impl DiagnosticKind for KeyDiagnostic {
                 "requests of every page are let through with a publishable key without origins, even if the page cannot read the response",
                 r#"list allowed_origins, or make the key "secret""#,
             ),
-            Self::Expired => Message::warning(
-                "the key has expired, so every request with it is refused",
-                "take the key out, or set a later expires_at",
-            ),
-            Self::ExpiresSoon => Message::warning(
-                "the key expires within two weeks",
-                "make the next key now, or set a later expires_at",
-            ),
         }
     }
 }
 
 fn read_id<'a>(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Cow<'a, str>> {
     let id: Cow<'a, str> = Cow::read(node, path, diagnostics)?;
-    let well_formed = (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if !well_formed {
+    if !is_identifier(&id) {
         diagnostics.add(path, &Node::Text(id), &KeyDiagnostic::Id);
         return None;
     }
@@ -135,37 +118,23 @@ pub fn read_key<'a>(
     path: &ConfigPath<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Key<'a>> {
-    /// Two weeks: time to make the next key and to bring it to its clients.
-    const SOON_SECONDS: i64 = 14 * 86_400;
     let errors_before = diagnostics.error_count();
     let mut fields = Fields::of(node, path, diagnostics)?;
     let id = fields
         .require("id", diagnostics)
         .and_then(|node| read_id(node, &path.field("id"), diagnostics));
-    let api_keys = fields
-        .require("api_key", diagnostics)
-        .map(|node| read_api_keys(node, context.sources, &path.field("api_key"), diagnostics));
-    let kind = fields.take("kind", diagnostics).unwrap_or(Kind::Publishable);
     let not_before: Option<Timestamp> = fields.take("not_before", diagnostics);
+    let entries = fields
+        .require("api_key", diagnostics)
+        .map(|node| read_entries(node, context, not_before, &path.field("api_key"), diagnostics));
+    let kind = fields.take("kind", diagnostics).unwrap_or(Kind::Publishable);
     let expires_at: Option<Timestamp> = fields.take("expires_at", diagnostics);
     let restrictions = read_restrictions(&mut fields, path, diagnostics);
     fields.finish(diagnostics);
 
-    if let (Some(begin), Some(end)) = (not_before, expires_at)
-        && end <= begin
-    {
-        diagnostics.add_bare(&path.field("expires_at"), &KeyDiagnostic::NeverValid);
-    }
     if let Some(end) = expires_at {
-        let kind = if end <= context.now {
-            Some(KeyDiagnostic::Expired)
-        } else {
-            let is_soon = end.0.saturating_sub(context.now.0) <= SOON_SECONDS;
-            is_soon.then_some(KeyDiagnostic::ExpiresSoon)
-        };
-        if let Some(kind) = kind {
-            diagnostics.add(&path.field("expires_at"), &format_args!("\"{end}\""), &kind);
-        }
+        let at = path.field("expires_at");
+        check_expiry(validity::Subject::Key, not_before, end, context.now, &at, diagnostics);
     }
     match (kind, restrictions.allowed_origins.is_empty()) {
         (Kind::Secret, false) => {
@@ -179,7 +148,7 @@ pub fn read_key<'a>(
     }
     Some(Key {
         id: id?,
-        api_keys: api_keys?,
+        entries: entries?,
         kind,
         not_before,
         expires_at,
@@ -193,6 +162,6 @@ fn complete_schema(schema: &mut schemars::Schema) {
     json_schema::optional_fields(schema);
     schema.insert("required".into(), serde_json::json!(["id", "api_key"]));
     if let Some(id) = json_schema::properties(schema).and_then(|properties| properties.get_mut("id")) {
-        id["pattern"] = "^[A-Za-z0-9._-]{1,64}$".into();
+        id["pattern"] = json_schema::IDENTIFIER.into();
     }
 }

@@ -21,6 +21,14 @@ pub struct Measure {
     pub id_bytes: usize,
     /// The entries of all `api_key`.
     pub digests: usize,
+    /// An upper bound on the entries that are objects, or not the first of their key.
+    pub listed_entries: usize,
+    /// The bytes of the labels of entries.
+    pub label_bytes: usize,
+    /// The members of all `upstream_headers`.
+    pub upstream_headers: usize,
+    /// The bytes of their values.
+    pub upstream_header_bytes: usize,
     /// The entries of all `allowed_origins`.
     pub origins: usize,
     /// The bytes of these entries.
@@ -79,6 +87,9 @@ enum Part {
     Networks,
     Indexes,
     Scopes,
+    UpstreamHeaders,
+    UpstreamHeader,
+    Label,
     Other,
 }
 
@@ -93,6 +104,10 @@ impl Part {
             (Part::Key, "allowed_ips") => Part::Networks,
             (Part::Key, "indexes") => Part::Indexes,
             (Part::Key, "scopes") => Part::Scopes,
+            (Part::Key, "upstream_headers") => Part::UpstreamHeaders,
+            (Part::UpstreamHeaders, _) => Part::UpstreamHeader,
+            (Part::ApiKeys, "key") => Part::ApiKeys,
+            (Part::ApiKeys, "label") => Part::Label,
             _ => Part::Other,
         }
     }
@@ -147,6 +162,11 @@ impl Meter {
             Part::Indexes => {
                 measure.indexes += 1;
                 measure.index_bytes += length;
+            }
+            Part::Label => measure.label_bytes += length,
+            Part::UpstreamHeader => {
+                measure.upstream_headers += 1;
+                measure.upstream_header_bytes += length;
             }
             _ => {}
         }
@@ -256,6 +276,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         meter.add(1, 0);
         let mut hash = hash_of(Kind::List, 0);
         let mut set = 0_u64;
+        let mut is_first = true;
         loop {
             let starts_key = part == Part::Keys;
             if starts_key {
@@ -271,6 +292,8 @@ impl<'de> Visitor<'de> for Value<'_> {
                 meter.measure.keys += usize::from(matches!(item, Ok(Some(_))));
             }
             let Some(item) = item? else { break };
+            meter.measure.listed_entries += usize::from(part == Part::ApiKeys && !is_first);
+            is_first = false;
             hash = mixed(hash, item);
             set = set.wrapping_add(item);
         }
@@ -284,6 +307,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
         let Value { meter, part } = self;
         meter.add(1, 0);
+        meter.measure.listed_entries += usize::from(part == Part::ApiKeys);
         let mut members = 0_u64;
         while let Some(Name(name)) = map.next_key()? {
             meter.add(0, name.len());
@@ -356,8 +380,8 @@ mod tests {
     fn what_is_counted() {
         let text = r#"{
             "keys": [
-                {"id": "one", "api_key": "k", "allowed_origins": ["https://a-*.a.example", "*"], "scopes": ["a", "b"]},
-                {"id": "two", "api_key": ["k", "l"], "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
+                {"id": "one", "api_key": {"key": "k", "label": "lab"}, "upstream_headers": {"X-A": "v", "X-B": "wx"}, "allowed_origins": ["https://a-*.a.example", "*"], "scopes": ["a", "b"]},
+                {"id": "two", "api_key": ["k", {"key": "l"}, {}], "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
             ],
             "anonymous": {"allowed_origins": ["https://b.example"]},
             "cors": {"max_age": 1}
@@ -368,6 +392,11 @@ mod tests {
             keys: 2,
             id_bytes: 6,
             digests: 3,
+            // Two later objects count twice.
+            listed_entries: 5,
+            label_bytes: 3,
+            upstream_headers: 2,
+            upstream_header_bytes: 3,
             origins: 3,
             origin_bytes: 39,
             label_origins: 1,
@@ -378,9 +407,10 @@ mod tests {
             // The root, keys, anonymous, its list and item, cors and max_age.
             values: 7,
             value_bytes: 4 + 9 + 15 + 17 + 4 + 7,
-            // The key, id, api_key with 2, allowed_ips with 1, indexes with 1, scopes with 2, name.
-            key_values: 13,
-            key_bytes: 2 + 3 + 7 + 2 + 11 + 10 + 7 + 3 + 6 + 2 + 4 + 1,
+            // The second key, id, api_key with 4, allowed_ips with 1, indexes with 1, scopes with 2, name.
+            key_values: 15,
+            // The first: id, api_key with key and label, upstream_headers, allowed_origins, scopes.
+            key_bytes: 2 + 3 + 7 + 4 + 8 + 16 + 4 + 5 + 15 + 22 + 6 + 2,
         };
         assert_eq!(measure, expected);
     }

@@ -35,6 +35,8 @@ mod structured_field;
 pub mod timestamp;
 pub mod token;
 mod top_level;
+pub mod upstream_headers;
+mod validity;
 
 pub use byte_order_mark::without_byte_order_mark;
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Message, Severity, Subject};

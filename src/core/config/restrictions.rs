@@ -11,6 +11,7 @@ use super::network::Network;
 use super::node::Node;
 use super::origin::OriginPattern;
 use super::read::{Fields, Read, choice, whole_number};
+use super::upstream_headers::{UpstreamHeader, read_headers};
 
 /// The fields that keys and `anonymous` share.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,12 @@ pub struct Restrictions<'a> {
     pub rate_limit_per_minute: Option<u32>,
     /// The number of requests of each client in any 60 seconds, from 1. Without this field: no limit.
     pub rate_limit_per_minute_per_client: Option<u32>,
+    /// Headers to set for the upstream, of the names in `upstream_header_names`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "std::collections::BTreeMap<String, UpstreamHeader>")
+    )]
+    pub upstream_headers: Vec<UpstreamHeader<'a>>,
     /// Without this field: as for the whole policy.
     pub enforcement: Option<Enforcement>,
 }
@@ -226,6 +233,10 @@ pub fn read_restrictions<'a>(
         indexes: fields.take("indexes", diagnostics),
         rate_limit_per_minute: read_limit("rate_limit_per_minute", fields, path, diagnostics),
         rate_limit_per_minute_per_client: read_limit(CLIENT_LIMIT, fields, path, diagnostics),
+        upstream_headers: fields
+            .node("upstream_headers", diagnostics)
+            .map(|node| read_headers(node, &path.field("upstream_headers"), diagnostics))
+            .unwrap_or_default(),
         enforcement: fields.take("enforcement", diagnostics),
     };
     if restrictions.indexes.is_some() && restrictions.scopes.is_none() {

@@ -10,7 +10,7 @@ use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::json_schema::TOKEN;
 use super::node::Node;
 use super::read::{Fields, Read, choice, wrong_type};
-use super::token::{HeaderName, NameError, is_token};
+use super::token::{HeaderName, NameError, is_header_value, is_token};
 
 /// The headers of the preset, with the changes of `set`, `content_security_policy` and `remove`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -150,11 +150,6 @@ fn is_owned(name: &HeaderName) -> bool {
     ];
     let name = name.lower();
     OWNED.contains(&&*name) || name.starts_with("access-control-") || name.starts_with("x-ratelimit-")
-}
-
-/// Whether the text is a field value (RFC 9110, section 5.5) in ASCII only.
-fn is_header_value(value: &str) -> bool {
-    value.trim() == value && value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
 }
 
 impl<'a> Read<'a> for SetMode {

@@ -58,6 +58,23 @@ pub fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
+/// Whether `text` is 1 to 64 of `A-Z a-z 0-9 . _ -`, as the ids of keys and the labels of their entries are.
+pub fn is_identifier(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    (1..=64).contains(&text.len()) && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Whether the text is a field value (RFC 9110, section 5.5) in ASCII only.
+pub fn is_header_value(value: &str) -> bool {
+    value.trim() == value && value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
+}
+
+/// One bit for the length of a header's name, modulo 64. The union of the bits of many names tells of most others that they are none of them.
+#[inline]
+pub const fn length_bit(name: &[u8]) -> u64 {
+    1 << (name.len() % 64)
+}
+
 /// Whether an upstream may take two header names for the same, because both become the same meta-variable of CGI (RFC 3875, section
 /// 4.1.18). The RFC turns `-` into `_`; servers do so with every character except letters and digits. WSGI, Rack and PHP do the same.
 #[inline]

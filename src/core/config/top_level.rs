@@ -14,6 +14,9 @@ use super::restrictions::{Enforcement, Restrictions, read_restrictions};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
 use super::token::{HeaderName, NameError};
+#[cfg(feature = "schema")]
+use super::upstream_headers::MAX_NAMES;
+use super::upstream_headers::read_names;
 
 /// The top-level fields except `keys`, with defaults for those that the operator left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,8 @@ pub struct Config<'a> {
     pub client_ip: ClientIp,
     /// The header that tells the upstream the id of the key; `null` for none.
     pub identity_header: Option<IdentityHeader>,
+    /// The headers that keys may set for the upstream. No two read as the same, and none as `identity_header` or a key's header.
+    pub upstream_header_names: Vec<HeaderName>,
     /// Whether the upstream gets the API key itself.
     pub forward_api_key: bool,
     /// Whether requests are refused, unless a key says otherwise.
@@ -100,8 +105,14 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
         Some(Node::Null) => None,
         Some(node) => read_identity_header(node, &path.field("identity_header"), diagnostics),
     };
+    let key_sources = key_sources.unwrap_or_else(KeySource::by_default);
+    let upstream_header_names = fields.node("upstream_header_names", diagnostics).map(|node| {
+        let identity_header = identity_header.as_ref().map(|header| header.0.as_str());
+        let path = path.field("upstream_header_names");
+        read_names(node, identity_header, &key_sources, &path, diagnostics)
+    });
     let config = Config {
-        key_sources: key_sources.unwrap_or_else(KeySource::by_default),
+        key_sources,
         anonymous,
         scopes: scopes.unwrap_or_default(),
         cors: fields.take("cors", diagnostics).unwrap_or_default(),
@@ -110,6 +121,7 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
             .unwrap_or_else(SecurityHeaders::by_default),
         client_ip: fields.take("client_ip", diagnostics).unwrap_or(ClientIp::Peer),
         identity_header,
+        upstream_header_names: upstream_header_names.unwrap_or_default(),
         forward_api_key,
         enforcement: fields.take("enforcement", diagnostics).unwrap_or(Enforcement::Enforce),
         docs_url: fields
@@ -216,6 +228,9 @@ fn complete_schema(schema: &mut schemars::Schema) {
         }
         if let Some(header) = properties.get_mut("identity_header") {
             header["type"] = serde_json::json!(["string", "null"]);
+        }
+        if let Some(names) = properties.get_mut("upstream_header_names") {
+            names["maxItems"] = MAX_NAMES.into();
         }
     }
 }

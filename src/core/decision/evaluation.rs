@@ -14,9 +14,8 @@ use super::rate::RateStatus;
 use super::reason::Reason;
 use super::request::Head;
 use crate::config::key::{Kind, OriginCheck};
-use crate::policy::key_table::KeyIndex;
 use crate::policy::scopes::ScopeAnswer;
-use crate::policy::{Key, Policy, Restrictions};
+use crate::policy::{Key, KeyMatch, Policy, Restrictions};
 
 /// Decides on a request. Nothing is kept between requests but what `context` keeps.
 pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, context: &impl RequestContext) -> Decision<'p, 'r> {
@@ -70,7 +69,7 @@ pub fn decide_with_trace<'p, 'r>(
         let mut evaluation = Evaluation {
             policy,
             head,
-            key: subject.key.map(|(_, key)| key),
+            key: subject.key,
             restrictions: subject.restrictions,
             context,
             decision: &mut decision,
@@ -86,7 +85,7 @@ pub fn decide_with_trace<'p, 'r>(
 /// Whose request it is.
 struct Subject<'p> {
     /// `None`: it has no key.
-    key: Option<(KeyIndex, &'p Key)>,
+    key: Option<KeyMatch<'p>>,
     restrictions: &'p Restrictions,
 }
 
@@ -105,9 +104,9 @@ fn identify<'p>(policy: &'p Policy, head: &Head<'_>) -> Result<Subject<'p>, Reas
         Credential::One(presented) => presented
             .digest()
             .and_then(|digest| policy.find_key(&digest))
-            .map(|(index, key)| Subject {
-                key: Some((index, key)),
-                restrictions: &key.restrictions,
+            .map(|found| Subject {
+                key: Some(found),
+                restrictions: &found.key().restrictions,
             })
             .ok_or(Reason::InvalidApiKey),
     }
@@ -125,7 +124,7 @@ fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
 struct Evaluation<'p, 'r, 'e, C> {
     policy: &'p Policy,
     head: &'r Head<'r>,
-    key: Option<&'p Key>,
+    key: Option<KeyMatch<'p>>,
     restrictions: &'p Restrictions,
     context: &'e C,
     /// Gets what each check compared and matched.
@@ -134,7 +133,7 @@ struct Evaluation<'p, 'r, 'e, C> {
 
 type CheckFn<E> = fn(&mut E) -> Result<(), Reason>;
 
-impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
+impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
     fn run(&mut self, trace: &mut impl FnMut(Check, Result<(), Reason>)) -> Result<(), Reason> {
         let checks: [(Check, CheckFn<Self>); 7] = [
             (Check::Validity, Self::validity),
@@ -159,12 +158,18 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         Ok(())
     }
 
+    fn key(&self) -> Option<&'p Key> {
+        self.key.map(|found| found.key())
+    }
+
     fn validity(&mut self) -> Result<(), Reason> {
-        let Some(key) = self.key else { return Ok(()) };
+        let Some(found) = self.key else { return Ok(()) };
+        let key = found.key();
         if !key.enabled {
             return Err(Reason::KeyDisabled);
         }
-        if key.not_before.is_none() && key.expires_at.is_none() {
+        let ends = [key.expires_at, found.entry_expires_at()];
+        if key.not_before.is_none() && ends == [None, None] {
             return Ok(());
         }
         let now = self.context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
@@ -172,14 +177,14 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
         if key.not_before.is_some_and(|begin| now < begin) {
             return Err(Reason::KeyNotYetValid);
         }
-        if key.expires_at.is_some_and(|end| now >= end) {
+        if ends.into_iter().flatten().any(|end| now >= end) {
             return Err(Reason::KeyExpired);
         }
         Ok(())
     }
 
     fn kind(&mut self) -> Result<(), Reason> {
-        match self.key {
+        match self.key() {
             Some(key) if key.kind == Kind::Secret && self.head.is_from_browser() => Err(Reason::SecretKeyInBrowser),
             _ => Ok(()),
         }
@@ -249,7 +254,7 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
     }
 
     fn rate(&mut self) -> Result<(), Reason> {
-        let (key, context) = (self.key, self.context);
+        let (key, context) = (self.key(), self.context);
         if let Some(limit) = self.restrictions.client_limit {
             let client = self.client()?;
             self.decision.matched.client = Some(client);
@@ -279,12 +284,12 @@ impl<C: RequestContext> Evaluation<'_, '_, '_, C> {
     fn peek(&self) -> Option<RateStatus> {
         let of_client = self.restrictions.client_limit.and_then(|limit| {
             let client = self.client().ok()?;
-            self.context.peek_client(self.key, &client, limit).ok()
+            self.context.peek_client(self.key(), &client, limit).ok()
         });
         let limit = self.restrictions.limit;
         tighter(
             of_client,
-            limit.and_then(|limit| self.context.peek(self.key, limit).ok()),
+            limit.and_then(|limit| self.context.peek(self.key(), limit).ok()),
         )
     }
 

@@ -1,6 +1,6 @@
 //! The header lines of a request or response, searched by name.
 
-use crate::config::token::equals_ignoring_separators;
+use crate::config::token::{equals_ignoring_separators, length_bit};
 
 /// The name and the value of a header line.
 pub type Line<'h> = (&'h [u8], &'h [u8]);
@@ -12,11 +12,6 @@ pub struct Headers<H> {
     lines: H,
     /// The union of each name's [`length_bit`].
     lengths: u64,
-}
-
-/// One bit for the length of `name`, modulo 64.
-pub fn length_bit(name: &[u8]) -> u64 {
-    1 << (name.len() % 64)
 }
 
 impl<'h, H: Iterator<Item = Line<'h>> + Clone> Headers<H> {

@@ -10,10 +10,9 @@ use super::reason::Reason;
 use crate::config::key::Enforcement;
 use crate::config::network::Network;
 use crate::config::timestamp::Timestamp;
-use crate::policy::key_table::KeyIndex;
 use crate::policy::origin_list::OriginMatch;
 use crate::policy::scopes::RuleMatch;
-use crate::policy::{Key, Restrictions};
+use crate::policy::{KeyMatch, Restrictions};
 
 /// What the policy says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +50,8 @@ pub struct Decision<'p, 'r> {
     pub outcome: Outcome,
     /// Whether that takes effect.
     pub enforcement: Enforcement,
-    /// The key of the request, if the policy has it.
-    pub key: Option<(KeyIndex, &'p Key)>,
+    /// The key of the request, and the entry of it, if the policy has it.
+    pub key: Option<KeyMatch<'p>>,
     /// What the request was checked against: the restrictions of the key, or those of anonymous requests. `None` if there are none.
     pub restrictions: Option<&'p Restrictions>,
     /// The key as the request presents it, if it presents exactly one.

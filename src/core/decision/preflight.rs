@@ -8,13 +8,12 @@ use super::headers::{Line, with_values};
 use super::outcome::{Decision, Matched, Outcome};
 use super::reason::Reason;
 use super::request::Head;
-use crate::policy::key_table::KeyIndex;
-use crate::policy::{Key, Policy};
+use crate::policy::{KeyMatch, Policy};
 
 /// Decides on a preflight. One with a `key` in its URL is checked against the origins of that key, any other against those of all enabled
 /// keys: a browser sends no header of the page with a preflight.
-pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<(KeyIndex, &'p Key)>) -> Decision<'p, 'r> {
-    let restrictions = key.map(|(_, key)| &key.restrictions);
+pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<'p>>) -> Decision<'p, 'r> {
+    let restrictions = key.map(|found| &found.key().restrictions);
     let origin = head.origin.and_then(|origin| match restrictions {
         Some(restrictions) => policy.origins.match_list(&restrictions.origins, origin),
         None => policy.origins.match_union(&policy.union, origin),

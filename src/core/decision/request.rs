@@ -1,11 +1,12 @@
 //! The parts of a request's headers that a decision needs, borrowed from the headers and found in one pass.
 
-use crate::config::token::equals_ignoring_separators;
+use crate::config::token::{equals_ignoring_separators, length_bit};
 use crate::policy::Policy;
+use crate::policy::protected_headers::ProtectedHeaders;
 
 use super::credential::{Credential, WEBSOCKET_PROTOCOL};
 use super::grpc::Grpc;
-use super::headers::{Headers, length_bit};
+use super::headers::Headers;
 
 /// The parts of a request that a decision needs. Clients choose these bytes: they need not be UTF-8.
 #[derive(Debug, Clone)]
@@ -26,8 +27,8 @@ pub struct Head<'r> {
     pub request_id: Option<&'r [u8]>,
     /// Which kind of gRPC the request speaks, if any.
     pub grpc: Option<Grpc>,
-    /// The names of headers that an upstream may read as the identity header.
-    pub identity_claims: Vec<&'r [u8]>,
+    /// The names of headers that an upstream may read as one that only the filter sets.
+    pub protected_claims: Vec<&'r [u8]>,
     /// `Connection`, which Envoy forwards for upgrades only. The next hop removes the headers that it names (RFC 9110, section 7.6.1).
     pub connection: Option<&'r [u8]>,
     /// The names of headers that make some upstreams use another method than the request's.
@@ -41,6 +42,12 @@ pub struct Head<'r> {
 
 /// The headers with which a client overrides the method, in some web frameworks.
 const METHOD_OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+
+/// The union of the [`length_bit`] of each.
+const METHOD_OVERRIDE_LENGTHS: u64 = {
+    let [first, second, third] = METHOD_OVERRIDES;
+    length_bit(first) | length_bit(second) | length_bit(third)
+};
 
 impl<'r> Head<'r> {
     /// Reads the headers of a request, pseudo-headers included. Names are in lower case, as Envoy has them.
@@ -57,16 +64,19 @@ impl<'r> Head<'r> {
             credential: Credential::Missing,
             request_id: None,
             grpc: None,
-            identity_claims: Vec::new(),
+            protected_claims: Vec::new(),
             connection: None,
             method_overrides: Vec::new(),
             websocket_protocols: Vec::new(),
             fetch_site: None,
             has_request_method: false,
         };
+        let protected = &policy.response.protected_headers;
+        let dangerous_lengths = protected.lengths() | METHOD_OVERRIDE_LENGTHS;
         let mut lengths = 0;
         for (name, value) in headers.clone() {
-            lengths |= length_bit(name);
+            let length = length_bit(name);
+            lengths |= length;
             match name {
                 b":method" => head.method = value,
                 b":path" => head.path = value,
@@ -79,7 +89,8 @@ impl<'r> Head<'r> {
                 b"connection" => head.connection = Some(value),
                 WEBSOCKET_PROTOCOL => head.websocket_protocols.push(value),
                 b"sec-fetch-site" => head.fetch_site = Some(if head.fetch_site.is_none() { value } else { b"" }),
-                _ => head.note_dangerous(policy, name),
+                _ if dangerous_lengths & length != 0 => head.note_dangerous(protected, name),
+                _ => {}
             }
         }
         // A preflight has none of the page's headers (Fetch, "CORS-preflight fetch"), so a key can only be in its URL.
@@ -88,9 +99,9 @@ impl<'r> Head<'r> {
         head
     }
 
-    fn note_dangerous(&mut self, policy: &Policy, name: &'r [u8]) {
-        if is_identity_claim(policy.response.identity_header.as_deref(), name) {
-            self.identity_claims.push(name);
+    fn note_dangerous(&mut self, protected: &ProtectedHeaders, name: &'r [u8]) {
+        if protected.may_be_read_from(name) {
+            self.protected_claims.push(name);
         } else if is_method_override(name) {
             self.method_overrides.push(name);
         }
@@ -133,16 +144,10 @@ impl<'r> Head<'r> {
     }
 }
 
-/// Whether an upstream may read a header or trailer of this name as `identity_header`.
-#[inline]
-pub fn is_identity_claim(identity_header: Option<&str>, name: &[u8]) -> bool {
-    identity_header.is_some_and(|header| equals_ignoring_separators(name, header.as_bytes()))
-}
-
 /// Whether an upstream may read the method from a header or trailer of this name.
 #[inline]
 pub fn is_method_override(name: &[u8]) -> bool {
-    METHOD_OVERRIDES.iter().any(|header| header.len() == name.len()) && overrides_method(name)
+    METHOD_OVERRIDE_LENGTHS & length_bit(name) != 0 && overrides_method(name)
 }
 
 /// Not inlined: most headers of a request do not have the length of one of these.

@@ -2,7 +2,7 @@
 
 use super::cors::{AllowOrigin, CorsHeaders, is_cors};
 use super::grpc::Grpc;
-use super::headers::{Headers, Line, length_bit};
+use super::headers::{Headers, Line};
 use super::mutation::{HeaderMutation, set};
 use super::outcome::Decision;
 use super::rate::RateStatus;
@@ -10,6 +10,7 @@ use super::request::Head;
 use super::vary;
 use crate::config::key::Enforcement;
 use crate::config::security_headers::SetMode;
+use crate::config::token::length_bit;
 use crate::policy::response_headers::{ResponsePolicy, StaticHeaders};
 
 /// What a response needs to know of its request.

@@ -1,6 +1,8 @@
-//! The headers that reach the upstream: with the id of the key, and without what a client claims about its identity and method.
+//! The headers that reach the upstream: with the id and the headers of the key, and without what a client claims about them and about its
+//! method.
 
 use crate::config::key::Enforcement;
+use crate::policy::protected_headers::ProtectedHeaders;
 use crate::policy::{Policy, Source};
 
 use super::credential::{WEBSOCKET_PROTOCOL, other_protocols, without_parameter};
@@ -15,16 +17,31 @@ pub fn apply(
     decision: &Decision<'_, '_>,
     mutate: &mut impl FnMut(HeaderMutation<'_>),
 ) {
-    for name in &head.identity_claims {
+    for name in &head.protected_claims {
         mutate(HeaderMutation::Remove(name));
     }
     if decision.enforcement == Enforcement::Report {
         // In report mode the upstream gets what it would get without the filter.
         return;
     }
-    if let (Some(name), Some((_, key))) = (&policy.response.identity_header, decision.key) {
-        mutate(HeaderMutation::Add(name.as_bytes(), key.id.as_bytes()));
-        keep_through_next_hop(name.as_bytes(), head.connection, mutate);
+    let protected = &policy.response.protected_headers;
+    let identity = match (&policy.identity_header, decision.key) {
+        (Some(name), Some(found)) => Some((&**name, found.key().id())),
+        _ => None,
+    };
+    let headers = decision
+        .restrictions
+        .map_or(&[][..], |restrictions| restrictions.upstream_headers.as_slice());
+    let headers = headers
+        .iter()
+        .filter_map(|header| Some((protected.name(header.name)?, &*header.value)));
+    let mut is_any_set = false;
+    for (name, value) in identity.into_iter().chain(headers) {
+        mutate(HeaderMutation::Add(name.as_bytes(), value.as_bytes()));
+        is_any_set = true;
+    }
+    if is_any_set {
+        keep_through_next_hop(protected, head.connection, mutate);
     }
     if decision.removes_method_overrides() {
         for name in &head.method_overrides {
@@ -36,13 +53,17 @@ pub fn apply(
     }
 }
 
-/// Removes `name` from `Connection`, with which a client can make the next hop remove the header (RFC 9110, section 7.6.1).
-fn keep_through_next_hop(name: &[u8], connection: Option<&[u8]>, mutate: &mut impl FnMut(HeaderMutation<'_>)) {
+/// Removes protected headers from `Connection`, with which a client can make the next hop remove them (RFC 9110, section 7.6.1).
+fn keep_through_next_hop(
+    protected: &ProtectedHeaders,
+    connection: Option<&[u8]>,
+    mutate: &mut impl FnMut(HeaderMutation<'_>),
+) {
     let Some(connection) = connection else { return };
     let options = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
     let kept: Vec<&[u8]> = options
         .clone()
-        .filter(|option| !option.eq_ignore_ascii_case(name))
+        .filter(|option| !protected.may_be_read_from(option))
         .collect();
     if kept.len() == options.count() {
         return;

@@ -12,21 +12,25 @@ use rustc_hash::FxBuildHasher;
 use super::challenge::challenge;
 use super::diagnostic::PolicyDiagnostic;
 use super::footprint::{self, Footprint};
-use super::key_table::{KeyIndex, KeyTable};
+use super::key_table::{EntryId, EntryPlace, KeyIndex, KeyTable};
 use super::loaded::Loaded;
 use super::networks::Networks;
 use super::origin_list::OriginUnion;
 use super::origins::OriginTable;
+use super::protected_headers::ProtectedHeaders;
 use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
 use super::scopes::{IndexList, ScopeRules};
 use super::sorted::sorted;
 use super::source::Source;
-use super::{Key, Policy, Restrictions};
+use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
+use super::{Entry, Key, Policy, Restrictions};
+use crate::config::api_key::ApiKeyEntry;
 use crate::config::config_path::ConfigPath;
 use crate::config::key::{self, KeyContext};
 use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
+use crate::config::upstream_headers;
 use crate::config::{self, Config, Diagnostics, Measure, long_text, memory_limit};
 
 impl Policy {
@@ -84,6 +88,7 @@ struct Compiler<'c> {
     /// The index in the configuration of each of `keys`. Keys that could not be read have one there, but none here.
     config_index: Vec<usize>,
     ids: HashTable<usize>,
+    entries: Vec<Entry>,
     table: KeyTable,
     origins: OriginTable,
     union: OriginUnion,
@@ -101,6 +106,7 @@ impl<'c> Compiler<'c> {
             keys: Vec::with_capacity(measure.keys),
             config_index: Vec::with_capacity(measure.keys),
             ids: HashTable::with_capacity(measure.keys),
+            entries: Vec::with_capacity(measure.listed_entries),
             table: KeyTable::with_capacity(measure.digests),
             origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
             union: OriginUnion::default(),
@@ -129,12 +135,16 @@ impl<'c> Compiler<'c> {
             return;
         };
         self.config_index.push(index);
-        for api_key in &key.api_keys {
-            if let Err(KeyIndex(first)) = self.table.insert(api_key.digest, KeyIndex(number)) {
-                let first = self.config_index.get(first as usize).copied().unwrap_or(index);
+        for (entry, at) in key.entries.iter().zip(0..) {
+            let Some(id) = self.add_entry(entry, KeyIndex(number), at) else {
+                return;
+            };
+            if let Err(first) = self.table.insert(entry.key.digest, id) {
+                let first = self.index_of_key(first).unwrap_or(index);
                 diagnostics.add_bare(&path.field("api_key"), &PolicyDiagnostic::DuplicateApiKey { first });
             }
         }
+        find_duplicate_labels(&key.entries, path, diagnostics);
         let restrictions = self.restrictions(&key.restrictions, path, diagnostics);
         self.keys.push(Key {
             id: key.id.as_ref().into(),
@@ -144,6 +154,30 @@ impl<'c> Compiler<'c> {
             expires_at: key.expires_at,
             restrictions,
         });
+    }
+
+    /// Adds an entry, the one with this `index` in `api_key`, to the list of entries if it belongs there.
+    fn add_entry(&mut self, entry: &ApiKeyEntry<'_>, key: KeyIndex, index: u32) -> Option<EntryId> {
+        if index == 0 && entry.label.is_none() && entry.expires_at.is_none() {
+            return EntryId::of(EntryPlace::Plain(key));
+        }
+        let id = EntryId::of(EntryPlace::Listed(self.entries.len()))?;
+        self.entries.push(Entry {
+            key,
+            index,
+            label: entry.label.as_deref().map(Into::into),
+            expires_at: entry.expires_at,
+        });
+        Some(id)
+    }
+
+    /// The index in the configuration of the key that has this entry.
+    fn index_of_key(&self, entry: EntryId) -> Option<usize> {
+        let KeyIndex(key) = match entry.place() {
+            EntryPlace::Plain(key) => key,
+            EntryPlace::Listed(index) => self.entries.get(index)?.key,
+        };
+        self.config_index.get(key as usize).copied()
     }
 
     /// Adds an id. Returns the index in the configuration of the key that has it already, if any.
@@ -182,8 +216,47 @@ impl<'c> Compiler<'c> {
             indexes: restrictions.indexes.as_deref().map(IndexList::new),
             limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
             client_limit: restrictions.rate_limit_per_minute_per_client.and_then(NonZeroU32::new),
+            upstream_headers: self.upstream_headers(
+                &restrictions.upstream_headers,
+                &path.field("upstream_headers"),
+                diagnostics,
+            ),
             enforcement: restrictions.enforcement.unwrap_or(self.config.enforcement),
         }
+    }
+
+    /// The headers that a key sets. Each must be in `upstream_header_names`, which come first among the protected headers.
+    fn upstream_headers(
+        &self,
+        headers: &[upstream_headers::UpstreamHeader<'_>],
+        path: &ConfigPath<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> UpstreamHeaders {
+        let names = &self.config.upstream_header_names;
+        let mut compiled: Vec<UpstreamHeader> = Vec::with_capacity(headers.len().min(names.len()));
+        for header in headers {
+            let diagnostic = match names.iter().position(|name| name.is(&header.name)) {
+                None => {
+                    let known = names.iter().map(|name| name.0.as_str());
+                    let nearest = nearest(&header.name, known).map(str::to_owned);
+                    PolicyDiagnostic::UnlistedUpstreamHeader { nearest }
+                }
+                Some(name) if compiled.iter().any(|earlier| earlier.name == name) => {
+                    PolicyDiagnostic::DuplicateUpstreamHeader
+                }
+                Some(name) => {
+                    let value = header.value.as_ref().into();
+                    compiled.push(UpstreamHeader { name, value });
+                    continue;
+                }
+            };
+            diagnostics.add(
+                &path.field(&header.name),
+                &format_args!("{:?}", header.name),
+                &diagnostic,
+            );
+        }
+        UpstreamHeaders::new(compiled)
     }
 
     /// Warns of rules that no request can fit: the key has `indexes`, and the rule has no `{index}`.
@@ -257,10 +330,15 @@ impl<'c> Compiler<'c> {
         Policy {
             key_sources: config.key_sources.iter().map(Source::new).collect(),
             keys: self.keys.into(),
+            entries: self.entries.into(),
             table: self.table,
             anonymous,
             origins: self.origins,
             union: self.union,
+            identity_header: config
+                .identity_header
+                .as_ref()
+                .map(|name| name.0.to_ascii_lowercase().into()),
             response: Arc::new(ResponsePolicy {
                 key_headers: config
                     .key_sources
@@ -271,16 +349,31 @@ impl<'c> Compiler<'c> {
                 vary: Vary::new(self.names_origins, &config.key_sources),
                 static_headers: StaticHeaders::new(&config.security_headers),
                 union_is_any_alone,
-                identity_header: config
-                    .identity_header
-                    .as_ref()
-                    .map(|name| name.0.to_ascii_lowercase().into()),
+                protected_headers: ProtectedHeaders::new(
+                    config
+                        .upstream_header_names
+                        .iter()
+                        .map(|name| name.0.as_str())
+                        .chain(config.identity_header.as_ref().map(|name| name.0.as_str())),
+                ),
                 enforcement: config.enforcement,
             }),
             client_ip: config.client_ip,
             forward_api_key: config.forward_api_key,
             docs_url: config.docs_url.as_deref().map(Into::into),
             challenge: challenge(&config.key_sources),
+        }
+    }
+}
+
+/// A label must tell which entry of the key was used.
+fn find_duplicate_labels(entries: &[ApiKeyEntry<'_>], path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) {
+    let labels = sorted(entries.iter().filter_map(|entry| entry.label.as_deref()).collect());
+    let mut earlier = None;
+    for label in labels {
+        if earlier.replace(label) == Some(label) {
+            let value = format_args!("{label:?}");
+            diagnostics.add(&path.field("api_key"), &value, &PolicyDiagnostic::DuplicateLabel);
         }
     }
 }

@@ -16,6 +16,15 @@ pub enum PolicyDiagnostic {
         /// The index of the first in `keys`.
         first: usize,
     },
+    /// Two entries of a key have the same label.
+    DuplicateLabel,
+    /// A key sets a header that `upstream_header_names` does not list.
+    UnlistedUpstreamHeader {
+        /// The name that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A key sets a header twice, in different cases.
+    DuplicateUpstreamHeader,
     /// A key refers to a scope that is not defined.
     UnknownScope {
         /// The scope that was probably meant.
@@ -47,6 +56,18 @@ impl DiagnosticKind for PolicyDiagnostic {
                 format!("keys[{first}] has this API key already"),
                 "give each key an API key of its own",
             ),
+            Self::DuplicateLabel => Message::error(
+                "two entries of the key have this label",
+                "give each entry a label of its own",
+            ),
+            Self::UnlistedUpstreamHeader { nearest } => {
+                let help = nearest.as_ref().map(|name| format!("did you mean {name:?}?").into());
+                Message::error(
+                    "upstream_header_names does not list this header, so a client's own would pass",
+                    help.unwrap_or(Cow::Borrowed("list it under upstream_header_names")),
+                )
+            }
+            Self::DuplicateUpstreamHeader => Message::error("the key sets this header already", "keep one of them"),
             Self::UnknownScope { nearest } => {
                 let help = nearest.as_ref().map(|name| format!("did you mean {name:?}?").into());
                 Message::error(

@@ -1,9 +1,10 @@
 //! The memory that a policy takes, computed before it is compiled.
 
-use super::Key;
 use super::allocator::{OVERHEAD, table_bytes};
 use super::key_table;
 use super::origins;
+use super::upstream_headers;
+use super::{Entry, Key};
 use crate::config::measure::Measure;
 use crate::config::node::Node;
 
@@ -15,7 +16,7 @@ pub struct Footprint {
     /// The most memory that compiling takes at any moment. Includes the compiled policy, but not the text of the configuration.
     pub peak: usize,
     /// The allocations among these that grow with the policy and must each be contiguous.
-    pub large: [usize; 11],
+    pub large: [usize; 12],
 }
 
 /// Allocations that do not grow with the policy, such as diagnostics.
@@ -33,8 +34,20 @@ impl Footprint {
         let origins = origins::bytes_for(measure.origins, measure.label_origins, measure.origin_bytes);
         let networks = measure.networks * 2 * size_of::<std::net::Ipv6Addr>();
         let indexes = measure.indexes * (size_of::<Box<str>>() + OVERHEAD) + measure.index_bytes;
+        let list_of_entries = measure.listed_entries * size_of::<Entry>();
+        let entries = list_of_entries + measure.listed_entries * OVERHEAD + measure.label_bytes;
+        let upstream_headers = upstream_headers::bytes_for(measure.upstream_headers, measure.upstream_header_bytes);
         let values = measure.values * 2 * size_of::<Node<'_>>() + 2 * measure.value_bytes;
-        let compiled = keys + digests + origins + networks + indexes + values + rules(measure) + FIXED;
+        let compiled = keys
+            + digests
+            + entries
+            + origins
+            + networks
+            + indexes
+            + upstream_headers
+            + values
+            + rules(measure)
+            + FIXED;
         let index_of_ids = table_bytes::<usize>(measure.keys) + measure.keys * size_of::<usize>();
         let [patterns, text, index, stems] =
             origins::pieces_for(measure.origins, measure.label_origins, measure.origin_bytes);
@@ -49,6 +62,7 @@ impl Footprint {
                 measure.keys * size_of::<Key>(),
                 index_of_ids,
                 digests,
+                list_of_entries,
                 patterns,
                 text,
                 index,

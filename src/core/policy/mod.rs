@@ -4,16 +4,19 @@ mod allocator;
 mod challenge;
 mod compiler;
 mod diagnostic;
+pub mod expiry;
 pub mod footprint;
 pub mod key_table;
 mod loaded;
 pub mod networks;
 pub mod origin_list;
 pub mod origins;
+pub mod protected_headers;
 pub mod response_headers;
 pub mod scopes;
 mod sorted;
 mod source;
+pub mod upstream_headers;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,12 +25,13 @@ use crate::config::ClientIp;
 use crate::config::api_key::KeyDigest;
 use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
-use key_table::{KeyIndex, KeyTable};
+use key_table::{EntryPlace, KeyIndex, KeyTable};
 use networks::Networks;
 use origin_list::{OriginList, OriginUnion};
 use origins::OriginTable;
 use response_headers::ResponsePolicy;
 use scopes::{IndexList, ScopeRules};
+use upstream_headers::UpstreamHeaders;
 
 pub use loaded::{Loaded, Summary};
 pub use source::Source;
@@ -38,6 +42,8 @@ pub struct Policy {
     /// Where a request may carry its key.
     pub(crate) key_sources: Box<[Source]>,
     keys: Box<[Key]>,
+    /// The entries of `api_key` that are not the first of their key, or have a label or a date.
+    entries: Box<[Entry]>,
     table: KeyTable,
     /// For requests without a key; `None`: they are refused.
     pub(crate) anonymous: Option<Restrictions>,
@@ -47,6 +53,8 @@ pub struct Policy {
     pub(crate) union: OriginUnion,
     /// The part that responses need.
     pub(crate) response: Arc<ResponsePolicy>,
+    /// The header that tells the upstream the id of the key, in lower case. It is one of the protected headers.
+    pub(crate) identity_header: Option<Box<str>>,
     /// Where a client address must come from to be believed.
     pub(crate) client_ip: ClientIp,
     /// Whether the API key is forwarded to the upstream.
@@ -74,6 +82,24 @@ pub struct Key {
     pub(crate) restrictions: Restrictions,
 }
 
+/// An entry of `api_key`, without the digest.
+#[derive(Debug)]
+struct Entry {
+    key: KeyIndex,
+    /// Its index in `api_key`. The first is the newest.
+    index: u32,
+    label: Option<Box<str>>,
+    expires_at: Option<Timestamp>,
+}
+
+/// A key of the policy, and which entry of its `api_key` a request presents.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyMatch<'p> {
+    key: &'p Key,
+    /// `None` if it is the first and has neither a label nor a date.
+    entry: Option<&'p Entry>,
+}
+
 /// From where, for what and how often a key, or no key, may be used.
 #[derive(Debug)]
 pub struct Restrictions {
@@ -91,20 +117,28 @@ pub struct Restrictions {
     pub(crate) limit: Option<NonZeroU32>,
     /// Requests of each client in any 60 seconds. `None`: any number.
     pub(crate) client_limit: Option<NonZeroU32>,
+    /// The headers to set for the upstream.
+    pub(crate) upstream_headers: UpstreamHeaders,
     /// Whether decisions take effect.
     pub(crate) enforcement: Enforcement,
 }
 
 impl Policy {
-    /// The key with this index.
-    pub fn key(&self, index: KeyIndex) -> Option<&Key> {
-        self.keys.get(index.0 as usize)
+    /// The key, and the entry of it, with this digest.
+    pub fn find_key(&self, digest: &KeyDigest) -> Option<KeyMatch<'_>> {
+        let (key, entry) = match self.table.find(digest)?.place() {
+            EntryPlace::Plain(key) => (key, None),
+            EntryPlace::Listed(index) => {
+                let entry = self.entries.get(index)?;
+                (entry.key, Some(entry))
+            }
+        };
+        let key = self.key(key)?;
+        Some(KeyMatch { key, entry })
     }
 
-    /// The key with this digest.
-    pub fn find_key(&self, digest: &KeyDigest) -> Option<(KeyIndex, &Key)> {
-        let index = self.table.find(digest)?;
-        Some((index, self.key(index)?))
+    fn key(&self, index: KeyIndex) -> Option<&Key> {
+        self.keys.get(index.0 as usize)
     }
 
     /// All keys, in the order of the configuration.
@@ -176,6 +210,28 @@ impl Key {
     /// From where, for what and how often it may be used.
     pub fn restrictions(&self) -> &Restrictions {
         &self.restrictions
+    }
+}
+
+impl<'p> KeyMatch<'p> {
+    /// The key.
+    pub fn key(&self) -> &'p Key {
+        self.key
+    }
+
+    /// The index of the entry in `api_key`. The first is the newest.
+    pub fn entry_index(&self) -> u32 {
+        self.entry.map_or(0, |entry| entry.index)
+    }
+
+    /// The label of the entry, if it has one.
+    pub fn label(&self) -> Option<&'p str> {
+        self.entry?.label.as_deref()
+    }
+
+    /// The first time at which the entry is no longer valid, although others of the key may be.
+    pub fn entry_expires_at(&self) -> Option<Timestamp> {
+        self.entry?.expires_at
     }
 }
 

@@ -1,5 +1,6 @@
 //! The values of response headers that are the same for every request, prepared once.
 
+use super::protected_headers::ProtectedHeaders;
 use crate::config::cors::Cors;
 use crate::config::key::Enforcement;
 use crate::config::key_source::KeySource;
@@ -18,8 +19,8 @@ pub struct ResponsePolicy {
     pub static_headers: StaticHeaders,
     /// All enabled lists together contain `*` and nothing else. Then a response whose request the filter never saw has `*` too.
     pub union_is_any_alone: bool,
-    /// The header that tells the upstream the id of the key, in lower case. It is removed from a client's trailers.
-    pub identity_header: Option<Box<str>>,
+    /// The headers that only the filter may set for the upstream. They are removed from a client's trailers.
+    pub protected_headers: ProtectedHeaders,
     /// The headers in which requests carry keys, in lower case. They are removed from trailers, in which no key is checked and which must not
     /// carry credentials (RFC 9110, section 6.5.1).
     pub key_headers: Box<[Box<str>]>,

@@ -55,6 +55,8 @@ const SOURCES: [&str; 7] = [
     r#"{"query": "k y"}"#,
     r#"{"websocket_protocol": "api-key."}"#,
 ];
+/// None of them reads as an identity header or a key's header of these policies.
+const UPSTREAM_HEADERS: [&str; 3] = ["X-Plan", "x_tenant.Id", "Tier"];
 const SEGMENTS: [&str; 6] = ["v1", "a", "b", "*", "{index}", "v1"];
 pub const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PURGE", "OPTIONS"];
 const INDEXES: [&str; 6] = ["p", "p-*", "products", "*", "a", "b*"];
@@ -88,17 +90,21 @@ impl Generator {
         raw.push("kEy".repeat(512 / 3) + "yy");
         self.0.shuffle(&mut raw);
         let scopes = self.scopes();
+        let names: &[&str] = if self.one_in(2) { &UPSTREAM_HEADERS } else { &[] };
         let mut policy = Map::new();
         let mut used = Vec::new();
         let keys: Vec<Value> = (0..[0, 1, 2, 2, 3, 3, 4, 4][self.0.usize(..8)])
-            .map(|number| self.key(number, &mut raw, &mut used))
+            .map(|number| self.key(number, &mut raw, &mut used, names))
             .collect();
         policy.insert("keys".into(), keys.into());
         policy.insert("scopes".into(), scopes);
         if self.one_in(2) {
             let mut access = Map::new();
-            self.access(&mut access, true);
+            self.access(&mut access, true, names);
             policy.insert("anonymous".into(), access.into());
+        }
+        if !names.is_empty() || self.one_in(4) {
+            policy.insert("upstream_header_names".into(), names.into());
         }
         let mut sources: Vec<Value> = SOURCES
             .iter()
@@ -148,29 +154,59 @@ impl Generator {
         }
     }
 
-    fn key(&mut self, number: usize, raw: &mut Vec<String>, used: &mut Vec<(usize, String)>) -> Value {
+    fn key(&mut self, number: usize, raw: &mut Vec<String>, used: &mut Vec<(usize, String)>, names: &[&str]) -> Value {
         let mut key = Map::new();
         key.insert("id".into(), format!("key.{number}").into());
         let count = if raw.len() > 4 && self.one_in(4) { 2 } else { 1 };
         let raw = raw.split_off(raw.len() - count);
-        let keys: Vec<Value> = raw.iter().map(|raw| self.written(raw).into()).collect();
+        let mut dates: Vec<(&str, u64)> = DATES.into();
+        self.0.shuffle(&mut dates);
+        dates.truncate(2);
+        dates.sort_by_key(|(_, order)| *order);
+        let mut first_end = 0;
+        for (field, (date, order)) in ["not_before", "expires_at"].into_iter().zip(dates) {
+            if self.one_in(4) {
+                key.insert(field.into(), date.into());
+                // An entry ends after its key begins.
+                first_end = if field == "not_before" { order + 1 } else { first_end };
+            }
+        }
+        let keys: Vec<Value> = raw
+            .iter()
+            .zip(0..)
+            .map(|(raw, index)| self.entry(raw, index, first_end))
+            .collect();
         used.extend(raw.into_iter().map(|raw| (number, raw)));
         key.insert("api_key".into(), if count == 1 { keys[0].clone() } else { keys.into() });
         let is_secret = self.one_in(4);
         if is_secret || self.one_in(4) {
             key.insert("kind".into(), if is_secret { "secret" } else { "publishable" }.into());
         }
-        self.access(&mut key, !is_secret);
-        let mut dates: Vec<(&str, u64)> = DATES.into();
-        self.0.shuffle(&mut dates);
-        dates.truncate(2);
-        dates.sort_by_key(|(_, order)| *order);
-        for (field, (date, _)) in ["not_before", "expires_at"].into_iter().zip(dates) {
-            if self.one_in(4) {
-                key.insert(field.into(), date.into());
+        self.access(&mut key, !is_secret, names);
+        key.into()
+    }
+
+    fn entry(&mut self, raw: &str, index: usize, first_end: u64) -> Value {
+        let written = self.written(raw);
+        if self.one_in(2) {
+            return written.into();
+        }
+        let mut entry = Map::new();
+        entry.insert("key".into(), written.into());
+        if self.0.bool() {
+            entry.insert("label".into(), format!("2027-0{index}").into());
+        }
+        if self.0.bool() {
+            let later: Vec<&str> = DATES
+                .iter()
+                .filter(|(_, order)| *order >= first_end)
+                .map(|(date, _)| *date)
+                .collect();
+            if !later.is_empty() {
+                entry.insert("expires_at".into(), self.pick(&later).into());
             }
         }
-        key.into()
+        entry.into()
     }
 
     fn written(&mut self, raw: &str) -> String {
@@ -185,7 +221,21 @@ impl Generator {
     }
 
     /// What keys and `anonymous` have in common.
-    pub fn access(&mut self, access: &mut Map<String, Value>, has_origins: bool) {
+    pub fn access(&mut self, access: &mut Map<String, Value>, has_origins: bool, names: &[&str]) {
+        let mut set = Map::new();
+        for name in names {
+            if self.0.bool() {
+                let name = if self.one_in(4) {
+                    name.to_ascii_uppercase()
+                } else {
+                    (*name).to_owned()
+                };
+                set.insert(name, self.pick(&["gold", "", "a, b;c=\"d\"", "0"]).into());
+            }
+        }
+        if !set.is_empty() || self.one_in(8) {
+            access.insert("upstream_headers".into(), set.into());
+        }
         if self.one_in(4) {
             access.insert("enabled".into(), self.0.bool().into());
         }

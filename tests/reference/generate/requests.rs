@@ -201,6 +201,14 @@ impl Generator {
             "x-key-i.",
             "x-caller",
             "x-odd-id",
+            "x-plan",
+            "x_plan",
+            "x.plan",
+            "x-plans",
+            "x-tenant-id",
+            "x_tenant.id",
+            "tier",
+            "tiers",
             "x_odd_id",
             "x#odd|id",
             "x-http-method-override",
@@ -216,7 +224,17 @@ impl Generator {
             }
         }
         if self.one_in(8) {
-            let mut options = ["upgrade", "x-key-id", "X-Caller", "x_key_id", " te", "", "x-key-id "];
+            let mut options = [
+                "upgrade",
+                "x-key-id",
+                "X-Caller",
+                "x_key_id",
+                " te",
+                "",
+                "x-key-id ",
+                "X-Plan",
+                "tier",
+            ];
             self.0.shuffle(&mut options);
             let connection = options[..self.0.usize(1..4)].join(",");
             headers.push((b"connection".into(), connection.into()));

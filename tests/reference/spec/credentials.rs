@@ -162,19 +162,24 @@ fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The policy's key with these bytes.
-pub fn find<'p>(policy: &'p Value, bytes: &[u8]) -> Option<&'p Value> {
+/// The policy's key with these bytes, and the entry of it that has them.
+pub fn find<'p>(policy: &'p Value, bytes: &[u8]) -> Option<(&'p Value, &'p Value)> {
     if bytes.len() > 512 || std::str::from_utf8(bytes).is_err() {
         return None;
     }
     let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    policy["keys"].as_array()?.iter().find(|key| {
-        let written = &key["api_key"];
-        let all = written.as_array().cloned().unwrap_or_else(|| vec![written.clone()]);
-        all.iter()
-            .any(|one| match one.as_str().unwrap().strip_prefix("sha256:") {
-                Some(hex) => hex.to_ascii_lowercase() == digest,
-                None => one.as_str().unwrap().as_bytes() == bytes,
-            })
+    let mut entries = policy["keys"].as_array()?.iter().flat_map(|key| {
+        let all = match &key["api_key"] {
+            Value::Array(all) => &all[..],
+            one => std::slice::from_ref(one),
+        };
+        all.iter().map(move |entry| (key, entry))
+    });
+    entries.find(|(_, entry)| {
+        let written = entry.as_str().or(entry["key"].as_str()).unwrap();
+        match written.strip_prefix("sha256:") {
+            Some(hex) => hex.to_ascii_lowercase() == digest,
+            None => written.as_bytes() == bytes,
+        }
     })
 }

@@ -54,6 +54,10 @@ pub struct Decision {
     pub ruling: Ruling,
     pub reports: bool,
     pub key: Option<String>,
+    /// The label of the key's entry.
+    pub label: Option<String>,
+    /// What the key or the anonymous policy sets for the upstream.
+    pub upstream_headers: Value,
     pub is_preflight: bool,
     pub origin: Sent,
     pub match_: Match,
@@ -84,9 +88,9 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         true => credentials::in_query(policy, &request.headers),
         false => credentials::carried(policy, &request.headers),
     };
-    let key = match &carried[..] {
-        [one] => credentials::find(policy, &one.bytes),
-        _ => None,
+    let (key, entry) = match &carried[..] {
+        [one] => credentials::find(policy, &one.bytes).unzip(),
+        _ => (None, None),
     };
     let access = match (&carried[..], key) {
         (_, Some(key)) => Some(key),
@@ -124,6 +128,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
             request,
             &carried,
             key,
+            entry,
             access,
             &origin,
             match_,
@@ -138,6 +143,8 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         ruling,
         reports,
         key: key.map(|key| key_id(key).to_owned()),
+        label: entry.and_then(|entry| entry["label"].as_str()).map(str::to_owned),
+        upstream_headers: access.map_or(Value::Null, |access| access["upstream_headers"].clone()),
         is_preflight,
         origin,
         match_,
@@ -175,6 +182,7 @@ fn denied(
     request: &Request,
     carried: &[Carried],
     key: Option<&Value>,
+    entry: Option<&Value>,
     access: Option<&Value>,
     origin: &Sent,
     match_: Match,
@@ -201,11 +209,13 @@ fn denied(
     {
         return Some((401, "key_not_yet_valid"));
     }
-    if access["expires_at"]
-        .as_str()
-        .is_some_and(|date| now >= unix_seconds(date))
-    {
-        return Some((401, "key_expired"));
+    for dated in [Some(access), entry].into_iter().flatten() {
+        if dated["expires_at"]
+            .as_str()
+            .is_some_and(|date| now >= unix_seconds(date))
+        {
+            return Some((401, "key_expired"));
+        }
     }
 
     if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::credentials::{Carried, From, cut, parameters, protocols};
-use super::decision::{Decision, Headers, Request};
+use super::decision::{Decision, Headers, Request, strings};
 
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
@@ -13,13 +13,22 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         Value::Null if policy.get("identity_header").is_some() => None,
         _ => Some("x-key-id".to_owned()),
     };
+    let mut protected: Vec<String> = strings(&policy["upstream_header_names"])
+        .into_iter()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    protected.extend(identity.clone());
+    let is_claim = |name: &[u8]| protected.iter().any(|own| folded(own.as_bytes()) == folded(name));
+    let mut own: Headers = Vec::new();
+    if let (Some(name), Some(key)) = (identity, &decision.key) {
+        own.push((name.into_bytes(), key.clone().into_bytes()));
+    }
+    for (name, value) in decision.upstream_headers.as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap().as_bytes().to_vec();
+        own.push((name.to_ascii_lowercase().into_bytes(), value));
+    }
     if decision.reports {
         // Report mode changes nothing but this: a claim of the client's is never believed.
-        let is_claim = |name: &[u8]| {
-            identity
-                .as_ref()
-                .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
-        };
         return request
             .headers
             .iter()
@@ -32,10 +41,7 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
     let drops_protocol = drops_key && decision.carried.iter().any(is_protocol);
     let mut sent: Headers = Vec::new();
     for (at, (name, value)) in request.headers.iter().enumerate() {
-        if identity
-            .as_ref()
-            .is_some_and(|identity| folded(identity.as_bytes()) == folded(name))
-        {
+        if is_claim(name) {
             continue;
         }
         if decision.names_methods && METHOD_OVERRIDES.contains(&&folded(name)[..]) {
@@ -52,8 +58,8 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         if drops_key && name == b":path" {
             value = without_keys(decision, &value, request);
         }
-        if let (b"connection", Some(identity), Some(_)) = (&name[..], &identity, &decision.key) {
-            let Some(rest) = without_option(&value, identity) else {
+        if name == b"connection" && !own.is_empty() {
+            let Some(rest) = without_options(&value, &is_claim) else {
                 continue;
             };
             value = rest;
@@ -71,9 +77,7 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
             sent.push((b"sec-websocket-protocol".into(), others.join(&b", "[..])));
         }
     }
-    if let (Some(name), Some(key)) = (identity, &decision.key) {
-        sent.push((name.into_bytes(), key.clone().into_bytes()));
-    }
+    sent.extend(own);
     sent
 }
 
@@ -91,11 +95,11 @@ pub fn folded(name: &[u8]) -> String {
         .collect()
 }
 
-/// `Connection` without one of its options; none where nothing is left of it.
-fn without_option(connection: &[u8], option: &str) -> Option<Vec<u8>> {
+/// `Connection` without these of its options; none where nothing is left of it. Taken: nor those that only read as a protected header.
+fn without_options(connection: &[u8], is_claim: &impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let all: Vec<&[u8]> = connection.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
     let mut kept = all.clone();
-    kept.retain(|part| part.to_ascii_lowercase() != option.as_bytes());
+    kept.retain(|part| !is_claim(part));
     match kept.len() {
         0 => None,
         count if count == all.len() => Some(connection.to_vec()),
