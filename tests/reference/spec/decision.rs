@@ -67,8 +67,11 @@ pub struct Decision {
     /// The key's limit, and what was admitted before this request.
     pub limit: Option<(u64, Room)>,
     /// The same of each client's, and the name of this client's window.
-    pub client_limit: Option<(u64, Room, String)>,
+    pub client_limit: ClientLimit,
 }
+
+/// The limit, what was admitted before, and the name of the window.
+pub type ClientLimit = Option<(u64, Room, String)>;
 
 /// `refused`: for which limit the other implementation refused, if it did. It counts in the seconds that the spec leaves open, and nowhere
 /// else.
@@ -175,7 +178,7 @@ fn denied(
     access: Option<&Value>,
     origin: &Sent,
     match_: Match,
-    (limit, client_limit): (Option<(u64, Room)>, &Option<(u64, Room, String)>),
+    (limit, client_limit): (Option<(u64, Room)>, &ClientLimit),
     refused: Option<&str>,
 ) -> Option<(u16, &'static str)> {
     if carried.len() > 1 {
