@@ -8,11 +8,11 @@
 //! - [`OVERFLOW`] windows for the clients that come while no entry is free. Each of these clients has one of the windows by its hash, and
 //!   shares it with others.
 //!
-//! Whoever has an entry shares it with nobody, and keeps it while its requests are counted there. So a flood from more addresses than the
-//! table has entries takes nothing from the clients that were there before, and what others share is used up only by as many requests as
-//! the limit in each of the windows. A client whose overflow window is in use is counted there even if an entry has become free, because
-//! its earlier requests may be in that window. So all requests of a client within 60 seconds are counted in one window, and sharing can
-//! only lower the number that is admitted.
+//! Whoever has an entry shares it with nobody, and keeps it at least while its requests are counted there. So a flood from more addresses
+//! than the table has entries takes nothing from the clients that were there before. To refuse those that come later as well, it has to
+//! send the limit's number of requests in each of the overflow windows of the table, every minute. A client without an entry is counted in
+//! its overflow window while that counts any request, even if an entry has become free: the client's earlier requests may be among them. So
+//! all requests of a client within 60 seconds are counted in one window, and sharing can only lower the number that is admitted.
 //!
 //! A window counts by intervals of [`SECONDS`] seconds: the current one and the six before, which cover any 60 seconds up to now. So no more
 //! than the limit pass in any 60 seconds, and a client that shares nothing is refused only if as many were admitted in the last 70.
@@ -190,11 +190,9 @@ impl Bucket {
             2 => third,
             _ => fourth,
         };
-        let is_own = |entry: &Entry| entry.tag == place.tag && !entry.counts.is_empty();
-        let is_free = |entry: &Entry| entry.counts.is_empty();
-        let own = self.entries.iter().position(is_own);
+        let own = self.entries.iter().position(|entry| entry.tag == place.tag);
         let index = match own {
-            None if overflow.is_empty() => self.entries.iter().position(is_free),
+            None if overflow.is_empty() => self.entries.iter().position(|entry| entry.counts.is_empty()),
             own => own,
         };
         match index.and_then(|index| self.entries.get_mut(index)) {
@@ -258,7 +256,7 @@ fn put_u64(value: u64, put: &mut impl FnMut(u32)) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::*;
@@ -386,11 +384,13 @@ mod tests {
     #[test]
     fn the_status_tells_when_more_are_admitted() {
         // In a table of many buckets, whose intervals begin at different seconds.
+        let mut phases = HashSet::new();
         for number in 0..100 {
             let mut table = Table::of(1_000);
             let client = v4(number);
             let place = table.place(&client);
             let begin = 10 - place.phase();
+            phases.insert(begin);
             for now in [990 + begin, 999 + begin, 1_005 + begin] {
                 assert!(table.admit(&client, 3, now));
             }
@@ -415,6 +415,7 @@ mod tests {
                 assert_eq!(status, expected, "limit {requests} at {now}, phase {}", place.phase());
             }
         }
+        assert_eq!(phases.len(), 10);
         let untouched = peek(None, &Place::new(b"", None, &v4(1), 1_000), limit(5), 77);
         assert_eq!((untouched.remaining, untouched.reset), (5, 77));
     }
@@ -526,6 +527,16 @@ mod tests {
             let newcomer = v4(0x0b00_0000);
             assert!(table.admit(&newcomer, 1, 1_300) && table.has_entry(&newcomer));
         }
+    }
+
+    #[test]
+    fn those_who_come_to_a_full_bucket_share_four_windows() {
+        let mut table = Table::of(1);
+        for number in 0..16 {
+            assert!(table.admit(&v4(number), 1, 1_000) && table.has_entry(&v4(number)));
+        }
+        let admitted = (100..200).filter(|number| table.admit(&v4(*number), 1, 1_000)).count();
+        assert_eq!(admitted, OVERFLOW);
     }
 
     /// A client that was counted in an overflow window stays there while its requests are counted, though an entry has become free.
