@@ -70,7 +70,7 @@ hostile: build
 
 # Licences, duplicate versions and sources of what keyfence is made of; known vulnerabilities where their database can be
 # had. cargo-deny is the one on the path, else a prebuilt one, else it is compiled, which takes minutes.
-DENY := cargo deny --locked --config tests/deny.toml
+DENY := cargo deny --workspace --locked --config tests/deny.toml
 deny: export PATH := $(CURDIR)/target/deny/bin:$(PATH)
 .PHONY: deny
 deny:
