@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
-use super::key::KeyContext;
+use super::key_context::KeyContext;
 use super::key_source::KeySource;
 use super::node::Node;
 use super::raw_key::{self, Mistake, RawKeyWarning};

@@ -7,7 +7,6 @@ use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 #[cfg(feature = "schema")]
 use super::json_schema;
-use super::key_source::KeySource;
 use super::node::Node;
 use super::read::{Fields, Read, choice};
 use super::restrictions::read_restrictions;
@@ -15,6 +14,7 @@ use super::timestamp::Timestamp;
 use super::token::is_identifier;
 use super::validity::{self, check_expiry};
 
+pub use super::key_context::KeyContext;
 pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 
 /// One entry of `keys`.
@@ -42,15 +42,6 @@ pub struct Key<'a> {
     /// From where, for what and how often it may be used.
     #[cfg_attr(feature = "schema", schemars(flatten))]
     pub restrictions: Restrictions<'a>,
-}
-
-/// What the diagnostics of a key depend on, besides the key.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyContext<'c> {
-    /// The current time, for the warnings that a key has expired or will expire soon.
-    pub now: Timestamp,
-    /// Where requests carry their key.
-    pub sources: &'c [KeySource],
 }
 
 /// Whether a key may be public.

@@ -16,6 +16,7 @@ pub mod index;
 #[cfg(feature = "schema")]
 mod json_schema;
 pub mod key;
+pub mod key_context;
 pub mod key_source;
 pub mod long_text;
 pub mod measure;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::rate::RateStatus;
+use super::rate_status::RateStatus;
 
 /// How many requests were admitted in each of the newest `N` intervals of time, the current one first. All have the same length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

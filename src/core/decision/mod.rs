@@ -20,6 +20,7 @@ pub mod path;
 pub mod preflight;
 mod problem;
 pub mod rate;
+pub mod rate_status;
 pub mod reason;
 pub mod redaction;
 pub mod request;

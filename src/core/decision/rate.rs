@@ -8,6 +8,8 @@ use std::num::NonZeroU32;
 
 use super::counts::{Counts, advance};
 
+pub use super::rate_status::RateStatus;
+
 /// How many seconds have a count, the current one included.
 const SECONDS: usize = 61;
 
@@ -19,19 +21,6 @@ pub const SLOT_LENGTH: usize = LAYOUT.len() + size_of::<u64>() + SECONDS * size_
 
 /// The slot of a key in shared data.
 pub type Slot = [u8; SLOT_LENGTH];
-
-/// The state of a limit, as the client learns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateStatus {
-    /// How many requests are admitted in any 60 seconds.
-    pub limit: NonZeroU32,
-    /// How many more are admitted now.
-    pub remaining: u32,
-    /// The Unix time in seconds at which `remaining` grows next. If nothing is used, the current time.
-    pub reset: u64,
-    /// The seconds from now until `reset`, at least 1.
-    pub retry_after: u64,
-}
 
 /// The result of [`admit`], and of [`super::client_table::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
