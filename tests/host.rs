@@ -137,6 +137,12 @@ fn whatever_call_fails_a_request_does_not_pass() {
     );
 }
 
+/// The stream has ended with the error of a policy that cannot be applied.
+fn assert_unavailable(host: &Fake, action: Action, case: &str) {
+    assert_eq!(action, Action::Pause, "{case}");
+    assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())), "{case}");
+}
+
 #[test]
 fn headers_that_are_cut_off_let_nothing_pass() {
     for (map, bytes) in [
@@ -160,8 +166,7 @@ fn headers_that_are_cut_off_let_nothing_pass() {
                 _ => plugin.on_response_headers(2),
             };
         }
-        assert_eq!(action, Action::Pause, "{map:?}");
-        assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())), "{map:?}");
+        assert_unavailable(&host, action, &format!("{map:?}"));
     }
 }
 
@@ -199,12 +204,7 @@ fn whatever_call_fails_a_response_does_not_pass_unedited() {
             assert_eq!(action, Action::Continue);
             break;
         }
-        assert_eq!(action, Action::Pause, "call {number}");
-        assert_eq!(
-            host.last_answer(),
-            Some((503, "policy_unavailable".into())),
-            "call {number}"
-        );
+        assert_unavailable(&host, action, &format!("call {number}"));
     }
 }
 
@@ -315,12 +315,7 @@ fn whatever_call_fails_for_a_limit_of_each_client_the_request_does_not_pass() {
             assert!(number > 12, "{number}");
             break;
         }
-        assert_eq!(action, Action::Pause, "call {number}");
-        assert_eq!(
-            host.last_answer(),
-            Some((503, "policy_unavailable".into())),
-            "call {number}"
-        );
+        assert_unavailable(&host, action, &format!("call {number}"));
     }
 }
 

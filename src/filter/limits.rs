@@ -80,9 +80,7 @@ fn count<S: AsRef<[u8]>>(
 
 /// The status of the limit of `key`, or of anonymous requests. It counts nothing.
 pub fn peek(host: &impl Host, key: Option<&Key>, limit: NonZeroU32) -> host::Result<RateStatus> {
-    let slot = host.shared_data(&slot_name(key))?;
-    let now = host::unix_seconds(host)?;
-    Ok(rate::peek(slot.as_ref().map(|(bytes, _)| &**bytes), limit, now))
+    read(host, &slot_name(key), |slot, now| rate::peek(slot, limit, now))
 }
 
 /// The status of the limit of one client. It counts nothing.
@@ -93,8 +91,18 @@ pub fn peek_client(
     limit: NonZeroU32,
 ) -> host::Result<RateStatus> {
     let (place, name) = bucket(host, key, client)?;
-    let bucket = host.shared_data(&name)?;
+    read(host, &name, |bucket, now| {
+        client_table::peek(bucket, &place, limit, now)
+    })
+}
+
+/// Reads the status of a limit from a slot.
+fn read(
+    host: &impl Host,
+    name: &[u8],
+    peek: impl FnOnce(Option<&[u8]>, u64) -> RateStatus,
+) -> host::Result<RateStatus> {
+    let slot = host.shared_data(name)?;
     let now = host::unix_seconds(host)?;
-    let bytes = bucket.as_ref().map(|(bytes, _)| &**bytes);
-    Ok(client_table::peek(bytes, &place, limit, now))
+    Ok(peek(slot.as_ref().map(|(bytes, _)| &**bytes), now))
 }

@@ -43,4 +43,4 @@ pub use byte_order_mark::without_byte_order_mark;
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Message, Severity, Subject};
 pub use document::{read, read_keys};
 pub use measure::Measure;
-pub use top_level::{ClientIp, Config, IdentityHeader};
+pub use top_level::{ClientIp, Config};

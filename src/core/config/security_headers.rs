@@ -10,7 +10,7 @@ use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::json_schema::TOKEN;
 use super::node::Node;
 use super::read::{Fields, Read, choice, wrong_type};
-use super::token::{HeaderName, NameError, is_header_value, is_token};
+use super::token::{HeaderName, InvalidHeaderValue, NameError, is_header_value, is_token};
 
 /// The headers of the preset, with the changes of `set`, `content_security_policy` and `remove`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,8 +47,6 @@ pub enum SetMode {
 }
 
 enum SecurityHeaderError {
-    /// The value has a character that header values do not have.
-    Value,
     /// The header is in `set` and in `remove`.
     SetAndRemoved,
     /// An earlier field sets the same header.
@@ -58,10 +56,6 @@ enum SecurityHeaderError {
 impl DiagnosticKind for SecurityHeaderError {
     fn message(&self) -> Message {
         match self {
-            Self::Value => Message::error(
-                "a header value must not contain line breaks, control characters, letters outside ASCII or white space at an end",
-                "write the value on one line, in printable ASCII",
-            ),
             Self::SetAndRemoved => Message::error("the header is both set and removed", "take it out of one of them"),
             Self::SetTwice => Message::error("the header is set here already", "keep one of them"),
         }
@@ -185,7 +179,7 @@ fn read_setting(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnos
         }
     };
     if !is_header_value(&value) {
-        diagnostics.add(path, &Node::Text(value.into()), &SecurityHeaderError::Value);
+        diagnostics.add(path, &Node::Text(value.into()), &InvalidHeaderValue);
         return None;
     }
     Some(Some((value, mode)))

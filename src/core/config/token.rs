@@ -69,7 +69,19 @@ pub fn is_header_value(value: &str) -> bool {
     value.trim() == value && value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
 }
 
-/// One bit for the length of a header's name, modulo 64. The union of the bits of many names tells of most others that they are none of them.
+/// The value of a header is not one for which [`is_header_value`] holds.
+pub struct InvalidHeaderValue;
+
+impl DiagnosticKind for InvalidHeaderValue {
+    fn message(&self) -> Message {
+        Message::error(
+            "a header value must not contain line breaks, control characters, letters outside ASCII or white space at an end",
+            "write the value on one line, in printable ASCII",
+        )
+    }
+}
+
+/// One bit for the length of a header's name, modulo 64. A name whose bit is not in the union of the bits of other names is none of them.
 #[inline]
 pub const fn length_bit(name: &[u8]) -> u64 {
     1 << (name.len() % 64)
@@ -109,6 +121,29 @@ impl HeaderName {
     /// Whether an upstream may take both for the same header; see [`equals_ignoring_separators`].
     pub fn equals_ignoring_separators(&self, other: &str) -> bool {
         equals_ignoring_separators(self.0.as_bytes(), other.as_bytes())
+    }
+
+    /// Whether HTTP, Envoy or the filter gives this header a meaning of its own, or one that an upstream may take for it.
+    pub fn is_reserved(&self) -> bool {
+        const NAMES: [&str; 16] = [
+            ":authority",
+            ":method",
+            ":path",
+            ":scheme",
+            "host",
+            "origin",
+            "access-control-request-method",
+            "sec-fetch-site",
+            "sec-websocket-protocol",
+            "x-request-id",
+            "connection",
+            "content-length",
+            "content-type",
+            "transfer-encoding",
+            "te",
+            "upgrade",
+        ];
+        NAMES.iter().any(|reserved| self.equals_ignoring_separators(reserved))
     }
 
     /// Whether `other` names the same header.

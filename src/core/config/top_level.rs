@@ -6,7 +6,7 @@ use super::config_path::ConfigPath;
 use super::cors::Cors;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 #[cfg(feature = "schema")]
-use super::json_schema::{self, TOKEN};
+use super::json_schema;
 use super::key_source::{KeySource, read_key_sources};
 use super::node::Node;
 use super::read::{Fields, Read, choice};
@@ -43,7 +43,7 @@ pub struct Config<'a> {
     /// Which client addresses of Envoy are trusted.
     pub client_ip: ClientIp,
     /// The header that tells the upstream the id of the key; `null` for none.
-    pub identity_header: Option<IdentityHeader>,
+    pub identity_header: Option<HeaderName>,
     /// The headers that keys may set for the upstream. No two read as the same, and none as `identity_header` or a key's header.
     pub upstream_header_names: Vec<HeaderName>,
     /// Whether the upstream gets the API key itself.
@@ -71,10 +71,6 @@ pub enum ClientIp {
     ForwardedOrPeer,
 }
 
-/// The name of the identity header, as written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentityHeader(pub String);
-
 impl<'a> Read<'a> for ClientIp {
     fn read(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         const NAMES: [&str; 3] = ["peer", "forwarded", "forwarded_or_peer"];
@@ -101,7 +97,7 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
         .node("scopes", diagnostics)
         .map(|node| read_scopes(node, &path.field("scopes"), diagnostics));
     let identity_header = match fields.node("identity_header", diagnostics) {
-        None => Some(IdentityHeader("X-Key-Id".into())),
+        None => Some(HeaderName("X-Key-Id".into())),
         Some(Node::Null) => None,
         Some(node) => read_identity_header(node, &path.field("identity_header"), diagnostics),
     };
@@ -129,7 +125,7 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
             .and_then(|node| read_docs_url(node, &path.field("docs_url"), diagnostics)),
     };
     fields.finish(diagnostics);
-    if let Some(IdentityHeader(name)) = &config.identity_header
+    if let Some(HeaderName(name)) = &config.identity_header
         && config
             .key_sources
             .iter()
@@ -153,39 +149,13 @@ fn read_anonymous<'a>(
     Some(restrictions)
 }
 
-fn read_identity_header(
-    node: Node<'_>,
-    path: &ConfigPath<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<IdentityHeader> {
-    /// Headers that have a meaning for HTTP, for Envoy or for the filter.
-    const RESERVED: [&str; 16] = [
-        ":authority",
-        ":method",
-        ":path",
-        ":scheme",
-        "host",
-        "origin",
-        "access-control-request-method",
-        "sec-fetch-site",
-        "sec-websocket-protocol",
-        "x-request-id",
-        "connection",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "te",
-        "upgrade",
-    ];
+fn read_identity_header(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<HeaderName> {
     let name = HeaderName::read(node, path, diagnostics)?;
-    if RESERVED
-        .iter()
-        .any(|reserved| name.equals_ignoring_separators(reserved))
-    {
+    if name.is_reserved() {
         diagnostics.add(path, &Node::Text(name.0.into()), &NameError::ReservedHeader);
         return None;
     }
-    Some(IdentityHeader(name.0))
+    Some(name)
 }
 
 fn read_docs_url(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -211,12 +181,6 @@ impl DiagnosticKind for InvalidDocsUrl {
         )
     }
 }
-
-#[cfg(feature = "schema")]
-super::json_schema::impl_schema!(IdentityHeader, "IdentityHeader", _generator => schemars::json_schema!({
-    "type": "string",
-    "pattern": TOKEN,
-}));
 
 /// Completes the derived schema of the top-level fields.
 #[cfg(feature = "schema")]

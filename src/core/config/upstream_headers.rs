@@ -7,7 +7,7 @@ use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::key_source::KeySource;
 use super::node::Node;
 use super::read::{Read, wrong_type};
-use super::token::{HeaderName, is_header_value};
+use super::token::{HeaderName, InvalidHeaderValue, is_header_value};
 
 /// The most names that a policy may list: each request's headers are compared with all of them.
 pub const MAX_NAMES: usize = 32;
@@ -35,8 +35,6 @@ enum UpstreamHeaderError {
     },
     /// There are more than [`MAX_NAMES`].
     TooMany,
-    /// The value has a character that header values do not have.
-    Value,
 }
 
 impl DiagnosticKind for UpstreamHeaderError {
@@ -57,40 +55,25 @@ impl DiagnosticKind for UpstreamHeaderError {
                 format!("there may be at most {MAX_NAMES} names"),
                 "put several values into one header",
             ),
-            Self::Value => Message::error(
-                "a header value must not contain line breaks, control characters, letters outside ASCII or white space at an end",
-                "write the value on one line, in printable ASCII",
-            ),
         }
     }
 }
 
 /// Whether a header of this name, or one that reads as it, means something to HTTP, to Envoy, to browsers or to the filter.
 fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 25] = [
-        ":authority",
-        ":method",
-        ":path",
+    const FURTHER: [&str; 14] = [
         ":protocol",
-        ":scheme",
         ":status",
-        "host",
         // Hop-by-hop (RFC 9110, section 7.6.1; RFC 9113, section 8.2.2).
-        "connection",
         "http2-settings",
         "keep-alive",
-        "te",
         "trailer",
-        "transfer-encoding",
-        "upgrade",
         // Credentials, and where the client is.
         "authorization",
         "cookie",
         "forwarded",
-        // What the filter decides by or repeats.
+        // What the filter or Envoy decides by.
         "expect",
-        "origin",
-        "x-request-id",
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
@@ -110,7 +93,8 @@ fn is_reserved(name: &HeaderName) -> bool {
         let start = name.0.get(..prefix.len());
         start.is_some_and(|start| HeaderName(start.into()).equals_ignoring_separators(prefix))
     };
-    NAMES.iter().any(|reserved| name.equals_ignoring_separators(reserved)) || PREFIXES.into_iter().any(begins_with)
+    let is_listed = FURTHER.iter().any(|reserved| name.equals_ignoring_separators(reserved));
+    name.is_reserved() || is_listed || PREFIXES.into_iter().any(begins_with)
 }
 
 /// Reads `upstream_header_names`. `identity_header` and `sources` are the policy's: no name may read as one of theirs.
@@ -173,7 +157,7 @@ pub fn read_headers<'a>(
         if is_header_value(&value) {
             headers.push(UpstreamHeader { name, value });
         } else {
-            diagnostics.add_bare(&at, &UpstreamHeaderError::Value);
+            diagnostics.add_bare(&at, &InvalidHeaderValue);
         }
     }
     headers

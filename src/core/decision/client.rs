@@ -1,4 +1,4 @@
-//! Who a client is, for the limit that each client of a key has.
+//! Identifies a client, for the limit of each client of a key.
 
 use std::net::IpAddr;
 

@@ -183,7 +183,7 @@ fn parameters(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Whether an upstream may read the encoded name of a parameter as `name`. PHP turns dots and spaces into `_`, so `+` as well.
-pub(super) fn is_named(encoded: &[u8], name: &str) -> bool {
+fn is_named(encoded: &[u8], name: &str) -> bool {
     let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
     percent_decode(encoded).map(folded).eq(name.bytes().map(folded))
 }
@@ -225,16 +225,19 @@ fn digest_of(key: &[u8]) -> Option<KeyDigest> {
     (key.len() <= MAX_LENGTH && str::from_utf8(key).is_ok()).then(|| KeyDigest::of(key))
 }
 
+/// Whether an upstream may read this part of a query as the parameter `name`.
+pub(super) fn is_parameter(pair: &[u8], name: &str) -> bool {
+    let encoded = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    is_named(encoded, name)
+}
+
 /// Removes the query parameter `name` from `path`. Every other byte stays.
 pub fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
     let Some(query) = query_of(path) else {
         return path.to_vec();
     };
-    let is_other = |pair: &&[u8]| {
-        let encoded = pair.split(|b| *b == b'=').next().unwrap_or_default();
-        !is_named(encoded, name)
-    };
-    let kept: Vec<&[u8]> = query.split(|b| *b == b'&').filter(is_other).collect();
+    let pairs = query.split(|b| *b == b'&');
+    let kept: Vec<&[u8]> = pairs.filter(|pair| !is_parameter(pair, name)).collect();
     let end = path.len() - query.len();
     let target = path.get(..end - usize::from(kept.is_empty())).unwrap_or(path);
     [target, &kept.join(&b'&')].concat()

@@ -40,15 +40,10 @@ pub fn decide_with_trace<'p, 'r>(
         return decision;
     }
     let restrictions = subject.as_ref().ok().map(|subject| subject.restrictions);
-    let (origin, is_any_alone) = match (restrictions, head.origin) {
-        (Some(restrictions), origin) => (
-            origin.and_then(|origin| policy.origins.match_list(&restrictions.origins, origin)),
-            restrictions.origins.is_any_alone(),
-        ),
-        (None, origin) => (
-            origin.and_then(|origin| policy.origins.match_union(&policy.union, origin)),
-            policy.union.is_any_alone(),
-        ),
+    let origin = head.origin.and_then(|origin| policy.match_origin(restrictions, origin));
+    let is_any_alone = match restrictions {
+        Some(restrictions) => restrictions.origins.is_any_alone(),
+        None => policy.union.is_any_alone(),
     };
     let mut decision = Decision {
         outcome: Outcome::Allow,
@@ -223,7 +218,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
     /// Whether a page on this API's own site sent the request, and that site is listed.
     fn is_own_page_listed(&mut self) -> bool {
         let own = self.head.own_origin();
-        let listed = own.and_then(|own| self.policy.origins.match_list(&self.restrictions.origins, &own));
+        let listed = own.and_then(|own| self.policy.match_origin(Some(self.restrictions), &own));
         self.decision.matched.own_origin = listed;
         listed.is_some()
     }

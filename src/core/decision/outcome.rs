@@ -25,7 +25,7 @@ pub enum Outcome {
     Preflight,
 }
 
-/// What happens to a request. There is no third way.
+/// What happens to a request: always one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It goes to the upstream.

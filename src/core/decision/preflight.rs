@@ -14,10 +14,7 @@ use crate::policy::{KeyMatch, Policy};
 /// keys: a browser sends no header of the page with a preflight.
 pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<'p>>) -> Decision<'p, 'r> {
     let restrictions = key.map(|found| &found.key().restrictions);
-    let origin = head.origin.and_then(|origin| match restrictions {
-        Some(restrictions) => policy.origins.match_list(&restrictions.origins, origin),
-        None => policy.origins.match_union(&policy.union, origin),
-    });
+    let origin = head.origin.and_then(|origin| policy.match_origin(restrictions, origin));
     Decision {
         outcome: match origin {
             Some(_) => Outcome::Preflight,

@@ -1,6 +1,6 @@
 //! Headers without the API keys in them, to show them to people.
 
-use super::credential::{WEBSOCKET_PROTOCOL, has_scheme, is_named, protocols, query_of};
+use super::credential::{WEBSOCKET_PROTOCOL, has_scheme, is_parameter, protocols, query_of};
 use crate::config::token::equals_ignoring_separators;
 use crate::policy::Source;
 
@@ -32,12 +32,9 @@ fn redact_parameter(path: &[u8], name: &str, placeholder: &str) -> Vec<u8> {
         return path.to_vec();
     };
     let target = path.strip_suffix(query).unwrap_or_default();
-    let pairs = query.split(|b| *b == b'&').map(|pair| {
-        let encoded = pair.split(|b| *b == b'=').next().unwrap_or_default();
-        match is_named(encoded, name) {
-            true => [name, "=", placeholder].concat().into(),
-            false => pair.to_vec(),
-        }
+    let pairs = query.split(|b| *b == b'&').map(|pair| match is_parameter(pair, name) {
+        true => [name, "=", placeholder].concat().into(),
+        false => pair.to_vec(),
     });
     [target, &pairs.collect::<Vec<Vec<u8>>>().join(&b'&')].concat()
 }

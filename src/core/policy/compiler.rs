@@ -335,10 +335,7 @@ impl<'c> Compiler<'c> {
             anonymous,
             origins: self.origins,
             union: self.union,
-            identity_header: config
-                .identity_header
-                .as_ref()
-                .map(|name| name.0.to_ascii_lowercase().into()),
+            identity_header: config.identity_header.as_ref().map(|name| name.lower().into()),
             response: Arc::new(ResponsePolicy {
                 key_headers: config
                     .key_sources

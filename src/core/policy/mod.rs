@@ -27,7 +27,7 @@ use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use key_table::{EntryPlace, KeyIndex, KeyTable};
 use networks::Networks;
-use origin_list::{OriginList, OriginUnion};
+use origin_list::{OriginList, OriginMatch, OriginUnion};
 use origins::OriginTable;
 use response_headers::ResponsePolicy;
 use scopes::{IndexList, ScopeRules};
@@ -135,6 +135,14 @@ impl Policy {
         };
         let key = self.key(key)?;
         Some(KeyMatch { key, entry })
+    }
+
+    /// What `origin` matches in the list of these restrictions; without any, in the lists of all enabled keys.
+    pub(crate) fn match_origin(&self, restrictions: Option<&Restrictions>, origin: &[u8]) -> Option<OriginMatch> {
+        match restrictions {
+            Some(restrictions) => self.origins.match_list(&restrictions.origins, origin),
+            None => self.origins.match_union(&self.union, origin),
+        }
     }
 
     fn key(&self, index: KeyIndex) -> Option<&Key> {
