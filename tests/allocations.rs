@@ -7,15 +7,18 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+#[path = "harness/token.rs"]
+mod maker;
 #[path = "bench/workload.rs"]
 mod workload;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use keyfence_core::config::Measure;
+use keyfence_core::config::api_key::KeyDigest;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
 use keyfence_core::decision::client::Client;
@@ -23,6 +26,8 @@ use keyfence_core::decision::client_table::{self, Place, StoredBucket};
 use keyfence_core::decision::rate::{RateStatus, Slot, admit, peek};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
+use keyfence_core::decision::scoped_token::{Unverified, Verdict};
+use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{Outcome, Refusal, RequestContext, Unavailable, decide};
 use keyfence_core::policy::footprint::Footprint;
 use keyfence_core::policy::{Key, Policy};
@@ -124,6 +129,7 @@ fn the_allocator_counts() {
 struct World {
     slot: Cell<Option<Slot>>,
     bucket: Cell<Option<StoredBucket>>,
+    tokens: RefCell<TokenCache>,
 }
 
 impl RequestContext for World {
@@ -133,6 +139,14 @@ impl RequestContext for World {
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
         Ok(NOW)
+    }
+
+    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.borrow_mut().get(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+        self.tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
     }
 
     fn admit(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
@@ -326,9 +340,94 @@ fn a_decision_allocates_nothing() {
         .iter()
         .filter_map(|row| if let Deny(reason) = row.3 { Some(reason) } else { None })
         .collect();
-    // Without a policy nothing is decided.
+    // Without a policy nothing is decided, and tokens come below.
     let others = Reason::ALL.into_iter().filter(|reason| !denied.contains(reason));
-    assert_eq!(others.collect::<Vec<_>>(), [PolicyUnavailable]);
+    assert_eq!(
+        others.collect::<Vec<_>>(),
+        [PolicyUnavailable, InvalidScopedToken, ScopedTokenExpired]
+    );
+}
+
+fn policy_with_tokens() -> Policy {
+    let text = format!(
+        r#"{{"keys": [{{"id": "parent", "scoped_tokens": {{"secrets": ["{}"]}}}}],
+            "scopes": {{"search": [{{"methods": ["GET"], "path": "/{{index}}"}}]}}}}"#,
+        maker::base64url(maker::SECRET)
+    );
+    Policy::load(text.as_bytes(), NOW).unwrap().policy
+}
+
+fn token(further: &str) -> String {
+    maker::good("parent", NOW.0, further, maker::Signer::Secret(maker::SECRET))
+}
+
+#[test]
+fn a_remembered_token_allocates_nothing() {
+    let policy = policy_with_tokens();
+    let world = World::default();
+    let good = token(
+        r#""sub":"alice","filter":"f","scopes":["search"],"indexes":["a"],"ips":["10.0.0.0/8"],"origins":["https://a.example"]"#,
+    );
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", "A".repeat(43));
+    for (text, expected) in [
+        (&good, Outcome::Allow),
+        (&forged, Outcome::Deny(Reason::InvalidScopedToken)),
+    ] {
+        let bearer = format!("Bearer {text}");
+        let headers: [(&[u8], &[u8]); 4] = [
+            (b":method", b"GET"),
+            (b":path", b"/a"),
+            (b"authorization", bearer.as_bytes()),
+            (b"origin", b"https://a.example"),
+        ];
+        for is_first in [true, false] {
+            let (outcome, counted) = tally(|| {
+                let head = Head::read(&policy, headers.into_iter());
+                decide(&policy, &head, &world).outcome
+            });
+            assert_eq!(outcome, expected);
+            assert_eq!(counted.allocations > 0, is_first, "{expected:?}: {counted:?}");
+        }
+    }
+}
+
+/// The memory for remembered tokens is counted by what they say of themselves.
+#[test]
+fn a_token_takes_no_more_than_it_says() {
+    let policy = policy_with_tokens();
+    let list = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().join(",");
+    #[rustfmt::skip]
+    let rows = [
+        ("nothing", String::new()),
+        ("a user", r#""sub":"alice","filter":"user=alice""#.into()),
+        ("a long filter", format!(r#""filter":"{}""#, "f".repeat(1024))),
+        ("unknown claims", format!(r#""x":[{}]"#, list(1000, &|_| "{}".into()))),
+        ("origins", format!(r#""origins":[{}]"#, list(100, &|n| format!(r#""https://{n}.example""#)))),
+        ("one origin", r#""origins":["a://b"]"#.into()),
+        ("short origins", format!(r#""origins":[{}]"#, list(250, &|n| format!(r#""a{n:x}://b""#)))),
+        ("wildcards", format!(r#""origins":[{}]"#, list(100, &|n| format!(r#""https://*-{n}.o{n}.example:*""#)))),
+        ("networks", format!(r#""ips":[{}]"#, list(200, &|n| format!(r#""10.0.{n}.0/24""#)))),
+        ("networks of IPv6", format!(r#""ips":[{}]"#, list(200, &|n| format!(r#""{n:x}::/16""#).replace("\"0::", "\"::")))),
+        ("indexes", format!(r#""indexes":[{}]"#, list(500, &|_| r#""a""#.into()))),
+        ("scopes", format!(r#""scopes":[{}]"#, list(250, &|_| r#""search""#.into()))),
+    ];
+    for (name, further) in rows {
+        let text = token(&further);
+        let (verdict, counted) = tally(|| Unverified::read(&policy, &text).and_then(Unverified::verify));
+        let token = verdict.unwrap_or_else(|error| panic!("{name}: {error}"));
+        println!(
+            "{name}: {} of {} bytes, text {}",
+            counted.live,
+            token.bytes(),
+            text.len()
+        );
+        assert!(
+            counted.live.unsigned_abs() <= token.bytes(),
+            "{name}: {counted:?}, {}",
+            token.bytes()
+        );
+    }
 }
 
 /// However often it is encoded.
@@ -429,6 +528,9 @@ fn a_policy_takes_no_more_than_its_footprint() {
         ("a key with many entries", format!(r#"{{"keys": [{{"id": "a", "api_key": [{}]}}]}}"#, list(50_000, &|n| format!(r#"{{"key": "key-{n}-0123456789", "label": "{n}"}}"#)))),
         ("keys that set headers", format!(r#"{{"upstream_header_names": ["X-Plan", "X-Tier"], "keys": [{}]}}"#, keys(20_000, &|n| format!(r#""upstream_headers": {{"X-Plan": "{n:0>300}", "x-tier": ""}}"#)))),
         ("a key that sets headers not listed", format!(r#"{{"keys": [{}]}}"#, keys(1, &|_| format!(r#""upstream_headers": {{{}}}"#, list(50_000, &|n| format!(r#""X-{n}": "value""#)))))),
+        ("keys with tokens", format!(r#"{{{scopes}, "keys": [{}]}}"#, keys(5_000, &|n| format!(r#""scoped_tokens": {{"secrets": ["{n:A>43}A"], "public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{}"}}]}}"#, maker::jwk_x(maker::SEED))))),
+        ("a key with tokens and many scopes", format!(r#"{{"scopes": {{{}}}, "keys": [{}]}}"#, list(2_000, &|n| format!(r#""s{n}": [{{"methods": ["GET"], "path": "/v1/{n}/{{index}}/x"}}]"#)), keys(1, &|_| format!(r#""scoped_tokens": {{"secrets": ["{}"]}}"#, "A".repeat(43))))),
+        ("a key with long secrets", format!(r#"{{"keys": [{}]}}"#, keys(2_000, &|_| format!(r#""scoped_tokens": {{"secrets": [{}]}}"#, list(8, &|_| format!(r#""{}""#, "A".repeat(1366))))))),
         ("keys with scopes", format!(r#"{{{scopes}, "keys": [{}]}}"#, keys(5_000, &|n| format!(r#""scopes": [{}], "indexes": ["i{n}", "p{n}-*"]"#, odd(n))))),
         ("keys with scopes of their own", format!(r#"{{"scopes": {{{many_scopes}}}, "keys": [{}]}}"#, keys(4_000, &|n| format!(r#""scopes": [{}]"#, subset(n))))),
         ("long names", format!(r#"{{"keys": [{}]}}"#, keys(100, &|n| format!(r#""name": "{}""#, "n".repeat(10_000 + n))))),

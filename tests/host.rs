@@ -10,12 +10,15 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+#[path = "harness/token.rs"]
+mod maker;
 #[path = "harness/host.rs"]
 mod world;
 
 use std::collections::BTreeMap;
 
 use keyfence_filter::host::{Action, MapType};
+use keyfence_filter::plugin::OTHER_MEMORY;
 use keyfence_filter::stream::Stream;
 use world::{Fake, Vm};
 
@@ -294,6 +297,111 @@ fn a_lost_race_is_tried_again_and_a_failed_write_is_not() {
     );
 }
 
+fn with_tokens(secret: &[u8]) -> String {
+    let secret = maker::base64url(secret);
+    format!(
+        r#"{{"keys": [{{"id": "parent", "scoped_tokens": {{"secrets": ["{secret}"]}}, "allowed_origins": ["https://a.example"],
+            "allowed_ips": ["10.0.0.0/8"], "rate_limit_per_minute": 100, "rate_limit_per_minute_per_client": 50}}]}}"#
+    )
+}
+
+fn token() -> String {
+    let claims = r#""sub":"alice","filter":"user=alice""#;
+    maker::good(
+        "parent",
+        world::NOW as i64,
+        claims,
+        maker::Signer::Secret(maker::SECRET),
+    )
+}
+
+#[test]
+fn whatever_call_fails_for_a_token_the_request_does_not_pass() {
+    for is_remembered in [false, true] {
+        for number in 1.. {
+            let host = Fake::new(&with_tokens(maker::SECRET));
+            let mut plugin = plugin(&host);
+            if is_remembered {
+                assert_eq!(send(&mut plugin, &host, 2, 1, &token()), Action::Continue);
+            }
+            host.0.fails.set(host.0.calls.get() + number);
+            let action = send(&mut plugin, &host, 3, 1, &token());
+            if host.0.failed.borrow().is_none() {
+                assert_eq!(action, Action::Continue);
+                let sent = |name: &str, value: &str| {
+                    let line = (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+                    host.edit(MapType::RequestHeaders, |lines| lines.contains(&line))
+                };
+                assert!(sent("x-key-subject", "alice") && sent("x-key-filter", "user=alice"));
+                assert!(number > 12, "{number}");
+                break;
+            }
+            assert_unavailable(&host, action, &format!("call {number}"));
+        }
+    }
+}
+
+#[test]
+fn a_token_is_verified_under_the_policy_of_its_request() {
+    let host = Fake::new(&with_tokens(maker::SECRET));
+    let mut plugin = plugin(&host);
+    let invalid = Some((401, "invalid_scoped_token".into()));
+    assert_eq!(send(&mut plugin, &host, 2, 1, &token()), Action::Continue);
+    let other = with_tokens(maker::OTHER_SECRET);
+    assert!(reconfigure(&mut plugin, &host, 2, "keyfence", &other));
+    assert_eq!(send(&mut plugin, &host, 3, 2, &token()), Action::Pause, "an update");
+    assert_eq!(host.last_answer(), invalid);
+    assert_eq!(
+        send(&mut plugin, &host, 4, 1, &token()),
+        Action::Continue,
+        "the policy before it"
+    );
+    assert!(reconfigure(
+        &mut plugin,
+        &host,
+        3,
+        "another",
+        &with_tokens(maker::SECRET)
+    ));
+    assert_eq!(
+        send(&mut plugin, &host, 5, 3, &token()),
+        Action::Continue,
+        "another plugin"
+    );
+    assert!(reconfigure(&mut plugin, &host, 1, "keyfence", &other));
+    assert_eq!(
+        send(&mut plugin, &host, 6, 1, &token()),
+        Action::Pause,
+        "the same context again"
+    );
+    assert_eq!(host.last_answer(), invalid);
+    assert!(reconfigure(
+        &mut plugin,
+        &host,
+        2,
+        "keyfence",
+        &with_tokens(maker::SECRET)
+    ));
+    assert_eq!(
+        send(&mut plugin, &host, 7, 2, &token()),
+        Action::Continue,
+        "a bad one that is good now"
+    );
+}
+
+#[test]
+fn a_token_needs_a_clock() {
+    let host = Fake::new(&with_tokens(maker::SECRET));
+    let mut plugin = plugin(&host);
+    assert_eq!(send(&mut plugin, &host, 2, 1, &token()), Action::Continue);
+    host.0.seconds.set(0);
+    let action = send(&mut plugin, &host, 3, 1, &token());
+    assert_unavailable(&host, action, "a clock that was never set");
+    host.0.seconds.set(world::NOW + 60);
+    assert_eq!(send(&mut plugin, &host, 4, 1, &token()), Action::Pause);
+    assert_eq!(host.last_answer(), Some((401, "scoped_token_expired".into())));
+}
+
 const OF_CLIENTS: &str = r#"{"keys": [{"id": "full", "api_key": "full", "rate_limit_per_minute_per_client": 2}]}"#;
 
 fn send_from(plugin: &mut Vm, host: &Fake, address: &str) -> Action {
@@ -444,7 +552,7 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
     let accepted = host.value("keyfence_policy_hash.plugin.keyfence");
     // The text fits, and the policy does not.
     let second = policy_with("second", 1_000);
-    host.0.memory.set((16 << 20) + second.len() + 1_000);
+    host.0.memory.set(OTHER_MEMORY + second.len() + 1_000);
     assert!(reconfigure(&mut plugin, &host, 3, "keyfence", &second));
     for key in ["first", "second"] {
         assert_eq!(send(&mut plugin, &host, 4, 3, key), Action::Pause);

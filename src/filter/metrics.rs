@@ -68,7 +68,8 @@ impl Counters {
 impl Metrics {
     /// Defines all counters in the host.
     pub fn define(host: &impl Host) -> Result<Metrics> {
-        let mut preflights = Counters::define(host, "keyfence_preflights_total", &[Reason::OriginNotAllowed])?;
+        let reasons = [Reason::PolicyUnavailable, Reason::OriginNotAllowed];
+        let mut preflights = Counters::define(host, "keyfence_preflights_total", &reasons)?;
         preflights.report = Some(counter(host, "keyfence_preflights_total.decision.report")?);
         Ok(Metrics {
             requests: Counters::define(host, "keyfence_requests_total", &Reason::ALL)?,

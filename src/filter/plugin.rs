@@ -1,9 +1,11 @@
 //! The plugin in one VM: it loads configurations, and gives each stream the policy of its configuration.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{Diagnostics, Measure, Severity, long_text, memory_limit};
+use keyfence_core::decision::token_cache::{self, PolicyId, TokenCache};
 use keyfence_core::policy::footprint::Footprint;
 use keyfence_core::policy::response_headers::ResponsePolicy;
 use keyfence_core::policy::{Loaded, Policy};
@@ -20,6 +22,8 @@ pub struct Plugin<H> {
     host: H,
     roots: Vec<Root>,
     policies: PolicyCache,
+    /// What this worker has found of scoped tokens, under the id of the root context.
+    tokens: RefCell<TokenCache>,
     /// The response policies of open streams and root contexts. A new policy with an equal one shares it.
     response_policies: Vec<Weak<ResponsePolicy>>,
     metrics: Option<Metrics>,
@@ -32,8 +36,8 @@ struct Root {
     response_policy: Option<Arc<ResponsePolicy>>,
 }
 
-/// The memory that policies leave to streams, in bytes: about 100,000 open ones.
-const STREAM_MEMORY: usize = 16 << 20;
+/// The memory that policies leave to others, in bytes: to about 100,000 open streams, and to what is remembered of tokens.
+pub const OTHER_MEMORY: usize = (16 << 20) + token_cache::MAX_BYTES;
 
 /// Why no policy was loaded.
 enum LoadError {
@@ -64,6 +68,7 @@ impl<H: Host> Plugin<H> {
             host,
             roots: Vec::new(),
             policies: PolicyCache::default(),
+            tokens: RefCell::default(),
             response_policies: Vec::new(),
             metrics: None,
         }
@@ -75,6 +80,7 @@ impl<H: Host> Plugin<H> {
         let plugin = self.plugin_id();
         let name = plugin.name.clone();
         self.policies.begin(context, plugin);
+        self.tokens.get_mut().forget(PolicyId(context));
         self.roots.retain(|root| root.context != context);
         let loaded = self.load(size);
         let metrics = PolicyMetrics::of(&self.host, &name);
@@ -177,7 +183,7 @@ impl<H: Host> Plugin<H> {
     /// Makes sure that `bytes` of memory are free, including `large` as in [`Host::has_memory`]. It evicts superseded policies if needed.
     /// `hash` is the configuration's, for the error.
     fn make_space(&mut self, bytes: usize, large: &[usize], hash: Option<u64>) -> Result<(), LoadError> {
-        while !self.host.has_memory(bytes.saturating_add(STREAM_MEMORY), large) {
+        while !self.host.has_memory(bytes.saturating_add(OTHER_MEMORY), large) {
             if !self.policies.evict() {
                 let why = format!(
                     "the Wasm VM has too little memory: loading needs {} kB more; make the policy smaller",
@@ -201,7 +207,7 @@ impl<H: Host> Plugin<H> {
     /// Handles the headers of the current request: decides, and forwards the request or sends a local reply.
     pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
         let policy = self.policies.get(stream.root);
-        stream.on_request_headers(&self.host, policy, self.metrics.as_ref())
+        stream.on_request_headers(&self.host, policy, &self.tokens, self.metrics.as_ref())
     }
 
     /// Handles the trailers of the current request: removes what the upstream must not get.
@@ -219,6 +225,7 @@ impl<H: Host> Plugin<H> {
     /// Drops the policy of a root context that the host has deleted.
     pub fn end(&mut self, context: u32) {
         self.policies.remove(context);
+        self.tokens.get_mut().forget(PolicyId(context));
         self.roots.retain(|root| root.context != context);
     }
 }

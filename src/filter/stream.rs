@@ -1,9 +1,11 @@
 //! One request and its response. If a host call fails, the stream ends with an error, so that nothing passes unchecked.
 
+use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use keyfence_core::config::ClientIp;
+use keyfence_core::config::api_key::KeyDigest;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
@@ -15,6 +17,8 @@ use keyfence_core::decision::rate::RateStatus;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::{Head, is_method_override};
 use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::scoped_token::Verdict;
+use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{
     Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
 };
@@ -63,17 +67,24 @@ impl Stream {
         }
     }
 
-    /// Decides on the current request, and forwards it or sends a local reply. Without a policy, it sends an error.
+    /// Decides on the current request, and forwards it or sends a local reply. Without a policy, it sends an error. `tokens` has what earlier
+    /// requests on this worker have found.
     pub fn on_request_headers(
         &mut self,
         host: &impl Host,
         policy: Option<&Policy>,
+        tokens: &RefCell<TokenCache>,
         metrics: Option<&Metrics>,
     ) -> Action {
         let (Some(policy), Some(metrics)) = (policy, metrics) else {
             return self.reply_unavailable(host, metrics);
         };
-        match on_request(host, policy, metrics) {
+        let context = HostContext {
+            host,
+            tokens,
+            policy: PolicyId(self.root),
+        };
+        match on_request(&context, policy, metrics) {
             Ok((stage, action)) => {
                 self.stage = stage;
                 action
@@ -179,14 +190,15 @@ fn pairs(map: &[u8]) -> Result<Pairs<'_>> {
     })
 }
 
-fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
+fn on_request<H: Host>(context: &HostContext<'_, H>, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
+    let host = context.host;
     let map = host.headers(MapType::RequestHeaders)?;
     let headers = pairs(&map)?;
     let head = Head::read(policy, headers);
-    let decision = decide(policy, &head, &HostContext(host));
+    let decision = decide(policy, &head, context);
     record_decision(host, &decision)?;
     if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
-        warn_of_ignored_address(host, policy);
+        warn_of_ignored_address(context, policy);
     }
     let response_policy = policy.response().clone();
     match decision.effect() {
@@ -210,7 +222,7 @@ fn on_request(host: &impl Host, policy: &Policy, metrics: &Metrics) -> Result<(S
             let forwarded = Forwarded {
                 policy: response_policy,
                 context: ResponseContext::new(&head, &decision),
-                removes_method_overrides: decision.removes_method_overrides(),
+                removes_method_overrides: decision.removes_method_overrides(policy),
             };
             Ok((Stage::Forwarded(forwarded), Action::Continue))
         }
@@ -284,13 +296,16 @@ fn details(decision: &Decision<'_, '_>) -> &'static str {
     }
 }
 
-/// Stores the key's id, the label of its entry and the outcome as filter state, for the access log.
+/// Stores the key's id, the label of its entry or the token's subject, and the outcome as filter state, for the access log.
 fn record_decision(host: &impl Host, decision: &Decision<'_, '_>) -> Result<()> {
     if let Some(found) = decision.key {
         host.set_filter_state(b"keyfence.key_id", found.key().id().as_bytes())?;
         if let Some(label) = found.label() {
             host.set_filter_state(b"keyfence.key_label", label.as_bytes())?;
         }
+    }
+    if let Some(subject) = decision.token.as_ref().and_then(|token| token.subject()) {
+        host.set_filter_state(b"keyfence.subject", subject.as_bytes())?;
     }
     match (decision.outcome, decision.enforcement) {
         (Outcome::Allow, _) => Ok(()),
@@ -317,8 +332,9 @@ fn log_failure(host: &impl Host, error: &HostError) {
 }
 
 /// Logs once why `allowed_ips` refuses an address of the wrong kind for `client_ip`, because the cause is in Envoy's configuration.
-fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
-    let (address_kind, line) = match (HostContext(host).source_address(), policy.client_ip()) {
+fn warn_of_ignored_address<H: Host>(context: &HostContext<'_, H>, policy: &Policy) {
+    let host = context.host;
+    let (address_kind, line) = match (context.source_address(), policy.client_ip()) {
         (Ok(SourceAddress::Forwarded(_)), ClientIp::Peer) => (
             "forwarded",
             "allowed_ips refuses the client's address: client_ip is \"peer\", but the address has no port, so Envoy took it from a header \
@@ -344,15 +360,19 @@ fn warn_of_ignored_address(host: &impl Host, policy: &Policy) {
     }
 }
 
-/// The host as the context of a decision.
-struct HostContext<'h, H>(&'h H);
+/// The host, and what the worker remembers, as the context of a decision.
+struct HostContext<'h, H> {
+    host: &'h H,
+    tokens: &'h RefCell<TokenCache>,
+    policy: PolicyId,
+}
 
 impl<H: Host> HostContext<'_, H> {
     fn logged<T>(&self, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                log_failure(self.0, &error);
+                log_failure(self.host, &error);
                 None
             }
         }
@@ -361,22 +381,32 @@ impl<H: Host> HostContext<'_, H> {
 
 impl<H: Host> RequestContext for HostContext<'_, H> {
     fn source_address(&self) -> std::result::Result<SourceAddress, Unavailable> {
-        let property = self.logged(self.0.property(b"source\0address")).ok_or(Unavailable)?;
+        let property = self.logged(self.host.property(b"source\0address")).ok_or(Unavailable)?;
         Ok(property.map_or(SourceAddress::Unknown, |address| SourceAddress::parse(&address)))
     }
 
     fn now(&self) -> std::result::Result<Timestamp, Unavailable> {
-        let seconds = self.logged(host::unix_seconds(self.0)).ok_or(Unavailable)?;
+        let seconds = self.logged(host::unix_seconds(self.host)).ok_or(Unavailable)?;
         i64::try_from(seconds).map(Timestamp).map_err(|_| Unavailable)
     }
 
+    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.try_borrow_mut().ok()?.get(self.policy, digest, now)
+    }
+
+    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+        if let Ok(mut tokens) = self.tokens.try_borrow_mut() {
+            tokens.insert(self.policy, digest, verdict);
+        }
+    }
+
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Refusal> {
-        self.logged(limits::admit(self.0, key, limit))
+        self.logged(limits::admit(self.host, key, limit))
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
     fn peek(&self, key: Option<&Key>, limit: NonZeroU32) -> std::result::Result<RateStatus, Unavailable> {
-        self.logged(limits::peek(self.0, key, limit)).ok_or(Unavailable)
+        self.logged(limits::peek(self.host, key, limit)).ok_or(Unavailable)
     }
 
     fn admit_client(
@@ -385,7 +415,7 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
         client: &Client,
         limit: NonZeroU32,
     ) -> std::result::Result<RateStatus, Refusal> {
-        self.logged(limits::admit_client(self.0, key, client, limit))
+        self.logged(limits::admit_client(self.host, key, client, limit))
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
@@ -395,7 +425,7 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
         client: &Client,
         limit: NonZeroU32,
     ) -> std::result::Result<RateStatus, Unavailable> {
-        self.logged(limits::peek_client(self.0, key, client, limit))
+        self.logged(limits::peek_client(self.host, key, client, limit))
             .ok_or(Unavailable)
     }
 }

@@ -39,6 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let context = KeyContext {
         now: now(),
         sources: &config.key_sources,
+        has_identity_header: config.identity_header.is_some(),
     };
     config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
     let simulation = Simulation {

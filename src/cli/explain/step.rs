@@ -51,7 +51,7 @@ fn text(bytes: &[u8]) -> String {
 impl<'d> Evidence<'d> {
     /// The values that a check compared, as a sentence.
     pub fn of(&self, check: Check) -> String {
-        match check {
+        let of_key = match check {
             Check::Key => self.key(),
             Check::Validity => self.validity(),
             Check::Kind => self.kind(),
@@ -60,7 +60,60 @@ impl<'d> Evidence<'d> {
             Check::Path => self.path(),
             Check::Scope => self.scope(),
             Check::Rate => self.rate(),
+        };
+        match self.of_token(check) {
+            Some(of_token) => format!("{of_key}; {of_token}"),
+            None => of_key,
         }
+    }
+
+    /// What a check compared with the lists of the scoped token. `None` if the token does not narrow it.
+    fn of_token(&self, check: Check) -> Option<String> {
+        let token = self.decision.token.as_deref()?;
+        let matched = &self.decision.matched.by_token;
+        match check {
+            Check::Address if token.lists_networks() => Some(match (self.decision.matched.address, matched.network) {
+                (Some(address), Some(network)) => format!("the token's ips: {address} is in {network}"),
+                (Some(address), None) => format!("the token's ips: {address} is in none of them"),
+                (None, _) => "the token's ips: the address is not known (give --ip)".into(),
+            }),
+            // The token is asked after the key.
+            Check::Origin if token.lists_origins() && !self.is_refused_by_key() => {
+                let pattern = |found| match found {
+                    OriginMatch::Listed(id) => {
+                        let pattern = token.origins().and_then(|origins| origins.pattern(id));
+                        pattern.map_or_else(String::new, |pattern| pattern.to_string())
+                    }
+                    special => self.pattern(special),
+                };
+                let found = matched.origin.or(matched.own_origin).map(pattern);
+                Some(match (found, self.head.origin) {
+                    (Some(pattern), _) => format!("the token's origins: it matches {pattern}"),
+                    (None, Some(_)) => "the token's origins: it is none of them".into(),
+                    (None, None) => "the token lists origins".into(),
+                })
+            }
+            Check::Path if token.reads_path() => Some("the token names scopes or indexes".into()),
+            Check::Scope if token.reads_path() => Some(match matched.rule {
+                Some(found) => format!("the token's scopes: it fits {}", found.rule),
+                None if token.lists_scopes() => "the token's scopes: it fits no rule".into(),
+                None if self.is_denied_for(Reason::IndexNotAllowed) => "the token allows other indexes".into(),
+                None => "the token allows the index".into(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the key's own list refuses the origin.
+    fn is_refused_by_key(&self) -> bool {
+        let listed = self
+            .decision
+            .restrictions
+            .map(|restrictions| !restrictions.origins().is_empty());
+        let matched = &self.decision.matched;
+        self.is_denied_for(Reason::OriginNotAllowed)
+            && listed == Some(true)
+            && matched.origin.or(matched.own_origin).is_none()
     }
 
     fn is_denied_for(&self, reason: Reason) -> bool {
@@ -106,9 +159,19 @@ impl<'d> Evidence<'d> {
             Credential::One(presented) => {
                 let source = self.config.key_sources.get(presented.source);
                 let source = source.map_or_else(String::new, ToString::to_string);
-                match self.decision.key {
-                    Some(found) => format!("{} in {source}", self.entry(found)),
-                    None => format!("the one in {source} is not in the policy"),
+                match (
+                    self.decision.key,
+                    &self.decision.token,
+                    self.decision.matched.token_error,
+                ) {
+                    (Some(found), Some(token), _) => {
+                        let user = token.subject().map_or_else(String::new, |sub| format!(" for {sub}"));
+                        let (id, end) = (found.key().id(), token.expires_at());
+                        format!("a scoped token of {id}{user} in {source}, valid until {end}")
+                    }
+                    (Some(found), ..) => format!("{} in {source}", self.entry(found)),
+                    (None, _, Some(error)) => format!("the scoped token in {source} is refused: {error}"),
+                    (None, ..) => format!("the one in {source} is not in the policy"),
                 }
             }
         }
@@ -137,6 +200,9 @@ impl<'d> Evidence<'d> {
     }
 
     fn kind(&self) -> String {
+        if self.decision.token.is_some() {
+            return "a scoped token: from browsers and elsewhere".into();
+        }
         match self.decision.key.map(|found| found.key().kind()) {
             None => "not checked for anonymous requests".into(),
             Some(Kind::Publishable) => "publishable: from browsers and elsewhere".into(),
@@ -313,6 +379,7 @@ impl<'d> Evidence<'d> {
                 let bits = u128::from(u64::from_be_bytes(network)) << 64;
                 format!("the clients in {}/64", Ipv6Addr::from(bits))
             }
+            Some(Client::Subject(_)) => "the token's sub".into(),
             Some(Client::Unknown) | None => "all clients whose address is not known (give --ip)".into(),
         }
     }

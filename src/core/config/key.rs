@@ -10,6 +10,7 @@ use super::json_schema;
 use super::node::Node;
 use super::read::{Fields, Read, choice};
 use super::restrictions::read_restrictions;
+use super::scoped_tokens::{ScopedTokens, read_scoped_tokens};
 use super::timestamp::Timestamp;
 use super::token::is_identifier;
 use super::validity::{self, check_expiry};
@@ -27,7 +28,7 @@ pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
-    /// One entry or several, the newest first. Each is valid, so that a key can be rotated.
+    /// One entry or several, the newest first. Each is valid, so that a key can be rotated. None: only scoped tokens can be used.
     #[cfg_attr(
         feature = "schema",
         schemars(rename = "api_key", with = "super::api_key::ApiKeyEntries")
@@ -39,6 +40,8 @@ pub struct Key<'a> {
     pub not_before: Option<Timestamp>,
     /// The key is refused from this time on.
     pub expires_at: Option<Timestamp>,
+    /// What verifies tokens that are narrowed from the key. Without this field there are none.
+    pub scoped_tokens: Option<ScopedTokens>,
     /// From where, for what and how often it may be used.
     #[cfg_attr(feature = "schema", schemars(flatten))]
     pub restrictions: Restrictions<'a>,
@@ -102,7 +105,7 @@ fn read_id<'a>(node: Node<'a>, path: &ConfigPath<'_>, diagnostics: &mut Diagnost
     Some(id)
 }
 
-/// Reads one entry of `keys`, which is at `path`. Returns `None` if it has no usable `id` and `api_key`.
+/// Reads one entry of `keys`, which is at `path`. Returns `None` if it has no usable `id`, or nothing that a request could present.
 pub fn read_key<'a>(
     node: Node<'a>,
     context: KeyContext<'_>,
@@ -115,9 +118,17 @@ pub fn read_key<'a>(
         .require("id", diagnostics)
         .and_then(|node| read_id(node, &path.field("id"), diagnostics));
     let not_before: Option<Timestamp> = fields.take("not_before", diagnostics);
-    let entries = fields
-        .require("api_key", diagnostics)
-        .map(|node| read_entries(node, context, not_before, &path.field("api_key"), diagnostics));
+    let scoped_tokens = fields.node("scoped_tokens", diagnostics);
+    let api_key = match &scoped_tokens {
+        Some(_) => fields.node("api_key", diagnostics),
+        None => fields.require("api_key", diagnostics),
+    };
+    let entries = api_key.map(|node| read_entries(node, context, not_before, &path.field("api_key"), diagnostics));
+    let is_complete = entries.is_some() || scoped_tokens.is_some();
+    let scoped_tokens = scoped_tokens.and_then(|node| {
+        let path = path.field("scoped_tokens");
+        read_scoped_tokens(node, context.has_identity_header, &path, diagnostics)
+    });
     let kind = fields.take("kind", diagnostics).unwrap_or(Kind::Publishable);
     let expires_at: Option<Timestamp> = fields.take("expires_at", diagnostics);
     let restrictions = read_restrictions(&mut fields, path, diagnostics);
@@ -138,11 +149,12 @@ pub fn read_key<'a>(
         _ => {}
     }
     Some(Key {
-        id: id?,
-        entries: entries?,
+        id: id.filter(|_| is_complete)?,
+        entries: entries.unwrap_or_default(),
         kind,
         not_before,
         expires_at,
+        scoped_tokens,
         restrictions,
     })
 }
@@ -151,7 +163,9 @@ pub fn read_key<'a>(
 #[cfg(feature = "schema")]
 fn complete_schema(schema: &mut schemars::Schema) {
     json_schema::optional_fields(schema);
-    schema.insert("required".into(), serde_json::json!(["id", "api_key"]));
+    schema.insert("required".into(), serde_json::json!(["id"]));
+    let either = serde_json::json!([{"required": ["api_key"]}, {"required": ["scoped_tokens"]}]);
+    schema.insert("anyOf".into(), either);
     if let Some(id) = json_schema::properties(schema).and_then(|properties| properties.get_mut("id")) {
         id["pattern"] = json_schema::IDENTIFIER.into();
     }

@@ -10,4 +10,6 @@ pub struct KeyContext<'c> {
     pub now: Timestamp,
     /// Where requests carry their key.
     pub sources: &'c [KeySource],
+    /// Whether the upstream is told the id of the key.
+    pub has_identity_header: bool,
 }

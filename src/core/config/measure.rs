@@ -41,6 +41,14 @@ pub struct Measure {
     pub indexes: usize,
     /// The bytes of these entries.
     pub index_bytes: usize,
+    /// The keys with `scoped_tokens`.
+    pub token_parents: usize,
+    /// The entries of all `secrets` and `public_keys` of scoped tokens.
+    pub token_keys: usize,
+    /// The bytes of these entries.
+    pub token_key_bytes: usize,
+    /// The members of the top-level `scopes`.
+    pub scopes: usize,
     /// The different sets in `scopes` of keys, up to [`Measure::MAX_SCOPE_SETS`].
     pub scope_sets: usize,
     /// The JSON values outside of `keys`.
@@ -90,6 +98,10 @@ enum Part {
     UpstreamHeaders,
     UpstreamHeader,
     Label,
+    ScopedTokens,
+    TokenKeys,
+    TokenKey,
+    ScopeTable,
     Other,
 }
 
@@ -98,6 +110,7 @@ impl Part {
         match (self, name) {
             (Part::Root, "keys") => Part::Keys,
             (Part::Root, "anonymous") => Part::Key,
+            (Part::Root, "scopes") => Part::ScopeTable,
             (Part::Key, "id") => Part::Id,
             (Part::Key, "api_key") => Part::ApiKeys,
             (Part::Key, "allowed_origins") => Part::Origins,
@@ -105,6 +118,9 @@ impl Part {
             (Part::Key, "indexes") => Part::Indexes,
             (Part::Key, "scopes") => Part::Scopes,
             (Part::Key, "upstream_headers") => Part::UpstreamHeaders,
+            (Part::Key, "scoped_tokens") => Part::ScopedTokens,
+            (Part::ScopedTokens, "secrets" | "public_keys") => Part::TokenKeys,
+            (Part::TokenKey, _) => Part::TokenKey,
             (Part::UpstreamHeaders, _) => Part::UpstreamHeader,
             (Part::ApiKeys, "key") => Part::ApiKeys,
             (Part::ApiKeys, "label") => Part::Label,
@@ -116,6 +132,7 @@ impl Part {
     fn item(self) -> Part {
         match self {
             Part::Keys => Part::Key,
+            Part::TokenKeys => Part::TokenKey,
             Part::ApiKeys | Part::Origins | Part::Networks | Part::Indexes => self,
             _ => Part::Other,
         }
@@ -164,6 +181,7 @@ impl Meter {
                 measure.index_bytes += length;
             }
             Part::Label => measure.label_bytes += length,
+            Part::TokenKey => measure.token_key_bytes += length,
             Part::UpstreamHeader => {
                 measure.upstream_headers += 1;
                 measure.upstream_header_bytes += length;
@@ -293,6 +311,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             let Some(item) = item? else { break };
             meter.measure.listed_entries += usize::from(part == Part::ApiKeys && !is_first);
+            meter.measure.token_keys += usize::from(part == Part::TokenKeys);
             is_first = false;
             hash = mixed(hash, item);
             set = set.wrapping_add(item);
@@ -308,9 +327,11 @@ impl<'de> Visitor<'de> for Value<'_> {
         let Value { meter, part } = self;
         meter.add(1, 0);
         meter.measure.listed_entries += usize::from(part == Part::ApiKeys);
+        meter.measure.token_parents += usize::from(part == Part::ScopedTokens);
         let mut members = 0_u64;
         while let Some(Name(name)) = map.next_key()? {
             meter.add(0, name.len());
+            meter.measure.scopes += usize::from(part == Part::ScopeTable);
             let part = part.member(&name);
             let value = map.next_value_seed(Value { meter, part })?;
             members = members.wrapping_add(mixed(text_hash(&name), value));
@@ -381,9 +402,10 @@ mod tests {
         let text = r#"{
             "keys": [
                 {"id": "one", "api_key": {"key": "k", "label": "lab"}, "upstream_headers": {"X-A": "v", "X-B": "wx"}, "allowed_origins": ["https://a-*.a.example", "*"], "scopes": ["a", "b"]},
-                {"id": "two", "api_key": ["k", {"key": "l"}, {}], "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
+                {"id": "two", "api_key": ["k", {"key": "l"}, {}], "scoped_tokens": {"secrets": ["abc"], "public_keys": [{"x": "defg"}], "not_before": "n"}, "allowed_ips": ["10.0.0.0/8"], "indexes": ["x-*"], "scopes": ["b", "a"], "name": "N"}
             ],
             "anonymous": {"allowed_origins": ["https://b.example"]},
+            "scopes": {"a": []},
             "cors": {"max_age": 1}
         }"#;
         let measure = Measure::of(text.as_bytes());
@@ -403,14 +425,18 @@ mod tests {
             networks: 1,
             indexes: 1,
             index_bytes: 3,
+            token_parents: 1,
+            token_keys: 2,
+            token_key_bytes: 7,
+            scopes: 1,
             scope_sets: 1,
-            // The root, keys, anonymous, its list and item, cors and max_age.
-            values: 7,
-            value_bytes: 4 + 9 + 15 + 17 + 4 + 7,
-            // The second key, id, api_key with 4, allowed_ips with 1, indexes with 1, scopes with 2, name.
-            key_values: 15,
-            // The first: id, api_key with key and label, upstream_headers, allowed_origins, scopes.
-            key_bytes: 2 + 3 + 7 + 4 + 8 + 16 + 4 + 5 + 15 + 22 + 6 + 2,
+            // The root, keys, anonymous, its list and item, scopes and its member, cors and max_age.
+            values: 9,
+            value_bytes: 4 + 9 + 15 + 17 + 6 + 1 + 4 + 7,
+            // The second key, id, api_key with 4, scoped_tokens with 5, allowed_ips with 1, indexes with 1, scopes with 2, name.
+            key_values: 22,
+            // The second: id, api_key, scoped_tokens, allowed_ips, indexes, scopes, name.
+            key_bytes: 2 + 3 + 7 + 1 + 3 + 1 + 13 + 7 + 3 + 11 + 1 + 4 + 10 + 1 + 11 + 10 + 7 + 3 + 6 + 2 + 4 + 1,
         };
         assert_eq!(measure, expected);
     }

@@ -31,6 +31,7 @@ pub mod restrictions;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod scope;
+pub mod scoped_tokens;
 pub mod security_headers;
 mod structured_field;
 pub mod timestamp;

@@ -108,6 +108,12 @@ fn have_equal_letters(a: &[u8], b: &[u8]) -> bool {
         .all(|(a, b)| folded(*a) == folded(*b))
 }
 
+/// The header that tells the upstream the `filter` of a scoped token.
+pub const FILTER_HEADER: &str = "x-key-filter";
+
+/// The header that tells the upstream the `sub` of a scoped token.
+pub const SUBJECT_HEADER: &str = "x-key-subject";
+
 /// A header name as the operator wrote it. Header names are case-insensitive; `==` is not, [`HeaderName::is`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderName(pub String);
@@ -125,7 +131,7 @@ impl HeaderName {
 
     /// Whether HTTP, Envoy or the filter gives this header a meaning of its own, or one that an upstream may take for it.
     pub fn is_reserved(&self) -> bool {
-        const NAMES: [&str; 16] = [
+        const NAMES: [&str; 18] = [
             ":authority",
             ":method",
             ":path",
@@ -142,6 +148,9 @@ impl HeaderName {
             "transfer-encoding",
             "te",
             "upgrade",
+            // What scoped tokens tell the upstream.
+            FILTER_HEADER,
+            SUBJECT_HEADER,
         ];
         NAMES.iter().any(|reserved| self.equals_ignoring_separators(reserved))
     }

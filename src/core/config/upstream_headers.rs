@@ -61,7 +61,7 @@ impl DiagnosticKind for UpstreamHeaderError {
 
 /// Whether a header of this name, or one that reads as it, means something to HTTP, to Envoy, to browsers or to the filter.
 fn is_reserved(name: &HeaderName) -> bool {
-    const FURTHER: [&str; 14] = [
+    const FURTHER: [&str; 12] = [
         ":protocol",
         ":status",
         // Hop-by-hop (RFC 9110, section 7.6.1; RFC 9113, section 8.2.2).
@@ -77,9 +77,6 @@ fn is_reserved(name: &HeaderName) -> bool {
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
-        // What the filter itself tells the upstream.
-        "x-key-filter",
-        "x-key-subject",
     ];
     const PREFIXES: [&str; 6] = [
         "access-control-",

@@ -9,6 +9,8 @@ pub enum Client {
     V4([u8; 4]),
     /// The first 64 bits of an IPv6 address: a single customer or machine has at least a network of that size (RFC 6177).
     V6Network([u8; 8]),
+    /// The SHA-256 of a scoped token's `sub`.
+    Subject([u8; 32]),
     /// All clients whose address is not known count as one.
     Unknown,
 }
@@ -30,6 +32,7 @@ impl Client {
     pub fn identity(&self) -> (u8, &[u8]) {
         match self {
             Client::Unknown => (0, &[]),
+            Client::Subject(digest) => (1, digest),
             Client::V4(address) => (4, address),
             Client::V6Network(network) => (6, network),
         }

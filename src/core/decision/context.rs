@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use super::address::SourceAddress;
 use super::client::Client;
 use super::rate::RateStatus;
+use super::scoped_token::Verdict;
+use crate::config::api_key::KeyDigest;
 use crate::config::timestamp::Timestamp;
 use crate::policy::Key;
 
@@ -15,6 +17,14 @@ pub trait RequestContext {
 
     /// The current time.
     fn now(&self) -> Result<Timestamp, Unavailable>;
+
+    /// What [`RequestContext::remember_token`] got for the token with this digest, if it is remembered under the policy of the request.
+    fn remembered_token(&self, _digest: &KeyDigest, _now: Timestamp) -> Option<Verdict> {
+        None
+    }
+
+    /// Gets the verdict on a token, so that it need not be verified again. It may be forgotten at any time, or at once.
+    fn remember_token(&self, _digest: KeyDigest, _verdict: &Verdict) {}
 
     /// Takes one request from the limit of `key`, or of anonymous requests.
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal>;

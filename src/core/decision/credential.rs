@@ -1,5 +1,6 @@
 //! Finds the API key in a request, and finds out whether there is more than one.
 
+use std::borrow::Cow;
 use std::str;
 
 use percent_encoding::percent_decode;
@@ -188,7 +189,7 @@ fn is_named(encoded: &[u8], name: &str) -> bool {
     percent_decode(encoded).map(folded).eq(name.bytes().map(folded))
 }
 
-impl PresentedKey<'_> {
+impl<'r> PresentedKey<'r> {
     /// Replaces the key by the one with this digest, so that a policy can be tried without the key itself.
     pub fn with_digest(self, digest: KeyDigest) -> Self {
         PresentedKey {
@@ -197,32 +198,52 @@ impl PresentedKey<'_> {
         }
     }
 
-    /// The SHA-256 of the key. `None` if it cannot be a key of any policy: it is longer than 512 bytes, or not UTF-8.
-    pub fn digest(&self) -> Option<KeyDigest> {
+    /// The SHA-256 of the key or token. `None` if no policy can have it: it is longer than `longest` bytes, or not UTF-8.
+    pub fn digest(&self, longest: usize) -> Option<KeyDigest> {
         match self.value {
             Value::Digest(digest) => Some(digest),
-            Value::Plain(key) => digest_of(key),
+            Value::Plain(text) => digest_of(text, longest),
             Value::Encoded(encoded) => {
-                // A byte takes at most three when it is encoded: anything longer is longer than a key.
-                let mut spaced = [0; 3 * MAX_LENGTH];
-                let spaced = spaced.get_mut(..encoded.len())?;
-                for (to, from) in spaced.iter_mut().zip(encoded) {
-                    *to = if *from == b'+' { b' ' } else { *from };
-                }
+                // Keys fit into this, and are decoded without an allocation.
                 let mut key = [0; MAX_LENGTH];
-                let mut bytes = percent_decode(spaced);
+                let mut bytes = decoded(encoded, longest)?;
                 let length = key.iter_mut().zip(&mut bytes).map(|(slot, byte)| *slot = byte).count();
                 match bytes.next() {
-                    Some(_) => None,
-                    None => digest_of(key.get(..length)?),
+                    None => digest_of(key.get(..length)?, longest),
+                    Some(_) if longest == MAX_LENGTH => None,
+                    Some(_) => digest_of(&decoded(encoded, longest)?.collect::<Vec<u8>>(), longest),
                 }
+            }
+        }
+    }
+
+    /// The text of the key or token. `None` as for [`PresentedKey::digest`], or if only the digest is known.
+    pub fn text(&self, longest: usize) -> Option<Cow<'r, str>> {
+        match self.value {
+            Value::Digest(_) => None,
+            Value::Plain(text) if text.len() > longest => None,
+            Value::Plain(text) => str::from_utf8(text).ok().map(Cow::Borrowed),
+            Value::Encoded(encoded) => {
+                let text: Vec<u8> = decoded(encoded, longest)?.collect();
+                String::from_utf8(text)
+                    .ok()
+                    .filter(|text| text.len() <= longest)
+                    .map(Cow::Owned)
             }
         }
     }
 }
 
-fn digest_of(key: &[u8]) -> Option<KeyDigest> {
-    (key.len() <= MAX_LENGTH && str::from_utf8(key).is_ok()).then(|| KeyDigest::of(key))
+fn digest_of(text: &[u8], longest: usize) -> Option<KeyDigest> {
+    (text.len() <= longest && str::from_utf8(text).is_ok()).then(|| KeyDigest::of(text))
+}
+
+/// The bytes of a value that is encoded as `application/x-www-form-urlencoded`. `None` if it is too long for `longest` bytes, however it is
+/// encoded: a byte takes at most three.
+fn decoded(encoded: &[u8], longest: usize) -> Option<impl Iterator<Item = u8> + '_> {
+    let parts = encoded.split(|b| *b == b'+').enumerate();
+    let decoded = parts.flat_map(|(at, part)| (at > 0).then_some(b' ').into_iter().chain(percent_decode(part)));
+    (encoded.len() <= 3 * longest).then_some(decoded)
 }
 
 /// Whether an upstream may read this part of a query as the parameter `name`.
@@ -498,7 +519,7 @@ mod tests {
             let found = match Credential::find(&sources, &Headers::new(headers, u64::MAX), path.as_bytes()) {
                 Credential::Missing => Missing,
                 Credential::Ambiguous => Ambiguous,
-                Credential::One(presented) => match (presented.digest(), &expected) {
+                Credential::One(presented) => match (presented.digest(MAX_LENGTH), &expected) {
                     (None, _) => Invalid(presented.source),
                     (Some(digest), Key(_, key)) if digest == KeyDigest::of(key.as_bytes()) => {
                         Key(presented.source, key)
@@ -511,8 +532,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_512_bytes_at_most() {
-        for (length, valid) in [(512, true), (513, false), (60_000, false)] {
+    fn a_key_has_512_bytes_at_most_and_a_token_4096() {
+        for (longest, length, valid) in [
+            (512, 512, true),
+            (512, 513, false),
+            (512, 60_000, false),
+            (4_096, 512, true),
+            (4_096, 513, true),
+            (4_096, 4_096, true),
+            (4_096, 4_097, false),
+            (4_096, 60_000, false),
+        ] {
             let key = "%6b".repeat(length);
             let path = format!("/?k={key}");
             for (source, headers, path) in [
@@ -525,7 +555,10 @@ mod tests {
                 else {
                     panic!("{length}");
                 };
-                assert_eq!(presented.digest().is_some(), valid, "{length}");
+                let expected = valid.then(|| "k".repeat(length));
+                assert_eq!(presented.text(longest).as_deref(), expected.as_deref(), "{length}");
+                let digest = expected.map(|text| KeyDigest::of(text.as_bytes()));
+                assert_eq!(presented.digest(longest), digest, "{length} of {longest}");
             }
         }
     }

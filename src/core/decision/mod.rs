@@ -13,6 +13,7 @@ mod evaluation;
 pub mod grpc;
 pub mod header_list;
 pub mod headers;
+pub mod jwt;
 pub mod local_reply;
 mod mutation;
 mod outcome;
@@ -25,6 +26,8 @@ pub mod reason;
 pub mod redaction;
 pub mod request;
 pub mod response;
+pub mod scoped_token;
+pub mod token_cache;
 pub mod upstream;
 mod vary;
 

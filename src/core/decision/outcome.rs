@@ -1,18 +1,20 @@
 //! What a decision is: its outcome, and the evidence for it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::client::Client;
 use super::cors::AllowOrigin;
 use super::credential::PresentedKey;
 use super::rate::RateStatus;
 use super::reason::Reason;
+use super::scoped_token::{ScopedToken, TokenError};
 use crate::config::key::Enforcement;
 use crate::config::network::Network;
 use crate::config::timestamp::Timestamp;
 use crate::policy::origin_list::OriginMatch;
-use crate::policy::scopes::RuleMatch;
-use crate::policy::{KeyMatch, Restrictions};
+use crate::policy::scopes::{RuleMatch, ScopeRules};
+use crate::policy::{KeyMatch, Policy, Restrictions};
 
 /// What the policy says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub enum LocalReplyKind {
 }
 
 /// A decision on a request, with the evidence for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Decision<'p, 'r> {
     /// What the policy says of the request.
     pub outcome: Outcome,
@@ -52,6 +54,8 @@ pub struct Decision<'p, 'r> {
     pub enforcement: Enforcement,
     /// The key of the request, and the entry of it, if the policy has it.
     pub key: Option<KeyMatch<'p>>,
+    /// The token that the request presents in place of its key, if it is good.
+    pub token: Option<Arc<ScopedToken>>,
     /// What the request was checked against: the restrictions of the key, or those of anonymous requests. `None` if there are none.
     pub restrictions: Option<&'p Restrictions>,
     /// The key as the request presents it, if it presents exactly one.
@@ -85,6 +89,23 @@ pub struct Matched<'p, 'r> {
     pub rule: Option<RuleMatch<'p, 'r>>,
     /// Whose requests the limit of each client counted.
     pub client: Option<Client>,
+    /// Why the scoped token is refused.
+    pub token_error: Option<TokenError>,
+    /// The same in the lists of the scoped token.
+    pub by_token: MatchedByToken<'p, 'r>,
+}
+
+/// What each check found in the lists of a scoped token, as in the fields of [`Matched`] with the same names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MatchedByToken<'p, 'r> {
+    /// The network that contains the address.
+    pub network: Option<Network>,
+    /// What the request's origin matched.
+    pub origin: Option<OriginMatch>,
+    /// What lists the origin of the request's own URL.
+    pub own_origin: Option<OriginMatch>,
+    /// The rule that fits method and path.
+    pub rule: Option<RuleMatch<'p, 'r>>,
 }
 
 /// The checks of a request, in their order. The first that fails decides. A preflight has one of them: [`Check::Origin`].
@@ -119,8 +140,12 @@ impl Decision<'_, '_> {
     }
 
     /// Whether method overrides are removed from the request and its trailers: the scopes that it was checked against name methods.
-    pub fn removes_method_overrides(&self) -> bool {
-        let scopes = self.restrictions.and_then(|restrictions| restrictions.scopes.as_ref());
-        self.enforcement == Enforcement::Enforce && scopes.is_some_and(|rules| rules.names_methods())
+    pub fn removes_method_overrides(&self, policy: &Policy) -> bool {
+        let scopes = self
+            .restrictions
+            .and_then(|restrictions| restrictions.scopes.as_deref());
+        let of_token = self.token.as_ref().and_then(|token| token.scopes(policy));
+        let mut rules = scopes.into_iter().chain(of_token.into_iter().flatten());
+        self.enforcement == Enforcement::Enforce && rules.any(ScopeRules::names_methods)
     }
 }

@@ -22,6 +22,7 @@ pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<
         },
         enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
         key,
+        token: None,
         restrictions,
         presented: head.credential.one(),
         matched: Matched {
@@ -31,6 +32,15 @@ pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<
         allow_origin: AllowOrigin::of_preflight(origin),
         rate: None,
         is_preflight: true,
+    }
+}
+
+/// Decides on a preflight where the host could not tell what is needed to find its key.
+pub fn unavailable<'p, 'r>(policy: &'p Policy, head: &Head<'r>) -> Decision<'p, 'r> {
+    Decision {
+        outcome: Outcome::Deny(Reason::PolicyUnavailable),
+        allow_origin: AllowOrigin::Omit,
+        ..decide(policy, head, None)
     }
 }
 

@@ -8,6 +8,8 @@ pub enum Reason {
     MissingApiKey,
     AmbiguousApiKey,
     InvalidApiKey,
+    InvalidScopedToken,
+    ScopedTokenExpired,
     KeyDisabled,
     KeyNotYetValid,
     KeyExpired,
@@ -32,11 +34,13 @@ enum Status {
 
 impl Reason {
     /// Every reason, in the order of the checks and of the variants.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::PolicyUnavailable,
         Reason::MissingApiKey,
         Reason::AmbiguousApiKey,
         Reason::InvalidApiKey,
+        Reason::InvalidScopedToken,
+        Reason::ScopedTokenExpired,
         Reason::KeyDisabled,
         Reason::KeyNotYetValid,
         Reason::KeyExpired,
@@ -54,6 +58,7 @@ impl Reason {
         match self {
             Self::PolicyUnavailable => Status::Unavailable,
             Self::MissingApiKey | Self::AmbiguousApiKey | Self::InvalidApiKey => Status::Unauthorized,
+            Self::InvalidScopedToken | Self::ScopedTokenExpired => Status::Unauthorized,
             Self::KeyDisabled | Self::KeyNotYetValid | Self::KeyExpired => Status::Unauthorized,
             Self::SecretKeyInBrowser | Self::IpNotAllowed | Self::OriginNotAllowed => Status::Forbidden,
             Self::AmbiguousPath => Status::BadRequest,
@@ -102,6 +107,8 @@ impl Reason {
             Self::MissingApiKey => "missing_api_key",
             Self::AmbiguousApiKey => "ambiguous_api_key",
             Self::InvalidApiKey => "invalid_api_key",
+            Self::InvalidScopedToken => "invalid_scoped_token",
+            Self::ScopedTokenExpired => "scoped_token_expired",
             Self::KeyDisabled => "key_disabled",
             Self::KeyNotYetValid => "key_not_yet_valid",
             Self::KeyExpired => "key_expired",
@@ -128,6 +135,10 @@ impl Reason {
             Self::InvalidApiKey => {
                 "Check the API key: it is not known here, so it may be cut off, revoked or meant for another environment."
             }
+            Self::InvalidScopedToken => {
+                "Get a new token from the backend that makes them: this one is not valid here, because its signature, its kid or a claim is wrong, it is not valid yet, or it was revoked."
+            }
+            Self::ScopedTokenExpired => "Get a new token from the backend that makes them: this one has expired.",
             Self::KeyDisabled => "Ask the owner of this API key to enable it: it is switched off.",
             Self::KeyNotYetValid => "Wait, or ask the owner of this API key to change not_before: it is not valid yet.",
             Self::KeyExpired => "Ask the owner of this API key for a new one: it has expired.",
@@ -154,7 +165,7 @@ impl Reason {
             }
             Self::IndexNotAllowed => "Use an index that this API key is for, or ask its owner to extend its indexes.",
             Self::ClientRateLimitExceeded => {
-                "Wait as many seconds as the Retry-After header says: the limit that each client of this API key has is used up for your address."
+                "Wait as many seconds as the Retry-After header says: the limit that each client of this API key has is used up for you."
             }
             Self::RateLimitExceeded => {
                 "Wait as many seconds as the Retry-After header says: the limit of this API key is used up."

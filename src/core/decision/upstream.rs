@@ -2,6 +2,7 @@
 //! method.
 
 use crate::config::key::Enforcement;
+use crate::config::token::{FILTER_HEADER, SUBJECT_HEADER};
 use crate::policy::protected_headers::ProtectedHeaders;
 use crate::policy::{Policy, Source};
 
@@ -9,6 +10,7 @@ use super::credential::{WEBSOCKET_PROTOCOL, other_protocols, without_parameter};
 use super::mutation::HeaderMutation;
 use super::outcome::Decision;
 use super::request::Head;
+use super::scoped_token::ScopedToken;
 
 /// Calls `mutate` with each change to the headers of a request that goes to the upstream.
 pub fn apply(
@@ -20,10 +22,7 @@ pub fn apply(
     for name in &head.protected_claims {
         mutate(HeaderMutation::Remove(name));
     }
-    if decision.enforcement == Enforcement::Report {
-        // In report mode the upstream gets what it would get without the filter.
-        return;
-    }
+    let is_enforced = decision.enforcement == Enforcement::Enforce;
     let protected = &policy.response.protected_headers;
     let identity = match (&policy.identity_header, decision.key) {
         (Some(name), Some(found)) => Some((&**name, found.key().id())),
@@ -35,15 +34,27 @@ pub fn apply(
     let headers = headers
         .iter()
         .filter_map(|header| Some((protected.name(header.name)?, &*header.value)));
+    let of_key = identity.into_iter().chain(headers).filter(|_| is_enforced);
+    // What a token says is set in report mode too: an upstream that filters by it must not get everything.
+    let token = decision.token.as_deref();
+    let of_token = [
+        (FILTER_HEADER, token.and_then(ScopedToken::filter)),
+        (SUBJECT_HEADER, token.and_then(ScopedToken::subject)),
+    ];
+    let of_token = of_token.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let mut is_any_set = false;
-    for (name, value) in identity.into_iter().chain(headers) {
+    for (name, value) in of_key.chain(of_token) {
         mutate(HeaderMutation::Add(name.as_bytes(), value.as_bytes()));
         is_any_set = true;
     }
     if is_any_set {
         keep_through_next_hop(protected, head.connection, mutate);
     }
-    if decision.removes_method_overrides() {
+    if !is_enforced {
+        // Apart from that, the upstream gets in report mode what it would get without the filter.
+        return;
+    }
+    if decision.removes_method_overrides(policy) {
         for name in &head.method_overrides {
             mutate(HeaderMutation::Remove(name));
         }

@@ -2,16 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-
-use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
 
 use super::challenge::challenge;
 use super::diagnostic::PolicyDiagnostic;
 use super::footprint::{self, Footprint};
+use super::id_hash::id_hash;
 use super::key_table::{EntryId, EntryPlace, KeyIndex, KeyTable};
 use super::loaded::Loaded;
 use super::networks::Networks;
@@ -22,16 +19,19 @@ use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
 use super::scopes::{IndexList, ScopeRules};
 use super::sorted::sorted;
 use super::source::Source;
+use super::token_verifier::TokenVerifier;
 use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
-use super::{Entry, Key, Policy, Restrictions};
+use super::{Entry, Key, Policy, Restrictions, TokenParent};
 use crate::config::api_key::ApiKeyEntry;
 use crate::config::config_path::ConfigPath;
 use crate::config::key::{self, KeyContext};
 use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
 use crate::config::timestamp::Timestamp;
+use crate::config::token::{FILTER_HEADER, SUBJECT_HEADER};
 use crate::config::upstream_headers;
 use crate::config::{self, Config, Diagnostics, Measure, long_text, memory_limit};
+use hashbrown::HashTable;
 
 impl Policy {
     /// Compiles the JSON text of a plugin configuration. The error has all diagnostics. `now` is only used to warn of keys that have expired
@@ -53,10 +53,12 @@ impl Policy {
         let context = KeyContext {
             now,
             sources: &config.key_sources,
+            has_identity_header: config.identity_header.is_some(),
         };
         config::read_keys(text, context, &mut diagnostics, &mut |index, key, path, diagnostics| {
             compiler.add(index, &key, path, diagnostics);
         });
+        let token_scopes = compiler.token_scopes(&mut diagnostics);
         if diagnostics.error_count() > 0 {
             return Err(diagnostics);
         }
@@ -72,7 +74,7 @@ impl Policy {
             diagnostics.add_bare(&ConfigPath::ROOT, &PolicyDiagnostic::NothingAllowed);
         }
         Ok(Loaded {
-            policy: compiler.finish(anonymous),
+            policy: compiler.finish(anonymous, token_scopes),
             hash: measure.hash,
             diagnostics,
         })
@@ -80,6 +82,9 @@ impl Policy {
 }
 
 const RESOURCE_POLICY: &str = "Cross-Origin-Resource-Policy";
+
+/// The rules of each scope, sorted by name.
+type TokenScopes = Box<[(Box<str>, Arc<ScopeRules>)]>;
 
 /// The tables of a policy while keys are added one by one.
 struct Compiler<'c> {
@@ -90,6 +95,7 @@ struct Compiler<'c> {
     ids: HashTable<usize>,
     entries: Vec<Entry>,
     table: KeyTable,
+    token_parents: HashTable<TokenParent>,
     origins: OriginTable,
     union: OriginUnion,
     names_origins: bool,
@@ -108,6 +114,7 @@ impl<'c> Compiler<'c> {
             ids: HashTable::with_capacity(measure.keys),
             entries: Vec::with_capacity(measure.listed_entries),
             table: KeyTable::with_capacity(measure.digests),
+            token_parents: HashTable::with_capacity(measure.token_parents),
             origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
             union: OriginUnion::default(),
             names_origins: false,
@@ -146,6 +153,17 @@ impl<'c> Compiler<'c> {
         }
         find_duplicate_labels(&key.entries, path, diagnostics);
         let restrictions = self.restrictions(&key.restrictions, path, diagnostics);
+        if let Some(tokens) = &key.scoped_tokens {
+            let parent = TokenParent {
+                key: KeyIndex(number),
+                verifier: TokenVerifier::new(tokens),
+            };
+            let hash_of = |parent: &TokenParent| match parent.key == KeyIndex(number) {
+                true => id_hash(&key.id),
+                false => self.keys.get(parent.key.0 as usize).map_or(0, |key| id_hash(&key.id)),
+            };
+            self.token_parents.insert_unique(id_hash(&key.id), parent, hash_of);
+        }
         self.keys.push(Key {
             id: key.id.as_ref().into(),
             kind: key.kind,
@@ -154,6 +172,20 @@ impl<'c> Compiler<'c> {
             expires_at: key.expires_at,
             restrictions,
         });
+    }
+
+    /// The rules of each scope alone, if a token can name them.
+    fn token_scopes(&mut self, diagnostics: &mut Diagnostics) -> TokenScopes {
+        if self.token_parents.is_empty() {
+            return TokenScopes::default();
+        }
+        let path = ConfigPath::ROOT.field("scopes");
+        let names = self.config.scopes.iter().map(|scope| &*scope.name);
+        let scopes = sorted(names.collect()).into_iter().map(|name| {
+            let rules = self.scope_rules(&[Cow::Borrowed(name)], &path.field(name), diagnostics);
+            (name.into(), rules)
+        });
+        scopes.collect()
     }
 
     /// Adds an entry, the one with this `index` in `api_key`, to the list of entries if it belongs there.
@@ -184,11 +216,11 @@ impl<'c> Compiler<'c> {
     fn insert_id(&mut self, id: &str) -> Option<usize> {
         let keys = &self.keys;
         let id_of = |number: usize| keys.get(number).map_or("", |key| &*key.id);
-        if let Some(number) = self.ids.find(text_hash(id), |number| id_of(*number) == id) {
+        if let Some(number) = self.ids.find(id_hash(id), |number| id_of(*number) == id) {
             return self.config_index.get(*number).copied();
         }
-        self.ids.insert_unique(text_hash(id), keys.len(), |number| {
-            text_hash(if *number == keys.len() { id } else { id_of(*number) })
+        self.ids.insert_unique(id_hash(id), keys.len(), |number| {
+            id_hash(if *number == keys.len() { id } else { id_of(*number) })
         });
         None
     }
@@ -322,16 +354,19 @@ impl<'c> Compiler<'c> {
         self.scope_rules.entry(key).or_insert(Arc::new(compiled)).clone()
     }
 
-    fn finish(mut self, anonymous: Option<Restrictions>) -> Policy {
+    fn finish(mut self, anonymous: Option<Restrictions>, token_scopes: TokenScopes) -> Policy {
         let config = self.config;
         self.origins.shrink();
         self.table.shrink();
         let union_is_any_alone = self.union.is_any_alone();
+        let has_tokens = !self.token_parents.is_empty();
         Policy {
             key_sources: config.key_sources.iter().map(Source::new).collect(),
             keys: self.keys.into(),
             entries: self.entries.into(),
             table: self.table,
+            token_parents: self.token_parents,
+            token_scopes,
             anonymous,
             origins: self.origins,
             union: self.union,
@@ -351,7 +386,8 @@ impl<'c> Compiler<'c> {
                         .upstream_header_names
                         .iter()
                         .map(|name| name.0.as_str())
-                        .chain(config.identity_header.as_ref().map(|name| name.0.as_str())),
+                        .chain(config.identity_header.as_ref().map(|name| name.0.as_str()))
+                        .chain([FILTER_HEADER, SUBJECT_HEADER].into_iter().filter(|_| has_tokens)),
                 ),
                 enforcement: config.enforcement,
             }),
@@ -372,21 +408,5 @@ fn find_duplicate_labels(entries: &[ApiKeyEntry<'_>], path: &ConfigPath<'_>, dia
             let value = format_args!("{label:?}");
             diagnostics.add(&path.field("api_key"), &value, &PolicyDiagnostic::DuplicateLabel);
         }
-    }
-}
-
-/// Nobody but the operator chooses the ids, so none is chosen to collide.
-fn text_hash(text: &str) -> u64 {
-    FxBuildHasher.hash_one(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_hash_apart() {
-        let hashes: std::collections::BTreeSet<u64> = (0..10_000).map(|id| text_hash(&format!("key-{id}"))).collect();
-        assert_eq!(hashes.len(), 10_000);
     }
 }

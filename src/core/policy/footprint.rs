@@ -3,8 +3,9 @@
 use super::allocator::{OVERHEAD, table_bytes};
 use super::key_table;
 use super::origins;
+use super::token_verifier;
 use super::upstream_headers;
-use super::{Entry, Key};
+use super::{Entry, Key, TokenParent};
 use crate::config::measure::Measure;
 use crate::config::node::Node;
 
@@ -16,7 +17,7 @@ pub struct Footprint {
     /// The most memory that compiling takes at any moment. Includes the compiled policy, but not the text of the configuration.
     pub peak: usize,
     /// The allocations among these that grow with the policy and must each be contiguous.
-    pub large: [usize; 12],
+    pub large: [usize; 13],
 }
 
 /// Allocations that do not grow with the policy, such as diagnostics.
@@ -37,6 +38,8 @@ impl Footprint {
         let list_of_entries = measure.listed_entries * size_of::<Entry>();
         let entries = list_of_entries + measure.listed_entries * OVERHEAD + measure.label_bytes;
         let upstream_headers = upstream_headers::bytes_for(measure.upstream_headers, measure.upstream_header_bytes);
+        let token_parents = table_bytes::<TokenParent>(measure.token_parents);
+        let token_keys = token_verifier::bytes_for(measure.token_parents, measure.token_keys, measure.token_key_bytes);
         let values = measure.values * 2 * size_of::<Node<'_>>() + 2 * measure.value_bytes;
         let compiled = keys
             + digests
@@ -45,6 +48,8 @@ impl Footprint {
             + networks
             + indexes
             + upstream_headers
+            + token_parents
+            + token_keys
             + values
             + rules(measure)
             + FIXED;
@@ -63,6 +68,7 @@ impl Footprint {
                 index_of_ids,
                 digests,
                 list_of_entries,
+                token_parents,
                 patterns,
                 text,
                 index,
@@ -84,7 +90,9 @@ fn list(values: usize) -> usize {
 
 /// The most bytes that the compiled rules of all scopes may take together.
 pub fn rules(measure: &Measure) -> usize {
-    match measure.scope_sets {
+    // A token can name each scope alone.
+    let scopes = if measure.token_parents > 0 { measure.scopes } else { 0 };
+    match measure.scope_sets + scopes {
         0 => 0,
         sets => RULES + sets * RULES_OF_A_SET,
     }

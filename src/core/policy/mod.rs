@@ -6,6 +6,7 @@ mod compiler;
 mod diagnostic;
 pub mod expiry;
 pub mod footprint;
+mod id_hash;
 pub mod key_table;
 mod loaded;
 pub mod networks;
@@ -16,13 +17,16 @@ pub mod response_headers;
 pub mod scopes;
 mod sorted;
 mod source;
+pub mod token_verifier;
 pub mod upstream_headers;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use crate::config::ClientIp;
-use crate::config::api_key::KeyDigest;
+use crate::config::api_key::{KeyDigest, MAX_LENGTH};
 use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use key_table::{EntryPlace, KeyIndex, KeyTable};
@@ -31,6 +35,7 @@ use origin_list::{OriginList, OriginMatch, OriginUnion};
 use origins::OriginTable;
 use response_headers::ResponsePolicy;
 use scopes::{IndexList, ScopeRules};
+use token_verifier::TokenVerifier;
 use upstream_headers::UpstreamHeaders;
 
 pub use loaded::{Loaded, Summary};
@@ -45,6 +50,10 @@ pub struct Policy {
     /// The entries of `api_key` that are not the first of their key, or have a label or a date.
     entries: Box<[Entry]>,
     table: KeyTable,
+    /// The keys with scoped tokens, by the hash of their id.
+    token_parents: HashTable<TokenParent>,
+    /// The rules of each scope, sorted by its name, for the scopes that tokens name. Empty if there are no scoped tokens.
+    token_scopes: Box<[(Box<str>, Arc<ScopeRules>)]>,
     /// For requests without a key; `None`: they are refused.
     pub(crate) anonymous: Option<Restrictions>,
     /// All origin patterns.
@@ -92,11 +101,18 @@ struct Entry {
     expires_at: Option<Timestamp>,
 }
 
+/// A key with scoped tokens.
+#[derive(Debug)]
+struct TokenParent {
+    key: KeyIndex,
+    verifier: TokenVerifier,
+}
+
 /// A key of the policy, and which entry of its `api_key` a request presents.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyMatch<'p> {
     key: &'p Key,
-    /// `None` if it is the first and has neither a label nor a date.
+    /// `None` if it is the first and has neither a label nor a date, or if the request presents a scoped token.
     entry: Option<&'p Entry>,
 }
 
@@ -135,6 +151,40 @@ impl Policy {
         };
         let key = self.key(key)?;
         Some(KeyMatch { key, entry })
+    }
+
+    /// The key with this id, if it has scoped tokens, and what verifies them.
+    pub(crate) fn token_parent(&self, id: &str) -> Option<(KeyIndex, &TokenVerifier)> {
+        let has_id = |parent: &TokenParent| self.key(parent.key).is_some_and(|key| *key.id == *id);
+        let parent = self.token_parents.find(id_hash::id_hash(id), has_id)?;
+        Some((parent.key, &parent.verifier))
+    }
+
+    /// The key that a token was narrowed from.
+    pub(crate) fn parent(&self, index: KeyIndex) -> Option<KeyMatch<'_>> {
+        self.key(index).map(|key| KeyMatch { key, entry: None })
+    }
+
+    /// The index of the scope with this name, for [`Policy::token_scope`].
+    pub(crate) fn token_scope_index(&self, name: &str) -> Option<usize> {
+        let scopes = &self.token_scopes;
+        scopes.binary_search_by(|(known, _)| (**known).cmp(name)).ok()
+    }
+
+    /// The rules of the scope with this index.
+    pub(crate) fn token_scope(&self, index: usize) -> Option<&ScopeRules> {
+        self.token_scopes.get(index).map(|(_, rules)| &**rules)
+    }
+
+    /// The most bytes of a key or token in a request.
+    pub fn max_credential_length(&self) -> usize {
+        /// The longest token.
+        const MAX_TOKEN: usize = 4096;
+        if self.token_parents.is_empty() {
+            MAX_LENGTH
+        } else {
+            MAX_TOKEN
+        }
     }
 
     /// What `origin` matches in the list of these restrictions; without any, in the lists of all enabled keys.

@@ -126,6 +126,16 @@ pub enum ScopeAnswer<'s, 'r> {
     Fits(RuleMatch<'s, 'r>),
 }
 
+impl<'s, 'r> ScopeAnswer<'s, 'r> {
+    /// The rule that fits method and path.
+    pub fn rule(self) -> Option<RuleMatch<'s, 'r>> {
+        match self {
+            ScopeAnswer::NoRule => None,
+            ScopeAnswer::NoIndex(found) | ScopeAnswer::Fits(found) => Some(found),
+        }
+    }
+}
+
 /// A rule in the subset construction, and how many of its segments have been matched.
 type Position = (usize, usize);
 
@@ -190,9 +200,14 @@ impl ScopeRules {
         self.rules.iter().any(|rule| rule.methods != Methods::Any)
     }
 
-    /// Checks `method` and `path`, which has no query and is not ambiguous. With `indexes`, the rule must also find one of them in the path.
-    /// One rule that allows the request is enough.
-    pub fn answer<'s, 'r>(&'s self, method: &[u8], path: &'r [u8], indexes: Option<&IndexList>) -> ScopeAnswer<'s, 'r> {
+    /// Checks `method` and `path`, which has no query and is not ambiguous. With lists of indexes, the rule must also find an index in the
+    /// path that each of them contains. One rule that allows the request is enough.
+    pub fn answer<'s, 'r>(
+        &'s self,
+        method: &[u8],
+        path: &'r [u8],
+        indexes: [Option<&IndexList>; 2],
+    ) -> ScopeAnswer<'s, 'r> {
         let Some(path) = path.strip_prefix(b"/") else {
             return ScopeAnswer::NoRule;
         };
@@ -217,14 +232,15 @@ impl ScopeRules {
         numbers: &[usize],
         method: &[u8],
         path: &'r [u8],
-        indexes: Option<&IndexList>,
+        indexes: [Option<&IndexList>; 2],
         nearest: &mut ScopeAnswer<'s, 'r>,
     ) -> Option<RuleMatch<'s, 'r>> {
         let rules = numbers.iter().filter_map(|number| self.rules.get(*number));
         for rule in rules.filter(|rule| rule.methods.include(method)) {
             let index = rule.index_at.and_then(|at| path.split(is_slash).nth(at));
             let found = RuleMatch { rule, index };
-            if indexes.is_none_or(|indexes| index.is_some_and(|index| indexes.contains(index))) {
+            let mut lists = indexes.iter().flatten();
+            if lists.all(|list| index.is_some_and(|index| list.contains(index))) {
                 return Some(found);
             }
             let is_nearer = match nearest {
@@ -454,7 +470,7 @@ mod tests {
             let compiled = ScopeRules::new(&rules, &mut (4 << 20)).unwrap();
             let indexes = indexes.map(list);
             let (method, path) = request.split_once(' ').unwrap();
-            let answer = compiled.answer(method.as_bytes(), path.as_bytes(), indexes.as_ref());
+            let answer = compiled.answer(method.as_bytes(), path.as_bytes(), [indexes.as_ref(), None]);
             let found = match answer {
                 ScopeAnswer::NoRule => NoRule,
                 ScopeAnswer::NoIndex(_) => NoIndex,
@@ -504,7 +520,7 @@ mod tests {
             let compiled = ScopeRules::new(&rules, &mut (4 << 20)).unwrap();
             let indexes: Option<IndexList> = indexes.map(list);
             let (method, path) = request.split_once(' ').unwrap();
-            let found = match compiled.answer(method.as_bytes(), path.as_bytes(), indexes.as_ref()) {
+            let found = match compiled.answer(method.as_bytes(), path.as_bytes(), [indexes.as_ref(), None]) {
                 ScopeAnswer::NoRule => panic!("{request} fits no rule"),
                 ScopeAnswer::NoIndex(found) | ScopeAnswer::Fits(found) => found,
             };

@@ -1,0 +1,373 @@
+//! Scoped tokens: what a backend narrows from a key, for one of its users.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::jwt::{Jwt, Members};
+use super::reason::Reason;
+use crate::config::index::IndexPattern;
+use crate::config::network::Network;
+use crate::config::node::Node;
+use crate::config::origin::OriginPattern;
+use crate::config::timestamp::Timestamp;
+use crate::policy::Policy;
+use crate::policy::key_table::KeyIndex;
+use crate::policy::networks::Networks;
+use crate::policy::origin_list::{OriginList, OriginMatch};
+use crate::policy::origins::OriginTable;
+use crate::policy::scopes::{IndexList, ScopeRules};
+use crate::policy::token_verifier::{Algorithm, TokenVerifier};
+
+/// A token whose signature and claims are right. Its times have to be compared with the clock on each request.
+#[derive(Debug)]
+pub struct ScopedToken {
+    pub(super) key: KeyIndex,
+    times: Times,
+    /// The user.
+    subject: Option<Subject>,
+    /// What the upstream is to filter by.
+    filter: Option<Box<str>>,
+    /// The origins of web pages. `None`: those of the key.
+    origins: Option<TokenOrigins>,
+    /// Empty: those of the key.
+    pub(super) networks: Networks,
+    /// The indexes of scopes in the policy. `None`: those of the key.
+    scopes: Option<Box<[usize]>>,
+    /// `None`: those of the key.
+    pub(super) indexes: Option<IndexList>,
+    bytes: usize,
+}
+
+/// What is remembered of a token: whether it is right, apart from the time.
+pub type Verdict = Result<Arc<ScopedToken>, TokenError>;
+
+/// What an entry of a list takes at most, besides its text. Origins take most: a pattern and its share of two hash tables.
+const ENTRY_BYTES: usize = 192;
+
+/// What the allocator and empty lists take.
+const FIXED_BYTES: usize = 512;
+
+/// Why a token is refused. Clients are told no more than its [`TokenError::reason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenError {
+    /// It is not three parts of base64url.
+    Malformed,
+    /// The header is not a JSON object, or has a name twice.
+    Header,
+    /// The header has `crit`.
+    Critical,
+    /// `alg` is neither `HS256` nor `EdDSA`.
+    Algorithm,
+    /// `kid` is not the id of a key with scoped tokens.
+    Parent,
+    /// The key verifies nothing with this `alg`, or the signature has another length.
+    SignatureForm,
+    /// The claims are not a JSON object, or have a name twice.
+    Claims,
+    /// This claim is missing, or is not what it must be.
+    Claim(&'static str),
+    /// `exp` is too long after `iat`.
+    Lifetime,
+    /// It was issued before the `not_before` of the key's scoped tokens.
+    Revoked,
+    /// `iat` is too far ahead, or `nbf` is ahead.
+    NotYetValid,
+    /// `exp` is past.
+    Expired,
+    /// The signature is wrong.
+    Signature,
+}
+
+impl TokenError {
+    /// What the client is told.
+    pub fn reason(self) -> Reason {
+        match self {
+            TokenError::Expired => Reason::ScopedTokenExpired,
+            _ => Reason::InvalidScopedToken,
+        }
+    }
+}
+
+/// A clause for people who have the policy.
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is not three parts of base64url without padding",
+            Self::Header => "its header is not a JSON object, or has a name twice",
+            Self::Critical => "its header has crit, and no extension is understood",
+            Self::Algorithm => "its alg is neither HS256 nor EdDSA",
+            Self::Parent => "its kid is not the id of a key with scoped_tokens",
+            Self::SignatureForm => {
+                "the key has no secret or public key for its alg, or its signature has the wrong length"
+            }
+            Self::Claims => "its claims are not a JSON object, or have a name twice",
+            Self::Claim(name) => return write!(f, "its claim {name} is missing, or has a value that it cannot have"),
+            Self::Lifetime => "exp is more than max_lifetime_seconds after iat",
+            Self::Revoked => "iat is before the not_before of the key's scoped_tokens",
+            Self::NotYetValid => "iat is over 60 seconds ahead, or nbf is ahead",
+            Self::Expired => "exp is past",
+            Self::Signature => "no secret or public key of the key verifies its signature",
+        })
+    }
+}
+
+/// When a token is valid. Fractions of seconds are cut so that it is valid rather shorter.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// The first second at which it is valid.
+    begin: Timestamp,
+    /// The first second at which it is no longer valid.
+    end: Timestamp,
+}
+
+#[derive(Debug)]
+struct Subject {
+    text: Box<str>,
+    digest: [u8; 32],
+}
+
+#[derive(Debug)]
+struct TokenOrigins {
+    table: OriginTable,
+    list: OriginList,
+}
+
+/// A token with its header and its times checked, which costs little, and its signature and its other claims unchecked.
+pub struct Unverified<'p, 't> {
+    policy: &'p Policy,
+    jwt: Jwt<'t>,
+    algorithm: Algorithm,
+    key: KeyIndex,
+    verifier: &'p TokenVerifier,
+    times: Times,
+}
+
+impl<'p, 't> Unverified<'p, 't> {
+    /// Reads a token: everything that can be checked without its signature.
+    pub fn read(policy: &'p Policy, text: &'t str) -> Result<Unverified<'p, 't>, TokenError> {
+        let jwt = Jwt::parse(text).ok_or(TokenError::Malformed)?;
+        let header = Members::parse(&jwt.header).ok_or(TokenError::Header)?;
+        // No extension is understood, so a token that needs one is refused (RFC 7515, section 4.1.11).
+        if header.get("crit").is_some() {
+            return Err(TokenError::Critical);
+        }
+        let algorithm = header.text("alg").and_then(Algorithm::named);
+        let algorithm = algorithm.ok_or(TokenError::Algorithm)?;
+        let parent = header.text("kid").and_then(|kid| policy.token_parent(kid));
+        let (key, verifier) = parent.ok_or(TokenError::Parent)?;
+        if !verifier.may_verify(algorithm, &jwt.signature) {
+            return Err(TokenError::SignatureForm);
+        }
+        let claims = Members::parse(&jwt.claims).ok_or(TokenError::Claims)?;
+        let times = Times::of(&claims, verifier)?;
+        Ok(Unverified {
+            policy,
+            algorithm,
+            key,
+            verifier,
+            times,
+            jwt,
+        })
+    }
+
+    /// Whether the token is valid at this time, if everything else is right.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
+        self.times.check(now)
+    }
+
+    /// Verifies the signature, and reads the other claims.
+    pub fn verify(self) -> Verdict {
+        let Jwt {
+            claims,
+            signed,
+            signature,
+            ..
+        } = &self.jwt;
+        if !self.verifier.verify(self.algorithm, signed.as_bytes(), signature) {
+            return Err(TokenError::Signature);
+        }
+        // What follows is read from signed text only.
+        let claims = Members::parse(claims).ok_or(TokenError::Claims)?;
+        let mut entries = 0;
+        let scopes = list(&claims, "scopes", &mut entries, |name| {
+            self.policy.token_scope_index(name)
+        })?;
+        let indexes = list(&claims, "indexes", &mut entries, |entry| {
+            IndexPattern::parse(Cow::Borrowed(entry))
+        })?;
+        let networks = list(&claims, "ips", &mut entries, |text| Network::parse(text).ok())?;
+        let origins = list(&claims, "origins", &mut entries, |text| OriginPattern::parse(text).ok())?;
+        // For a key, an empty list of these means that nothing is checked. A token narrows.
+        if networks.as_ref().is_some_and(Vec::is_empty) {
+            return Err(TokenError::Claim("ips"));
+        }
+        if origins.as_ref().is_some_and(Vec::is_empty) {
+            return Err(TokenError::Claim("origins"));
+        }
+        Ok(Arc::new(ScopedToken {
+            key: self.key,
+            times: self.times,
+            subject: header_text(&claims, "sub", 256)?.map(|text| Subject {
+                digest: Sha256::digest(text.as_bytes()).into(),
+                text,
+            }),
+            filter: header_text(&claims, "filter", 1024)?,
+            origins: origins.as_deref().map(TokenOrigins::new),
+            networks: Networks::new(networks.as_deref().unwrap_or_default()),
+            scopes: scopes.map(Into::into),
+            indexes: indexes.as_deref().map(IndexList::new),
+            bytes: size_of::<ScopedToken>() + 2 * self.jwt.claims.len() + entries * ENTRY_BYTES + FIXED_BYTES,
+        }))
+    }
+}
+
+/// The value of a claim that is a list of strings. `None` without the claim. `entries` counts the items.
+fn list<'c, T>(
+    claims: &'c Members<'_>,
+    name: &'static str,
+    entries: &mut usize,
+    parse: impl Fn(&'c str) -> Option<T>,
+) -> Result<Option<Vec<T>>, TokenError> {
+    let items = match claims.get(name) {
+        None => return Ok(None),
+        Some(Node::List(items)) => items.iter(),
+        Some(_) => return Err(TokenError::Claim(name)),
+    };
+    *entries += items.len();
+    let parsed = items.map(|item| match item {
+        Node::Text(text) => parse(text).ok_or(TokenError::Claim(name)),
+        _ => Err(TokenError::Claim(name)),
+    });
+    parsed.collect::<Result<_, _>>().map(Some)
+}
+
+/// The value of a claim that goes into a header: visible ASCII, up to `longest` bytes and not empty, because an upstream could take an empty
+/// filter for none.
+fn header_text(claims: &Members<'_>, name: &'static str, longest: usize) -> Result<Option<Box<str>>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Node::Text(text)) if (1..=longest).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(text.as_ref().into()))
+        }
+        Some(_) => Err(TokenError::Claim(name)),
+    }
+}
+
+impl Times {
+    /// Reads `exp`, `iat` and `nbf` (RFC 7519, section 4.1): seconds since the epoch, with or without a fraction.
+    fn of(claims: &Members<'_>, verifier: &TokenVerifier) -> Result<Times, TokenError> {
+        /// The most seconds that `iat` may be ahead of the clock.
+        const SKEW: f64 = 60.0;
+        let seconds = |name: &'static str| match claims.get(name) {
+            Some(Node::Number(seconds)) => Ok(*seconds),
+            _ => Err(TokenError::Claim(name)),
+        };
+        let (issued, end) = (seconds("iat")?, seconds("exp")?);
+        let begin = match claims.get("nbf") {
+            None => issued - SKEW,
+            Some(_) => seconds("nbf")?.max(issued - SKEW),
+        };
+        if end - issued > f64::from(verifier.max_lifetime) {
+            return Err(TokenError::Lifetime);
+        }
+        if verifier.not_before.is_some_and(|time| issued < time.0 as f64) {
+            return Err(TokenError::Revoked);
+        }
+        // A number that is out of range becomes the nearest in range.
+        Ok(Times {
+            begin: Timestamp(begin.ceil() as i64),
+            end: Timestamp(end.floor() as i64),
+        })
+    }
+
+    fn check(self, now: Timestamp) -> Result<(), TokenError> {
+        if now < self.begin {
+            return Err(TokenError::NotYetValid);
+        }
+        if now >= self.end {
+            return Err(TokenError::Expired);
+        }
+        Ok(())
+    }
+}
+
+impl ScopedToken {
+    /// The user whom the token is for: the claim `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_ref().map(|subject| &*subject.text)
+    }
+
+    /// The SHA-256 of the subject.
+    pub(super) fn subject_digest(&self) -> Option<[u8; 32]> {
+        self.subject.as_ref().map(|subject| subject.digest)
+    }
+
+    /// What the upstream is to filter by: the claim `filter`.
+    pub fn filter(&self) -> Option<&str> {
+        self.filter.as_deref()
+    }
+
+    /// The first second at which it is no longer valid.
+    pub fn expires_at(&self) -> Timestamp {
+        self.times.end
+    }
+
+    /// Whether it is valid at this time.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
+        self.times.check(now)
+    }
+
+    /// Whether it lists networks.
+    pub fn lists_networks(&self) -> bool {
+        !self.networks.is_empty()
+    }
+
+    /// Whether it lists scopes.
+    pub fn lists_scopes(&self) -> bool {
+        self.scopes.is_some()
+    }
+
+    /// Whether it lists origins.
+    pub fn lists_origins(&self) -> bool {
+        self.origins.is_some()
+    }
+
+    /// What in its list of origins this one matches.
+    pub(super) fn match_origin(&self, origin: &[u8]) -> Option<OriginMatch> {
+        let origins = self.origins.as_ref()?;
+        origins.table.match_list(&origins.list, origin)
+    }
+
+    /// The origins of its list, to show what an origin matched.
+    pub fn origins(&self) -> Option<&OriginTable> {
+        self.origins.as_ref().map(|origins| &origins.table)
+    }
+
+    /// Whether it says something about the path.
+    pub fn reads_path(&self) -> bool {
+        self.scopes.is_some() || self.indexes.is_some()
+    }
+
+    /// The rules of its scopes; `None` if it does not narrow them.
+    pub(super) fn scopes<'p>(&self, policy: &'p Policy) -> Option<impl Iterator<Item = &'p ScopeRules>> {
+        let scopes = self.scopes.as_ref()?;
+        Some(scopes.iter().filter_map(|index| policy.token_scope(*index)))
+    }
+
+    /// An upper bound on its bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl TokenOrigins {
+    fn new(patterns: &[OriginPattern]) -> TokenOrigins {
+        let mut table = OriginTable::default();
+        let list = table.add(patterns, false);
+        table.shrink();
+        TokenOrigins { table, list }
+    }
+}
