@@ -42,6 +42,7 @@ mod rate_limit;
 mod render;
 mod report_mode;
 mod rotation;
+mod scoped_tokens;
 mod scopes;
 mod security_headers;
 mod traffic;

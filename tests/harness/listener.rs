@@ -176,6 +176,7 @@ impl Listener {
                                 "details": "%RESPONSE_CODE_DETAILS%",
                                 "key_id": "%FILTER_STATE(wasm.keyfence.key_id:PLAIN)%",
                                 "key_label": "%FILTER_STATE(wasm.keyfence.key_label:PLAIN)%",
+                                "subject": "%FILTER_STATE(wasm.keyfence.subject:PLAIN)%",
                                 "decision": "%FILTER_STATE(wasm.keyfence.decision:PLAIN)%",
                                 "request_id": "%REQ(X-REQUEST-ID)%",
                                 "address": "%DOWNSTREAM_REMOTE_ADDRESS%",

@@ -25,6 +25,7 @@
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
 //! - [`command_line`]: `keyfence` itself.
+//! - [`token`]: makes scoped tokens; [`token_cases`] has what becomes of them.
 //! - [`skipped`]: says and collects what is left out.
 //!
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its
@@ -49,6 +50,8 @@ pub mod listener;
 pub mod memory;
 pub mod rate_limit_service;
 pub mod skipped;
+pub mod token;
+pub mod token_cases;
 pub mod upstream;
 pub mod witness;
 

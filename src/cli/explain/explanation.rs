@@ -25,6 +25,8 @@ pub struct Explanation {
     pub key_id: Option<String>,
     /// The label of the key's entry.
     pub key_label: Option<String>,
+    /// The `sub` of the scoped token.
+    pub subject: Option<String>,
     pub response: Response,
     /// The request that the upstream gets; `None` if it gets none.
     pub upstream: Option<Vec<Header>>,
@@ -141,6 +143,7 @@ impl Explanation {
                 },
                 "key_id": self.key_id,
                 "key_label": self.key_label,
+                "subject": self.subject,
                 "status": reason.map(Reason::status),
                 "code": reason.map(Reason::code),
                 "detail": reason.map(|reason| reason.detail(origin)),

@@ -141,6 +141,11 @@ impl Simulation<'_> {
             is_denied: matches!(decision.effect(), Effect::Respond(LocalReplyKind::Error(_))),
             key_id: decision.key.map(|found| found.key().id().to_string()),
             key_label: decision.key.and_then(|found| found.label()).map(str::to_string),
+            subject: decision
+                .token
+                .as_ref()
+                .and_then(|token| token.subject())
+                .map(str::to_string),
             response,
             upstream: upstream.map(|headers| self.shown(headers)),
         })
