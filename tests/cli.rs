@@ -12,6 +12,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+#[cfg(unix)]
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -332,6 +334,8 @@ fn check_has_nothing_to_say_of_the_samples() {
 #[test]
 fn wrong_usage_is_2() {
     let folder = with_file("mesh.yaml", "apiVersion: v1\nkind: Namespace\n");
+    fs::write(folder.path().join("quoted.txt"), "'one'\n").unwrap();
+    fs::write(folder.path().join("latin-1.txt"), b"cl\xE9").unwrap();
     for arguments in [
         &[][..],
         &["chek"],
@@ -351,6 +355,12 @@ fn wrong_usage_is_2() {
         &["explain", "-", "--key", "Bearer one"],
         &["explain", "-", "--key", "'one'"],
         &["explain", "-", "--key", "<your-key>"],
+        &["explain", "-", "--key-file", "-"],
+        &["explain", "-", "--key-file", "missing.txt"],
+        &["explain", "-", "--key-file", "quoted.txt"],
+        &["explain", "-", "--key-file", "latin-1.txt"],
+        &["explain", "-", "--key-file", "a.txt", "--key", "a"],
+        &["explain", "-", "--key-file", "a.txt", "--key-id", "a"],
         &["keygen", "--prefix", "a,b"],
         &["keygen", "--prefix", ""],
         &["keygen", "--prefix", "sha512:"],
@@ -459,10 +469,57 @@ fn hash_warns_of_what_check_would() {
     }
 }
 
-/// At a terminal.
+const TYPED: &str = "ak_live_0123456789";
+
+/// Arguments, what is typed, and the code or the signal with which the command ends.
+#[cfg(target_os = "linux")]
+#[rustfmt::skip]
+const AT_A_TERMINAL: &[(&str, &str, &str, Result<i32, i32>)] = &[
+    ("a key", "hash", "KEY\n", Ok(0)),
+    ("a key in a paste of two lines", "hash", "KEY\nrm KEY\n", Ok(0)),
+    ("a line that Return ends", "hash", "KEY\r", Ok(0)),
+    ("a line that Ctrl-D ends", "hash", "KEY\x04", Ok(0)),
+    ("Backspace", "hash", "KEYab\u{e9}\x7F\x7F\x7F\n", Ok(0)),
+    ("Backspace in an empty line", "hash", "\x7FKEY\n", Ok(0)),
+    ("Ctrl-U", "hash", "wrong\x15KEY\n", Ok(0)),
+    ("nothing", "hash", "\x04", Ok(1)),
+    ("Ctrl-C", "hash", "KEY\x03", Err(libc::SIGINT)),
+    ("Ctrl-C at once", "explain policy.json --key-file -", "\x03", Err(libc::SIGINT)),
+    ("a key to explain", "explain policy.json --key-file -", "KEY\n", Ok(0)),
+    ("a key in quotes", "explain policy.json --key-file -", "'KEY'\n", Ok(2)),
+];
+
 #[test]
 #[cfg(target_os = "linux")]
-fn hash_does_not_show_what_is_typed() {
+fn nothing_that_is_typed_is_shown() {
+    let policy = format!(r#"{{"keys": [{{"id": "typed", "api_key": "{TYPED}"}}]}}"#);
+    let folder = with_file("policy.json", &policy);
+    let hash = keyfence(folder.path(), &["hash"], TYPED).stdout;
+    for (name, arguments, typed, expected) in AT_A_TERMINAL {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let output = at_terminal(folder.path(), &arguments, "API key: ", &typed.replace("KEY", TYPED));
+        assert_eq!(
+            output.status.code().ok_or(output.status.signal().unwrap_or(0)),
+            *expected,
+            "{name}: {output:?}"
+        );
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(!stdout.contains(TYPED), "{name}: {stdout}");
+        match (arguments[0], expected) {
+            ("hash", Ok(0)) => assert_eq!(stdout, hash, "{name}"),
+            (_, Ok(0)) => assert!(
+                stdout.contains("pass  key      typed in Authorization: Bearer"),
+                "{name}: {stdout}"
+            ),
+            _ => assert_eq!(stdout, "", "{name}"),
+        }
+    }
+}
+
+/// Whoever continues a command that Ctrl-Z has stopped is asked again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stopped_prompt_goes_on() {
     let (mut keyboard, terminal) = terminal();
     let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
         .arg("hash")
@@ -471,14 +528,43 @@ fn hash_does_not_show_what_is_typed() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut prompt = [0; 9];
     let mut stderr = child.stderr.take().unwrap();
-    stderr.read_exact(&mut prompt).unwrap();
-    assert_eq!(&prompt, b"API key:\n");
-    keyboard.write_all(b"ak_live_0123456789\n").unwrap();
+    expect(&mut stderr, "API key: ");
+    keyboard.write_all(b"wrong\x1A").unwrap();
+    expect(&mut stderr, "\n");
+    let pid = child.id().try_into().unwrap();
+    std::thread::scope(|scope| {
+        let asked_again = scope.spawn(|| expect(&mut stderr, "API key: "));
+        while !asked_again.is_finished() {
+            // SAFETY: kill reads no memory, and the child has not been waited for. In an orphaned process group nothing stops it.
+            unsafe { libc::kill(pid, libc::SIGCONT) };
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    });
+    keyboard.write_all(format!("{TYPED}\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.stdout.starts_with(b"sha256:"), "{output:?}");
-    // What is typed after the command is shown again.
+    let hash = keyfence(Path::new("."), &["hash"], TYPED).stdout;
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), hash);
+}
+
+/// Types at the command's prompt. The terminal must show nothing of it, and be as it was when the command has ended.
+#[cfg(target_os = "linux")]
+fn at_terminal(folder: &Path, arguments: &[&str], prompt: &str, typed: &str) -> std::process::Output {
+    let (mut keyboard, mut terminal) = terminal();
+    let before = modes(&terminal);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    expect(child.stderr.as_mut().unwrap(), prompt);
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(modes(&terminal), before, "{typed:?}");
+    // What is typed after the command is shown again, and nothing before it was.
     keyboard.write_all(b"shown\n").unwrap();
     let mut shown = Vec::new();
     while !shown.ends_with(b"shown\r\n") {
@@ -486,7 +572,31 @@ fn hash_does_not_show_what_is_typed() {
         let length = keyboard.read(&mut bytes).unwrap();
         shown.extend(&bytes[..length]);
     }
-    assert!(!String::from_utf8_lossy(&shown).contains("ak_live"), "{shown:?}");
+    assert_eq!(String::from_utf8_lossy(&shown), "shown\r\n", "{typed:?}");
+    // Nothing of it is left for the shell.
+    expect(&mut terminal, "shown\n");
+    output
+}
+
+#[cfg(target_os = "linux")]
+fn expect(source: &mut impl Read, text: &str) {
+    let mut bytes = vec![0; text.len()];
+    source.read_exact(&mut bytes).unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), text);
+}
+
+/// The modes of a terminal, and its control characters.
+#[cfg(target_os = "linux")]
+fn modes(terminal: &fs::File) -> ([u32; 4], [u8; libc::NCCS]) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a `termios` is numbers, which may all be zero; the pointer and the descriptor are valid for the call.
+    let modes = unsafe {
+        let mut modes = std::mem::zeroed::<libc::termios>();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &mut modes), 0);
+        modes
+    };
+    let flags = [modes.c_iflag, modes.c_oflag, modes.c_cflag, modes.c_lflag];
+    (flags, modes.c_cc)
 }
 
 /// Both ends of a pseudo-terminal.
@@ -681,6 +791,40 @@ fn explain_tells_which_entry_and_which_headers() {
             assert!(output.stdout.contains(part), "{arguments}: no {part:?} in {}", output.stdout);
         }
         assert!(!output.stdout.contains("platinum\n") || output.stdout.matches("platinum").count() == 1, "{}", output.stdout);
+    }
+}
+
+#[test]
+fn explain_reads_the_key_from_a_file_or_a_pipe() {
+    let folder = with_file("policy.json", &POLICY.replace("SHA", ONE));
+    for (key, expected) in [
+        ("one", "pass  key      shop in Authorization: Bearer\n"),
+        ("one\n", "pass  key      shop in Authorization: Bearer\n"),
+        ("one\r\n", "pass  key      shop in Authorization: Bearer\n"),
+        (
+            "two-two-two-two-two\n",
+            "pass  key      open in Authorization: Bearer\n",
+        ),
+        (
+            "unknown-unknown\n",
+            "FAIL  key      the one in Authorization: Bearer is not in the policy\n",
+        ),
+    ] {
+        fs::write(folder.path().join("key.txt"), key).unwrap();
+        for (file, stdin) in [("key.txt", ""), ("-", key)] {
+            let output = keyfence(folder.path(), &["explain", "policy.json", "--key-file", file], stdin);
+            assert!(
+                output.stdout.contains(expected),
+                "{file}, {key:?}: {}{}",
+                output.stdout,
+                output.stderr
+            );
+            assert!(
+                !output.stdout.contains(key.trim_end()),
+                "{file}, {key:?}: {}",
+                output.stdout
+            );
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod embedded;
 mod escape;
 mod explain;
 mod hash;
+mod key_input;
 mod keygen;
 mod render;
 mod report;
@@ -14,6 +15,8 @@ mod schema;
 mod source;
 mod style;
 mod suffix;
+#[cfg(unix)]
+mod terminal;
 mod tree;
 mod yaml;
 
