@@ -12,6 +12,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+#[cfg(unix)]
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -332,6 +334,8 @@ fn check_has_nothing_to_say_of_the_samples() {
 #[test]
 fn wrong_usage_is_2() {
     let folder = with_file("mesh.yaml", "apiVersion: v1\nkind: Namespace\n");
+    fs::write(folder.path().join("quoted.txt"), "'one'\n").unwrap();
+    fs::write(folder.path().join("latin-1.txt"), b"cl\xE9").unwrap();
     for arguments in [
         &[][..],
         &["chek"],
@@ -346,11 +350,21 @@ fn wrong_usage_is_2() {
         &["explain", "-", "--key-id", "b"],
         &["explain", "-", "-H", "no colon"],
         &["explain", "-", "-H", "a b: c"],
+        &["find"],
+        &["find", "-"],
+        &["find", "missing.json"],
+        &["find", "mesh.yaml"],
         &["render", "nginx", "-"],
         &["render", "envoy", "-", "--upstream", "localhost"],
         &["explain", "-", "--key", "Bearer one"],
         &["explain", "-", "--key", "'one'"],
         &["explain", "-", "--key", "<your-key>"],
+        &["explain", "-", "--key-file", "-"],
+        &["explain", "-", "--key-file", "missing.txt"],
+        &["explain", "-", "--key-file", "quoted.txt"],
+        &["explain", "-", "--key-file", "latin-1.txt"],
+        &["explain", "-", "--key-file", "a.txt", "--key", "a"],
+        &["explain", "-", "--key-file", "a.txt", "--key-id", "a"],
         &["keygen", "--prefix", "a,b"],
         &["keygen", "--prefix", ""],
         &["keygen", "--prefix", "sha512:"],
@@ -369,7 +383,7 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn every_command_shows_examples() {
-    for command in ["check", "explain", "keygen", "hash", "schema", "render"] {
+    for command in ["check", "explain", "keygen", "hash", "find", "schema", "render"] {
         let output = keyfence(Path::new("."), &[command, "--help"], "");
         assert!(
             output.stdout.contains(&format!("Examples:\n  keyfence {command}")),
@@ -459,10 +473,73 @@ fn hash_warns_of_what_check_would() {
     }
 }
 
-/// At a terminal.
+/// A key that is never printed.
+const TYPED: &str = "ak_live_0123456789";
+
+/// Arguments, what is typed, and the code or the signal with which the command ends.
+#[cfg(target_os = "linux")]
+#[rustfmt::skip]
+const AT_A_TERMINAL: &[(&str, &str, &str, Result<i32, i32>)] = &[
+    ("a key", "hash", "KEY\n", Ok(0)),
+    ("a key in a paste of two lines", "hash", "KEY\nrm KEY\n", Ok(0)),
+    ("a line that Return ends", "hash", "KEY\r", Ok(0)),
+    ("a line that Ctrl-D ends", "hash", "KEY\x04", Ok(0)),
+    ("Backspace", "hash", "KEYab\u{e9}\x7F\x7F\x7F\n", Ok(0)),
+    ("Backspace in an empty line", "hash", "\x7FKEY\n", Ok(0)),
+    ("Ctrl-U", "hash", "wrong\x15KEY\n", Ok(0)),
+    ("nothing", "hash", "\x04", Ok(1)),
+    ("Ctrl-C", "hash", "KEY\x03", Err(libc::SIGINT)),
+    ("Ctrl-C at once", "explain policy.json --key-file -", "\x03", Err(libc::SIGINT)),
+    ("a key to explain", "explain policy.json --key-file -", "KEY\n", Ok(0)),
+    ("a leaked key", "find policy.json", "x-api-key: KEY\n", Ok(0)),
+    ("a leaked key in a longer line than a terminal keeps", "find policy.json", "LONG KEY\n", Ok(0)),
+    ("another text", "find policy.json", "text\n", Ok(1)),
+    ("Ctrl-C instead of a leaked key", "find policy.json", "KEY\x03", Err(libc::SIGINT)),
+    ("a key in quotes", "explain policy.json --key-file -", "'KEY'\n", Ok(2)),
+];
+
 #[test]
 #[cfg(target_os = "linux")]
-fn hash_does_not_show_what_is_typed() {
+fn nothing_that_is_typed_is_shown() {
+    let policy = format!(r#"{{"keys": [{{"id": "typed", "api_key": "{TYPED}"}}]}}"#);
+    let folder = with_file("policy.json", &policy);
+    let hash = keyfence(folder.path(), &["hash"], TYPED).stdout;
+    for (name, arguments, typed, expected) in AT_A_TERMINAL {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let prompt = if arguments[0] == "find" {
+            "Leaked text: "
+        } else {
+            "API key: "
+        };
+        let output = at_terminal(
+            folder.path(),
+            &arguments,
+            prompt,
+            &typed.replace("KEY", TYPED).replace("LONG", &"long ".repeat(2_000)),
+        );
+        assert_eq!(
+            output.status.code().ok_or(output.status.signal().unwrap_or(0)),
+            *expected,
+            "{name}: {output:?}"
+        );
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(!stdout.contains(TYPED), "{name}: {stdout}");
+        match (arguments[0], expected) {
+            ("hash", Ok(0)) => assert_eq!(stdout, hash, "{name}"),
+            ("find", Ok(0)) => assert_eq!(stdout, "policy.json:1:38: typed: enabled\n", "{name}"),
+            (_, Ok(0)) => assert!(
+                stdout.contains("pass  key      typed in Authorization: Bearer"),
+                "{name}: {stdout}"
+            ),
+            _ => assert_eq!(stdout, "", "{name}"),
+        }
+    }
+}
+
+/// Whoever continues a command that Ctrl-Z has stopped is asked again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stopped_prompt_goes_on() {
     let (mut keyboard, terminal) = terminal();
     let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
         .arg("hash")
@@ -471,14 +548,43 @@ fn hash_does_not_show_what_is_typed() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut prompt = [0; 9];
     let mut stderr = child.stderr.take().unwrap();
-    stderr.read_exact(&mut prompt).unwrap();
-    assert_eq!(&prompt, b"API key:\n");
-    keyboard.write_all(b"ak_live_0123456789\n").unwrap();
+    expect(&mut stderr, "API key: ");
+    keyboard.write_all(b"wrong\x1A").unwrap();
+    expect(&mut stderr, "\n");
+    let pid = child.id().try_into().unwrap();
+    std::thread::scope(|scope| {
+        let asked_again = scope.spawn(|| expect(&mut stderr, "API key: "));
+        while !asked_again.is_finished() {
+            // SAFETY: kill reads no memory, and the child has not been waited for. In an orphaned process group nothing stops it.
+            unsafe { libc::kill(pid, libc::SIGCONT) };
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    });
+    keyboard.write_all(format!("{TYPED}\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.stdout.starts_with(b"sha256:"), "{output:?}");
-    // What is typed after the command is shown again.
+    let hash = keyfence(Path::new("."), &["hash"], TYPED).stdout;
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), hash);
+}
+
+/// Types at the command's prompt. The terminal must show nothing of it, and be as it was when the command has ended.
+#[cfg(target_os = "linux")]
+fn at_terminal(folder: &Path, arguments: &[&str], prompt: &str, typed: &str) -> std::process::Output {
+    let (mut keyboard, mut terminal) = terminal();
+    let before = modes(&terminal);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    expect(child.stderr.as_mut().unwrap(), prompt);
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(modes(&terminal), before, "{typed:?}");
+    // What is typed after the command is shown again, and nothing before it was.
     keyboard.write_all(b"shown\n").unwrap();
     let mut shown = Vec::new();
     while !shown.ends_with(b"shown\r\n") {
@@ -486,7 +592,31 @@ fn hash_does_not_show_what_is_typed() {
         let length = keyboard.read(&mut bytes).unwrap();
         shown.extend(&bytes[..length]);
     }
-    assert!(!String::from_utf8_lossy(&shown).contains("ak_live"), "{shown:?}");
+    assert_eq!(String::from_utf8_lossy(&shown), "shown\r\n", "{typed:?}");
+    // Nothing of it is left for the shell.
+    expect(&mut terminal, "shown\n");
+    output
+}
+
+#[cfg(target_os = "linux")]
+fn expect(source: &mut impl Read, text: &str) {
+    let mut bytes = vec![0; text.len()];
+    source.read_exact(&mut bytes).unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), text);
+}
+
+/// The modes of a terminal, and its control characters.
+#[cfg(target_os = "linux")]
+fn modes(terminal: &fs::File) -> ([u32; 4], [u8; libc::NCCS]) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a `termios` is numbers, which may all be zero; the pointer and the descriptor are valid for the call.
+    let modes = unsafe {
+        let mut modes = std::mem::zeroed::<libc::termios>();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &mut modes), 0);
+        modes
+    };
+    let flags = [modes.c_iflag, modes.c_oflag, modes.c_cflag, modes.c_lflag];
+    (flags, modes.c_cc)
 }
 
 /// Both ends of a pseudo-terminal.
@@ -502,6 +632,229 @@ fn terminal() -> (fs::File, fs::File) {
             0
         );
         (fs::File::from_raw_fd(keyboard), fs::File::from_raw_fd(terminal))
+    }
+}
+
+const SEARCHED: &str = r#"{
+    "key_sources": [{"header": "Authorization", "scheme": "Bearer"}, {"header": "X-API-Key"}, {"query": "api_key"}, {"websocket_protocol": "api-key."}],
+    "keys": [
+        {"id": "plain", "api_key": "PLAIN"},
+        {"id": "base64", "api_key": "aGVs/G8+d29ybGQ/IQ=="},
+        {"id": "odd", "api_key": "k*y(0)=[1];{2}&\\<3>|4@5#6!7:8"},
+        {"id": "spaces", "api_key": "four words of a key"},
+        {"id": "digits", "api_key": "DIGITS"},
+        {"id": "long", "api_key": "LONG"},
+        {"id": "other", "api_key": "sha256:0000000000000000000000000000000000000000000000000000000000000001"}
+    ]
+}"#;
+
+/// 64 hex digits, which may be a key or a digest.
+const DIGITS: &str = "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5";
+
+/// What somebody pastes, and the ids in it. `PLAIN`, `DIGITS` and `LONG` are keys, `SHA` is the digest of `PLAIN`.
+#[rustfmt::skip]
+const LEAKS: &[(&str, &[&str])] = &[
+    ("PLAIN", &["plain"]),
+    ("\u{FEFF}  PLAIN\r\n\n", &["plain"]),
+    ("\u{A0}PLAIN\u{A0}", &["plain"]),
+    ("\"PLAIN\"", &["plain"]),
+    ("'PLAIN',", &["plain"]),
+    ("`PLAIN`", &["plain"]),
+    ("\u{201C}PLAIN\u{201D}.", &["plain"]),
+    ("**PLAIN**", &["plain"]),
+    ("<PLAIN>", &["plain"]),
+    ("the key is PLAIN.", &["plain"]),
+    ("Bearer PLAIN", &["plain"]),
+    ("bearer:PLAIN", &["plain"]),
+    ("Authorization: Bearer PLAIN", &["plain"]),
+    ("authorization:Bearer\tPLAIN", &["plain"]),
+    ("X-API-Key: PLAIN", &["plain"]),
+    ("x-api-key:PLAIN", &["plain"]),
+    ("API_KEY=PLAIN", &["plain"]),
+    ("export API_KEY='PLAIN'; make", &["plain"]),
+    ("https://api.example.com/v1/x?q=1&api_key=PLAIN&b=c#d", &["plain"]),
+    ("https://api.example.com/v1/x?api%5Fkey=%61k_live_0123456789", &["plain"]),
+    ("https://api.example.com/?api_key=aGVs/G8%2Bd29ybGQ/IQ%3D%3D", &["base64"]),
+    ("https://api.example.com/?api_key=aGVs%2FG8%2bd29ybGQ%2fIQ==&a=b", &["base64"]),
+    ("https://api.example.com/?api_key=four+words+of%20a+key&a=b", &["spaces"]),
+    ("https://PLAIN@api.example.com/", &["plain"]),
+    ("Sec-WebSocket-Protocol: chat, api-key.PLAIN", &["plain"]),
+    ("new WebSocket(url, [\"chat\", \"api-key.PLAIN\"])", &["plain"]),
+    ("aGVs/G8+d29ybGQ/IQ==", &["base64"]),
+    ("key=aGVs/G8+d29ybGQ/IQ==;", &["base64"]),
+    ("{\"key\":\"aGVs\\/G8\\u002bd29ybGQ\\/IQ==\",\"n\":1}", &["base64"]),
+    ("{\"headers\":\"{\\\"authorization\\\":\\\"Bearer PLAIN\\\"}\"}", &["plain"]),
+    ("Bearer k*y(0)=[1];{2}&\\<3>|4@5#6!7:8 x", &["odd"]),
+    ("key: \"four words of a key\"", &["spaces"]),
+    (" four words of a key \n", &["spaces"]),
+    ("SHA", &["plain"]),
+    ("sha256:SHA", &["plain"]),
+    ("\"api_key\": \"SHA256:SHA\",", &["plain"]),
+    ("DIGITS", &["digits"]),
+    ("LONG", &["long"]),
+    ("a PLAI N", &[]),
+    ("PLAINa", &[]),
+    ("aPLAIN", &[]),
+    ("PLAI", &[]),
+    ("PLA\nIN", &["plain"]),
+    ("not a key", &[]),
+    ("::::====&&&&", &[]),
+    ("10.0.0.1 - - [01/Jan/2027:00:00:00 +0000] \"GET /v1?api_key=PLAIN HTTP/1.1\" 200 \"-\"\nx: DIGITS\n", &["plain", "digits"]),
+];
+
+fn searched() -> TempDir {
+    let policy = SEARCHED.replace("PLAIN", TYPED).replace("DIGITS", DIGITS);
+    with_file("policy.json", &policy.replace("LONG", &"l".repeat(512)))
+}
+
+#[test]
+fn find_names_the_key_in_whatever_is_pasted() {
+    let folder = searched();
+    let hash = keyfence(folder.path(), &["hash"], TYPED).stdout;
+    let digest = hash.trim_end().strip_prefix("sha256:").unwrap();
+    for (text, expected) in LEAKS {
+        let (start, end) = TYPED.split_at(4);
+        let text = text.replace("SHA256", "Sha256").replace("SHA", digest);
+        let text = text.replace("PLA\nIN", &format!("{start}\n{end}"));
+        let text = text.replace("PLAIN", TYPED).replace("PLAI", &TYPED[1..]);
+        let text = text.replace("DIGITS", DIGITS).replace("LONG", &"l".repeat(512));
+        let output = keyfence(folder.path(), &["find", "policy.json", "--format", "json"], &text);
+        let report: Value = serde_json::from_str(&output.stdout).unwrap();
+        let found = report["found"].as_array().unwrap().iter();
+        let ids: Vec<&str> = found.map(|found| found["key_id"].as_str().unwrap()).collect();
+        let code = i32::from(expected.is_empty());
+        assert_eq!(
+            (ids.as_slice(), output.code),
+            (*expected, code),
+            "{text}: {}",
+            output.stderr
+        );
+        let printed = output.stdout + &output.stderr + &keyfence(folder.path(), &["find", "policy.json"], &text).stdout;
+        for secret in [&text, TYPED, digest] {
+            assert!(!printed.contains(secret), "{text}: {printed}");
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn find_tells_where_the_key_is_and_whether_it_works() {
+    let policy = r#"keys:
+- {id: open, api_key: key-open-0000000}
+- id: rotated
+  expires_at: 2099-06-01T00:00:00Z
+  api_key:
+  - {key: key-new-00000000, label: 2026-11}
+  - {key: key-old-00000000, expires_at: 2020-01-01T00:00:00Z}
+  - key-third-000000
+- {id: stopped, api_key: key-off-00000000, enabled: false}
+- {id: early, api_key: key-early-000000, not_before: 2098-01-01T00:00:00Z}
+"#;
+    let folder = with_file("policy.yaml", policy);
+    for (text, expected) in [
+        ("key-open-0000000", "policy.yaml:2:23: open: enabled\n"),
+        ("key-new-00000000", "policy.yaml:6:5: rotated, entry 2026-11: enabled, expires at 2099-06-01T00:00:00Z\n"),
+        ("key-old-00000000", "policy.yaml:7:5: rotated, entry 2 of 3: enabled, expired at 2020-01-01T00:00:00Z\n"),
+        ("key-third-000000", "policy.yaml:8:5: rotated, entry 3 of 3: enabled, expires at 2099-06-01T00:00:00Z\n"),
+        ("key-off-00000000", "policy.yaml:9:26: stopped: disabled\n"),
+        ("key-early-000000", "policy.yaml:10:24: early: enabled, not valid before 2098-01-01T00:00:00Z\n"),
+        ("a\nb key-open-0000000 key-off-00000000\n", "policy.yaml:2:23: open: enabled; line 2 of the text\npolicy.yaml:9:26: stopped: disabled; line 2 of the text\n"),
+        ("f7c3bc1d808e04732adf679965ccc34ca7ae3441", ""),
+    ] {
+        let output = keyfence(folder.path(), &["find", "policy.yaml"], text);
+        assert_eq!(output.stdout, expected, "{text}: {}", output.stderr);
+        assert_eq!(output.stderr.as_str(), if expected.is_empty() { "keyfence: none of the 4 keys is in the text\n" } else { "" }, "{text}");
+    }
+    let hash = keyfence(folder.path(), &["hash"], "key-open-0000000").stdout;
+    let output = keyfence(folder.path(), &["find", "policy.yaml"], &hash);
+    assert_eq!(output.stdout, "policy.yaml:2:23: open: enabled; the text has its sha256: form, from which nobody gets the key\n");
+    let output = keyfence(folder.path(), &["find", "policy.yaml", "--format", "json"], &format!("{hash}key-old-00000000"));
+    let expected = serde_json::json!({"compared": 4, "found": [
+        {"key_id": "open", "key_label": null, "file": "policy.yaml", "line": 2, "column": 23, "path": "keys[0].api_key", "form": "sha256", "text_line": 1,
+         "enabled": true, "expired": false, "not_before": null, "expires_at": null},
+        {"key_id": "rotated", "key_label": null, "file": "policy.yaml", "line": 7, "column": 5, "path": "keys[1].api_key[1]", "form": "key", "text_line": 2,
+         "enabled": true, "expired": true, "not_before": null, "expires_at": "2020-01-01T00:00:00Z"},
+    ]});
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), expected);
+    let output = keyfence(folder.path(), &["find", "policy.yaml", "--format", "json"], "nothing");
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), serde_json::json!({"compared": 4, "found": []}));
+    assert_eq!(output.code, 1);
+}
+
+/// A file that cannot be read may have the key, so "not found" would be too much. One that another file has is found all the same.
+#[test]
+fn find_reads_what_it_can() {
+    let folder = with_file(
+        "good.json",
+        &format!(r#"{{"keys": [{{"id": "good", "api_key": "{TYPED}"}}]}}"#),
+    );
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "same.json",
+        &format!(r#"{{"keys": [{{"id": "same", "api_key": "{TYPED}"}}]}}"#),
+    );
+    write(
+        "elsewhere.json",
+        &format!(r#"{{"cors": {{"max_age": -1}}, "keys": [{{"id": "elsewhere", "api_key": "{TYPED}2"}}]}}"#),
+    );
+    write(
+        "wrong.json",
+        &format!(r#"{{"keys": [{{"id": "a b", "api_key": "{TYPED}3"}}, {{"id": "right", "api_key": "{TYPED}4"}}]}}"#),
+    );
+    write(
+        "plugin.yaml",
+        &format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginName: keyfence\n  pluginConfig:\n    keys: [{{id: istio, api_key: {TYPED}5}}]\n"
+        ),
+    );
+    write("syntax.yaml", "keys: [\n");
+    write("syntax.json", "{\"keys\": [");
+    for (files, text, expected, code) in [
+        (
+            "good.json same.json",
+            "",
+            "good.json:1:37: good: enabled\nsame.json:1:37: same: enabled\n",
+            0,
+        ),
+        ("good.json missing.json", "", "good.json:1:37: good: enabled\n", 0),
+        ("missing.json good.json", "2", "", 2),
+        ("elsewhere.json", "2", "elsewhere.json:1:67: elsewhere: enabled\n", 0),
+        ("elsewhere.json", "", "", 1),
+        ("wrong.json", "3", "", 2),
+        ("wrong.json", "4", "wrong.json:1:87: right: enabled\n", 0),
+        ("plugin.yaml", "5", "plugin.yaml:6:33: istio: enabled\n", 0),
+        ("good.json syntax.yaml", "9", "", 2),
+        ("good.json syntax.json", "9", "", 2),
+        ("good.json", "9", "", 1),
+    ] {
+        let arguments: Vec<&str> = std::iter::once("find").chain(files.split(' ')).collect();
+        let output = keyfence(folder.path(), &arguments, &format!("{TYPED}{text}"));
+        assert_eq!(
+            (output.stdout.as_str(), output.code),
+            (expected, code),
+            "{files}, {text}: {}",
+            output.stderr
+        );
+        assert!(!output.stderr.contains(TYPED), "{}", output.stderr);
+    }
+    for empty in ["", " \n"] {
+        assert_eq!(keyfence(folder.path(), &["find", "good.json"], empty).code, 2);
+    }
+}
+
+/// The time grows with the length of the text only.
+#[test]
+fn find_takes_long_texts() {
+    let folder = searched();
+    for (name, text, code) in [
+        ("delimiters", "=".repeat(20_000), 1),
+        ("a key behind delimiters", format!("{}{TYPED}", "a=&".repeat(7_000)), 0),
+        ("a key behind words", format!("{}{TYPED}", "word ".repeat(20_000)), 0),
+        ("one word", "x".repeat(1 << 20), 1),
+        ("too long", "x".repeat((1 << 20) + 1), 2),
+    ] {
+        let output = keyfence(folder.path(), &["find", "policy.json"], &text);
+        assert_eq!(output.code, code, "{name}: {}{}", output.stdout, output.stderr);
     }
 }
 
@@ -681,6 +1034,40 @@ fn explain_tells_which_entry_and_which_headers() {
             assert!(output.stdout.contains(part), "{arguments}: no {part:?} in {}", output.stdout);
         }
         assert!(!output.stdout.contains("platinum\n") || output.stdout.matches("platinum").count() == 1, "{}", output.stdout);
+    }
+}
+
+#[test]
+fn explain_reads_the_key_from_a_file_or_a_pipe() {
+    let folder = with_file("policy.json", &POLICY.replace("SHA", ONE));
+    for (key, expected) in [
+        ("one", "pass  key      shop in Authorization: Bearer\n"),
+        ("one\n", "pass  key      shop in Authorization: Bearer\n"),
+        ("one\r\n", "pass  key      shop in Authorization: Bearer\n"),
+        (
+            "two-two-two-two-two\n",
+            "pass  key      open in Authorization: Bearer\n",
+        ),
+        (
+            "unknown-unknown\n",
+            "FAIL  key      the one in Authorization: Bearer is not in the policy\n",
+        ),
+    ] {
+        fs::write(folder.path().join("key.txt"), key).unwrap();
+        for (file, stdin) in [("key.txt", ""), ("-", key)] {
+            let output = keyfence(folder.path(), &["explain", "policy.json", "--key-file", file], stdin);
+            assert!(
+                output.stdout.contains(expected),
+                "{file}, {key:?}: {}{}",
+                output.stdout,
+                output.stderr
+            );
+            assert!(
+                !output.stdout.contains(key.trim_end()),
+                "{file}, {key:?}: {}",
+                output.stdout
+            );
+        }
     }
 }
 

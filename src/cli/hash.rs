@@ -1,7 +1,6 @@
 //! `keyfence hash`: prints the digest of a key for a policy.
 
-use std::io::{self, BufRead, IsTerminal, Read};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::str;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use keyfence_core::config::api_key::{ApiKey, ApiKeyError};
 use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::raw_key::{self, RawKeyWarning};
 
+use super::key_input::{self, without_line_break};
 use super::{DENIED, Failure, print};
 
 /// Print the sha256: form of an API key from standard input
@@ -25,19 +25,7 @@ const EXAMPLES: &str = "Examples:
   keyfence hash    (then type the key: it is not shown, and not in the shell's history)";
 
 pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
-    let mut stdin = io::stdin().lock();
-    let mut text = Vec::new();
-    if stdin.is_terminal() {
-        let is_hidden = set_echo(false);
-        eprintln!("API key:");
-        let read = stdin.read_until(b'\n', &mut text);
-        if is_hidden {
-            set_echo(true);
-        }
-        read.map_err(Failure::new)?;
-    } else {
-        stdin.read_to_end(&mut text).map_err(Failure::new)?;
-    }
+    let text = key_input::read_stdin("API key")?;
     let text = without_line_break(&text);
     let refuse = |reason: &str| {
         eprintln!("keyfence: {reason}");
@@ -69,17 +57,4 @@ pub fn run(Arguments {}: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
-}
-
-/// Makes the terminal at standard input show or hide typed characters. Returns whether it did. It runs `stty` (POSIX), because this needs
-/// no C library.
-fn set_echo(on: bool) -> bool {
-    let mut stty = Command::new("stty");
-    stty.arg(if on { "echo" } else { "-echo" }).stderr(Stdio::null());
-    stty.status().is_ok_and(|status| status.success())
-}
-
-fn without_line_break(text: &[u8]) -> &[u8] {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.strip_suffix(b"\r").unwrap_or(text)
 }

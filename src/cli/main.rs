@@ -5,7 +5,9 @@ mod check;
 mod embedded;
 mod escape;
 mod explain;
+mod find;
 mod hash;
+mod key_input;
 mod keygen;
 mod render;
 mod report;
@@ -14,6 +16,8 @@ mod schema;
 mod source;
 mod style;
 mod suffix;
+#[cfg(unix)]
+mod terminal;
 mod tree;
 mod yaml;
 
@@ -36,7 +40,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0, success; 1, the policy or key has errors, or the explained request is denied or refused by the browser; 2, wrong usage, or a file cannot be read or written.";
+const EXIT_CODES: &str = "Exit codes: 0, success; 1, the policy or key has errors, the explained request is denied or refused by the browser, or find has found no key; 2, wrong usage, or a file cannot be read or written.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -44,6 +48,7 @@ enum Command {
     Explain(explain::Arguments),
     Keygen(keygen::Arguments),
     Hash(hash::Arguments),
+    Find(find::Arguments),
     Schema(schema::Arguments),
     Render(render::Arguments),
 }
@@ -77,7 +82,7 @@ impl Failure {
     }
 }
 
-/// The exit code if a policy has errors or a request is denied.
+/// The exit code if a policy has errors, a request is denied, or no key is found.
 const DENIED: u8 = 1;
 
 /// The exit code for a [`Failure`]; clap uses it for wrong usage.
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),
+        Command::Find(arguments) => find::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
     };

@@ -40,13 +40,17 @@ pub struct Arguments {
     #[arg(long)]
     pub ip: Option<IpAddr>,
 
-    /// The API key; it is sent as the first entry of the policy's key_sources defines
-    #[arg(long, conflicts_with = "key_id")]
-    pub key: Option<String>,
-
-    /// The id of a key in the policy, instead of --key
+    /// The id of a key in the policy; it is sent as the first entry of the policy's key_sources defines
     #[arg(long, value_name = "ID")]
     pub key_id: Option<String>,
+
+    /// A file with the API key; - for standard input, where a key that you type is not shown
+    #[arg(long, value_name = "FILE", conflicts_with = "key_id")]
+    pub key_file: Option<PathBuf>,
+
+    /// The API key itself; your shell keeps it in its history, and other users can see it, so prefer the two above
+    #[arg(long, conflicts_with_all = ["key_id", "key_file"])]
+    pub key: Option<String>,
 
     /// The page uses fetch with credentials: "include"
     #[arg(long, requires = "origin")]
@@ -76,6 +80,7 @@ pub struct Arguments {
 const EXAMPLES: &str = "Examples:
   keyfence explain policy.json --key-id frontend --origin https://app.example.com --path /v1/indexes/products/search
   keyfence explain policy.json --origin http://localhost:3000 --method PATCH -H 'Baggage: a=b' --preflight
+  keyfence explain policy.json --key-file -    (then type the key)
   keyfence explain policy.json --key-id backend --ip 192.0.2.7 -H 'X-Request-Id: 1'
   keyfence explain policy.json --format json | jq .decision";
 

@@ -7,6 +7,7 @@ mod near_miss;
 mod simulation;
 mod step;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use keyfence_core::config::key::KeyContext;
@@ -17,10 +18,14 @@ pub use arguments::Arguments;
 
 use super::report::Report;
 use super::source::Source;
-use super::{DENIED, Failure, now};
+use super::{DENIED, Failure, key_input, now};
 use simulation::Simulation;
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let is_stdin = |path: &Path| path == Path::new("-");
+    if is_stdin(&arguments.file) && arguments.key_file.as_deref().is_some_and(is_stdin) {
+        return Err(Failure::new("standard input cannot be both the policy and the API key"));
+    }
     let source = Source::read(&arguments.file)?;
     let (report, policy) = Report::of_policy(&source)?;
     let json = policy.map(|policy| policy.json).unwrap_or_default();
@@ -35,6 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .print(|style| report.to_text(style), || report.to_json())?;
         return Ok(ExitCode::from(DENIED));
     };
+    let typed = arguments.key_file.as_deref().map(key_input::read_key).transpose()?;
     let mut keys = Vec::new();
     let context = KeyContext {
         now: now(),
@@ -44,6 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
     let simulation = Simulation {
         arguments,
+        key: typed.as_deref().or(arguments.key.as_deref()),
         policy: &loaded.policy,
         config: &config,
         keys: &keys,

@@ -38,6 +38,8 @@ const HIDDEN: &str = "(the API key)";
 /// The arguments of `explain`, and the policy: as compiled, and as the operator wrote it.
 pub struct Simulation<'t> {
     pub arguments: &'t Arguments,
+    /// The raw API key that the arguments give, if they do.
+    pub key: Option<&'t str>,
     pub policy: &'t Policy,
     pub config: &'t Config<'t>,
     pub keys: &'t [Key<'t>],
@@ -222,12 +224,12 @@ impl Simulation<'_> {
         if !arguments.path.starts_with('/') && arguments.path != "*" {
             return Err(Failure::new("--path must begin with /"));
         }
-        if let Some(key) = &arguments.key
+        if let Some(key) = self.key
             && let Err(error @ (ApiKeyError::Mistake(_) | ApiKeyError::Scheme)) =
                 ApiKey::parse(key, &self.config.key_sources)
         {
             let message = error.message();
-            return Err(Failure(format!("--key: {}; {}", message.reason, message.help)));
+            return Err(Failure(format!("the API key: {}; {}", message.reason, message.help)));
         }
         let headers = self.page_headers();
         // A browser sends `GET` if the page asks for `get`.
@@ -264,7 +266,7 @@ impl Simulation<'_> {
     fn head_lines(&self, method: &str) -> Vec<(String, String)> {
         let arguments = self.arguments;
         let mut path = arguments.path.clone();
-        if let (Some(key), Some(KeySource::Query(name))) = (self.key(), self.config.key_sources.first()) {
+        if let (Some(key), Some(KeySource::Query(name))) = (self.presented_key(), self.config.key_sources.first()) {
             let separator = if path.contains('?') { '&' } else { '?' };
             let _ = write!(path, "{separator}{}={}", form_encoded(name), form_encoded(key));
         }
@@ -279,16 +281,15 @@ impl Simulation<'_> {
         lines
     }
 
-    /// The key of `--key`, or a placeholder for that of `--key-id`.
-    fn key(&self) -> Option<&str> {
-        let arguments = self.arguments;
-        let id = arguments.key_id.as_ref().map(|_| HIDDEN);
-        arguments.key.as_deref().or(id)
+    /// The raw key, or a placeholder for that of `--key-id`.
+    fn presented_key(&self) -> Option<&str> {
+        let id = self.arguments.key_id.as_ref().map(|_| HIDDEN);
+        self.key.or(id)
     }
 
     /// The headers that the client or page sets: the one with the key, and those of `--header`.
     fn page_headers(&self) -> Vec<(String, String)> {
-        let key = match (self.key(), self.config.key_sources.first()) {
+        let key = match (self.presented_key(), self.config.key_sources.first()) {
             (Some(key), Some(KeySource::Header(name))) => Some((name.lower(), key.into())),
             (Some(key), Some(KeySource::Scheme { header, scheme })) => {
                 Some((header.lower(), format!("{scheme} {key}")))
