@@ -18,6 +18,7 @@ mod style;
 mod suffix;
 #[cfg(unix)]
 mod terminal;
+mod token;
 mod tree;
 mod yaml;
 
@@ -51,6 +52,7 @@ enum Command {
     Find(find::Arguments),
     Schema(schema::Arguments),
     Render(render::Arguments),
+    Token(token::Arguments),
 }
 
 /// The output format.
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Find(arguments) => find::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
     };
     outcome.unwrap_or_else(|Failure(message)| {
         eprintln!("keyfence: {}", escape::line(&message));

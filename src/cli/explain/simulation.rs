@@ -309,6 +309,9 @@ impl Simulation<'_> {
         let entry = key.and_then(|key| key.entries.iter().find(is_valid).or(key.entries.first()));
         match entry {
             Some(entry) => Ok(presented.with_digest(entry.key.digest)),
+            None if key.is_some() => Err(Failure(format!(
+                "--key-id: the key {id:?} has no api_key; give a token, which keyfence token create makes, in place of the key"
+            ))),
             None => {
                 let near = nearest(id, self.keys.iter().map(|key| &*key.id));
                 let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));

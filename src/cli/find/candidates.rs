@@ -6,11 +6,13 @@
 
 use std::borrow::Cow;
 
-use keyfence_core::config::api_key::MAX_LENGTH;
 use percent_encoding::percent_decode_str;
 
 /// The most parts of one candidate. Base64 of 48 bytes, whose `/` and `=` are delimiters, seldom has more.
 const MAX_PARTS: usize = 8;
+
+/// The longest token, in bytes. Keys are shorter.
+const MAX_LENGTH: usize = 4_096;
 
 /// A part of the text.
 #[derive(Debug, Clone, Copy)]

@@ -8,15 +8,22 @@ use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{self, Diagnostics};
 
+use keyfence_core::decision::jwt::has_form;
+use keyfence_core::policy::Policy;
+
 use super::candidates::Candidate;
 use crate::source::{LocatedPolicy, Source};
+use crate::token::Examination;
 use crate::tree::Mark;
 use crate::{Failure, now};
 
 /// The keys of the policies that have been added.
 #[derive(Default)]
 pub struct KnownKeys {
-    policies: Vec<(String, LocatedPolicy)>,
+    /// The compiled policy, if it has no errors, verifies tokens.
+    policies: Vec<(String, LocatedPolicy, Option<Policy>)>,
+    /// Keys with scoped tokens, by policy and id.
+    parents: HashMap<(usize, String), usize>,
     entries: Vec<Entry>,
     by_digest: HashMap<[u8; 32], Vec<usize>>,
     /// What may stand before a key in `Sec-WebSocket-Protocol`.
@@ -25,7 +32,7 @@ pub struct KnownKeys {
     pub count: usize,
 }
 
-/// An entry of a key's `api_key`.
+/// An entry of a key's `api_key`, or its `scoped_tokens`.
 pub struct Entry {
     policy: usize,
     pub key_id: String,
@@ -37,7 +44,7 @@ pub struct Entry {
     pub not_before: Option<Timestamp>,
     /// The earlier of the dates on which the key and the entry end.
     pub expires_at: Option<Timestamp>,
-    /// In the notation of [`ConfigPath`](config::config_path::ConfigPath), without the index: `keys[0].api_key`.
+    /// In the notation of [`ConfigPath`](config::config_path::ConfigPath), without the index: `keys[0].api_key`, `keys[0].scoped_tokens`.
     path: String,
 }
 
@@ -46,6 +53,10 @@ pub struct Entry {
 pub enum Form {
     /// The text is the key.
     Key,
+    /// The text is a scoped token of the key.
+    Token,
+    /// The text is a scoped token of the key that has expired, or is not valid for another reason.
+    InvalidToken,
     /// The text is the key's digest, from which nobody gets the key.
     Digest,
 }
@@ -91,12 +102,28 @@ impl KnownKeys {
         let context = KeyContext {
             now: now(),
             sources: &sources,
+            has_identity_header: true,
         };
         // Those of other fields leave no key out.
         let mut diagnostics = Diagnostics::default();
         config::read_keys(&policy.json, context, &mut diagnostics, &mut |_, key, path, _| {
             self.count += 1;
             let of = key.entries.len();
+            if key.scoped_tokens.is_some() {
+                let parent = (self.policies.len(), key.id.to_string());
+                self.parents.insert(parent, self.entries.len());
+                self.entries.push(Entry {
+                    policy: self.policies.len(),
+                    key_id: key.id.to_string(),
+                    label: None,
+                    index: 0,
+                    of: 0,
+                    is_enabled: key.restrictions.enabled,
+                    not_before: key.not_before,
+                    expires_at: key.expires_at,
+                    path: path.field("scoped_tokens").to_string(),
+                });
+            }
             for (index, entry) in key.entries.into_iter().enumerate() {
                 let rows = self.by_digest.entry(entry.key.digest.0).or_default();
                 rows.push(self.entries.len());
@@ -114,7 +141,8 @@ impl KnownKeys {
             }
         });
         errors += diagnostics.error_count();
-        self.policies.push((name.to_owned(), policy));
+        let compiled = Policy::load(&policy.json, now()).ok().map(|loaded| loaded.policy);
+        self.policies.push((name.to_owned(), policy, compiled));
         errors
     }
 
@@ -134,7 +162,23 @@ impl KnownKeys {
         {
             add(key.digest, Form::Digest);
         }
-        // A scoped token names its key in `kid`. The core reads tokens: ask it here.
+        if has_form(candidate.text) {
+            for (index, (_, _, policy)) in self.policies.iter().enumerate() {
+                let Some(policy) = policy else { continue };
+                let examination = Examination::of(policy, candidate.text, now());
+                let id = examination.key_id().unwrap_or_default().to_owned();
+                let Some(row) = self.parents.get(&(index, id)) else {
+                    continue;
+                };
+                let form = match examination.valid() {
+                    Ok(_) => Form::Token,
+                    Err(_) => Form::InvalidToken,
+                };
+                let found = (form, candidate.line);
+                let known = matches.entry(*row).or_insert(found);
+                *known = found.min(*known);
+            }
+        }
     }
 
     pub fn entry(&self, row: usize) -> Option<&Entry> {
@@ -143,7 +187,7 @@ impl KnownKeys {
 
     /// Where an entry is: its file, its path, and its position.
     pub fn place(&self, entry: &Entry) -> Option<(&str, String, Mark)> {
-        let (name, policy) = self.policies.get(entry.policy)?;
+        let (name, policy, _) = self.policies.get(entry.policy)?;
         // `api_key` is a list, or the only entry itself.
         let item = format!("{}[{}]", entry.path, entry.index);
         let found = policy.locate(&[&item, &entry.path]);

@@ -19,7 +19,7 @@ use known_keys::{Entry, Form, KnownKeys, Matches};
 /// Find out which key has leaked
 ///
 /// Reads a text from standard input, and prints the id of each API key of the policies that is in it, and whether that key still works.
-/// The text may be the key, its sha256: form, or what somebody pasted: a header, a URL, a command, lines of a log. It is never printed.
+/// The text may be the key, a scoped token of it, its sha256: form, or what somebody pasted: a header, a URL, a command, lines of a log. It is never printed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -120,6 +120,7 @@ impl Found<'_> {
         let _ = write!(text, " {}", entry.key_id);
         match &entry.label {
             Some(label) => text.push_str(&format!(", entry {label}")),
+            None if entry.of == 0 => text.push_str(", a scoped token"),
             None if entry.of > 1 => text.push_str(&format!(", entry {} of {}", entry.index + 1, entry.of)),
             None => {}
         }
@@ -131,9 +132,12 @@ impl Found<'_> {
         if let Some(end) = entry.expires_at {
             date(if self.is_expired() { "expired at" } else { "expires at" }, end);
         }
-        if self.form == Form::Digest {
-            text.push_str("; the text has its sha256: form, from which nobody gets the key");
-        }
+        text.push_str(match self.form {
+            Form::Key => "",
+            Form::Token => "; the token is valid",
+            Form::InvalidToken => "; the token is refused: keyfence token inspect says why",
+            Form::Digest => "; the text has its sha256: form, from which nobody gets the key",
+        });
         if !is_one_line {
             text.push_str(&format!("; line {} of the text", self.line));
         }
@@ -153,6 +157,8 @@ impl Found<'_> {
             "path": self.path,
             "form": match self.form {
                 Form::Key => "key",
+                Form::Token => "token",
+                Form::InvalidToken => "invalid_token",
                 Form::Digest => "sha256",
             },
             "text_line": self.line,
