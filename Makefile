@@ -131,12 +131,27 @@ image: wasm
 	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
 
 # On Debian, as root: the programs without which some tests are skipped. No other target installs packages.
-PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io node:nodejs \
-	prometheus:prometheus valgrind:valgrind
+PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io go:golang-go node:nodejs \
+	npm:npm openssl:openssl php:php-cli composer:composer prometheus:prometheus valgrind:valgrind
 .PHONY: test-programs
 test-programs:
 	@missing=$$(for program in $(PROGRAMS); do command -v $${program%:*} >/dev/null || echo $${program#*:}; done); \
 	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+# The libraries with which tests/snippets makes tokens in other languages, in target/snippets and in Go's cache of modules. This needs
+# no root, and each is the version, with the hash, in tests/snippets/libraries. What cannot be had is skipped by the test.
+LIBRARIES := tests/snippets/libraries
+.PHONY: test-libraries
+test-libraries:
+	@mkdir -p target/snippets/node target/snippets/python target/snippets/go target/snippets/php
+	@cp $(LIBRARIES)/package.json $(LIBRARIES)/package-lock.json target/snippets/node
+	@cp $(LIBRARIES)/go.mod $(LIBRARIES)/go.sum target/snippets/go
+	@cp $(LIBRARIES)/composer.json target/snippets/php
+	@npm ci --prefix target/snippets/node --ignore-scripts --no-audit --no-fund --silent || echo "jose cannot be installed"
+	@python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: --root-user-action=ignore --require-hashes --upgrade \
+		--requirement $(LIBRARIES)/requirements.txt --target target/snippets/python || echo "PyJWT cannot be installed"
+	@cd target/snippets/go && GOTOOLCHAIN=local go mod download || echo "golang-jwt/jwt cannot be installed"
+	@composer install --quiet --no-interaction --working-dir target/snippets/php || echo "firebase/php-jwt cannot be installed"
 
 # An image of Envoy, where none can be pulled: ENVOY_IMAGE=keyfence-envoy:local
 .PHONY: envoy-image

@@ -45,7 +45,7 @@ impl Examination {
 
     /// The id of the key that it is, or claims to be, narrowed from.
     pub fn key_id(&self) -> Option<&str> {
-        self.header["kid"].as_str()
+        self.header.get("kid")?.as_str()
     }
 
     /// The token, if a request with it would be let through to the other checks.

@@ -59,7 +59,8 @@ impl SigningKey<'_> {
 /// The private key of a JSON Web Key (RFC 8037, section 2).
 fn of_jwk(text: &str) -> Option<PrivateKey> {
     let jwk: Value = serde_json::from_str(text).ok()?;
-    let is_ed25519 = jwk["kty"] == "OKP" && jwk["crv"] == "Ed25519";
-    let d = Base64UrlUnpadded::decode_vec(jwk["d"].as_str().filter(|_| is_ed25519)?).ok()?;
+    let member = |name: &str| jwk.get(name)?.as_str();
+    let is_ed25519 = member("kty") == Some("OKP") && member("crv") == Some("Ed25519");
+    let d = Base64UrlUnpadded::decode_vec(member("d").filter(|_| is_ed25519)?).ok()?;
     Some(PrivateKey::from_bytes(&d.try_into().ok()?))
 }
