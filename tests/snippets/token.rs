@@ -34,7 +34,7 @@ pub fn accept(token: &str, kid: &str, verifier: Verifier<'_>) -> Result<Value, S
         .policy;
     let unverified = Unverified::read(&policy, token).map_err(|error| error.to_string())?;
     let time = unverified.check_time(Timestamp(now()));
-    let verified = unverified.verify().and_then(|_| time);
+    let verified = unverified.verify().and(time);
     verified.map_err(|error| error.to_string())?;
     let claims = token.split('.').nth(1).unwrap_or_default();
     let claims = BASE64_URL_SAFE_NO_PAD

@@ -37,12 +37,12 @@ pub fn decide_with_trace<'p, 'r>(
     let subject = identify(policy, head, context);
     if head.is_preflight() {
         let decision = match subject {
-            // Whether the key is the token's cannot be said.
             Err(Unidentified {
                 reason: Reason::PolicyUnavailable,
                 ..
             }) => preflight::unavailable(policy, head),
-            subject => preflight::decide(policy, head, subject.ok().and_then(|subject| subject.key)),
+            Err(_) => preflight::decide(policy, head, None, None),
+            Ok(subject) => preflight::decide(policy, head, subject.key, subject.token),
         };
         trace(
             Check::Origin,

@@ -3,16 +3,24 @@
 //! Their origin alone decides. The method and the headers that they ask for are not compared here: the browser compares them with the
 //! response, and its console names what is missing.
 
+use std::sync::Arc;
+
 use super::cors::AllowOrigin;
 use super::headers::{Line, with_values};
 use super::outcome::{Decision, Matched, Outcome};
 use super::reason::Reason;
 use super::request::Head;
+use super::scoped_token::ScopedToken;
 use crate::policy::{KeyMatch, Policy};
 
-/// Decides on a preflight. One with a `key` in its URL is checked against the origins of that key, any other against those of all enabled
+/// Decides on a preflight. One with a `key` in its URL, or a `token` of that key, is checked against the origins of the key, any other against those of all enabled
 /// keys: a browser sends no header of the page with a preflight.
-pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<'p>>) -> Decision<'p, 'r> {
+pub fn decide<'p, 'r>(
+    policy: &'p Policy,
+    head: &Head<'r>,
+    key: Option<KeyMatch<'p>>,
+    token: Option<Arc<ScopedToken>>,
+) -> Decision<'p, 'r> {
     let restrictions = key.map(|found| &found.key().restrictions);
     let origin = head.origin.and_then(|origin| policy.match_origin(restrictions, origin));
     Decision {
@@ -22,7 +30,7 @@ pub fn decide<'p, 'r>(policy: &'p Policy, head: &Head<'r>, key: Option<KeyMatch<
         },
         enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
         key,
-        token: None,
+        token,
         restrictions,
         presented: head.credential.one(),
         matched: Matched {
@@ -40,7 +48,7 @@ pub fn unavailable<'p, 'r>(policy: &'p Policy, head: &Head<'r>) -> Decision<'p, 
     Decision {
         outcome: Outcome::Deny(Reason::PolicyUnavailable),
         allow_origin: AllowOrigin::Omit,
-        ..decide(policy, head, None)
+        ..decide(policy, head, None, None)
     }
 }
 
