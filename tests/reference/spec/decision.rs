@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::addresses;
-use super::credentials::{self, Carried};
+use super::credentials::{self, Carried, Found};
 use super::origins::{self, Match, Sent};
 use super::paths::{self, Reach};
 use super::window::{Ledger, Room};
@@ -56,6 +56,10 @@ pub struct Decision {
     pub key: Option<String>,
     /// The label of the key's entry.
     pub label: Option<String>,
+    /// Whom a scoped token is for.
+    pub subject: Option<String>,
+    /// What a scoped token tells the upstream.
+    pub filter: Option<String>,
     /// What the key or the anonymous policy sets for the upstream.
     pub upstream_headers: Value,
     pub is_preflight: bool,
@@ -88,10 +92,18 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         true => credentials::in_query(policy, &request.headers),
         false => credentials::carried(policy, &request.headers),
     };
-    let (key, entry) = match &carried[..] {
-        [one] => credentials::find(policy, &one.bytes).unzip(),
-        _ => (None, None),
+    let now = (request.now / 1000) as i64;
+    let (found, refusal) = match &carried[..] {
+        [] => (None, None),
+        [one] => match credentials::find(policy, &one.bytes, now) {
+            Ok(found) => (Some(found), None),
+            Err(code) => (None, Some(code)),
+        },
+        _ => (None, Some("ambiguous_api_key")),
     };
+    let key = found.as_ref().map(|found| found.key);
+    let claims = found.as_ref().and_then(|found| found.claims.as_ref());
+    let claim = |name: &str| claims.and_then(|claims| claims[name].as_str()).map(str::to_owned);
     let access = match (&carried[..], key) {
         (_, Some(key)) => Some(key),
         ([], None) if !is_preflight => anonymous(policy).filter(|anonymous| fits_scopes(policy, anonymous, request)),
@@ -112,7 +124,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
     let client_limit = access.and_then(|access| {
         let limit = access["rate_limit_per_minute_per_client"].as_f64()? as u64;
         let client_ip = policy["client_ip"].as_str().unwrap_or("peer");
-        let client = addresses::limited(request.source.as_deref(), client_ip);
+        let client = match claim("sub") {
+            Some(subject) => format!("sub:{subject}"),
+            None => addresses::limited(request.source.as_deref(), client_ip),
+        };
         let window = format!("{}/{client}", key_id(access));
         Some((limit, ledger.room(&window, request.now), window))
     });
@@ -126,12 +141,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         match denied(
             policy,
             request,
-            &carried,
-            key,
-            entry,
+            refusal,
+            found.as_ref(),
             access,
             &origin,
-            match_,
             (limit, &client_limit),
             refused,
         ) {
@@ -143,7 +156,12 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         ruling,
         reports,
         key: key.map(|key| key_id(key).to_owned()),
-        label: entry.and_then(|entry| entry["label"].as_str()).map(str::to_owned),
+        label: found
+            .as_ref()
+            .and_then(|found| found.entry?["label"].as_str())
+            .map(str::to_owned),
+        subject: claim("sub"),
+        filter: claim("filter"),
         upstream_headers: access.map_or(Value::Null, |access| access["upstream_headers"].clone()),
         is_preflight,
         origin,
@@ -151,7 +169,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         any_alone,
         grpc: request.last("content-type").and_then(super::responses::grpc),
         carried,
-        names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
+        names_methods: [access, claims]
+            .into_iter()
+            .flatten()
+            .any(|list| paths::names_methods(&list["scopes"], &policy["scopes"])),
         limit,
         client_limit,
     }
@@ -180,20 +201,15 @@ pub fn key_id(access: &Value) -> &str {
 fn denied(
     policy: &Value,
     request: &Request,
-    carried: &[Carried],
-    key: Option<&Value>,
-    entry: Option<&Value>,
+    refusal: Option<&'static str>,
+    found: Option<&Found<'_>>,
     access: Option<&Value>,
     origin: &Sent,
-    match_: Match,
     (limit, client_limit): (Option<(u64, Room)>, &ClientLimit),
     refused: Option<&str>,
 ) -> Option<(u16, &'static str)> {
-    if carried.len() > 1 {
-        return Some((401, "ambiguous_api_key"));
-    }
-    if carried.len() == 1 && key.is_none() {
-        return Some((401, "invalid_api_key"));
+    if let Some(code) = refusal {
+        return Some((401, code));
     }
     let Some(access) = access else {
         return Some((401, "missing_api_key"));
@@ -209,6 +225,7 @@ fn denied(
     {
         return Some((401, "key_not_yet_valid"));
     }
+    let entry = found.and_then(|found| found.entry);
     for dated in [Some(access), entry].into_iter().flatten() {
         if dated["expires_at"]
             .as_str()
@@ -218,12 +235,17 @@ fn denied(
         }
     }
 
-    if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {
+    // A token is made for browsers, whatever its key is made for.
+    let claims = found.and_then(|found| found.claims.as_ref());
+    if claims.is_none() && access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {
         return Some((403, "secret_key_in_browser"));
     }
 
-    let networks: Vec<&str> = strings(&access["allowed_ips"]);
-    if !networks.is_empty() {
+    let claims = claims.unwrap_or(&Value::Null);
+    for networks in [strings(&access["allowed_ips"]), strings(&claims["ips"])] {
+        if networks.is_empty() {
+            continue;
+        }
         let client = addresses::client(
             request.source.as_deref(),
             policy["client_ip"].as_str().unwrap_or("peer"),
@@ -233,14 +255,20 @@ fn denied(
         }
     }
 
-    if !list(access).is_empty() && match_ == Match::None {
-        let fails = match access["origin_check"].as_str().unwrap_or("required") {
+    let check = access["origin_check"].as_str().unwrap_or("required");
+    // A token's list is there for this check alone.
+    let of_token = if check == "cors_only" { "if_present" } else { check };
+    for (list, check) in [(list(access), check), (strings(&claims["origins"]), of_token)] {
+        if list.is_empty() || origins::best(list.clone(), origin) != Match::None {
+            continue;
+        }
+        let fails = match check {
             "required" => true,
             "required_or_same_origin" => {
                 // Taken: pages with the referrer policy no-referrer send "null" to their own site.
                 let own =
                     own_origin(request).filter(|_| *origin == Sent::Nothing || *origin == Sent::One("null".into()));
-                own.is_none_or(|own| origins::best(list(access), &own) == Match::None)
+                own.is_none_or(|own| origins::best(list, &own) == Match::None)
             }
             "if_present" => *origin != Sent::Nothing,
             _ => false,
@@ -252,7 +280,7 @@ fn denied(
 
     let method = request.first(":method").unwrap_or_default();
     let path = request.first(":path").unwrap_or_default();
-    match paths::reach(&access["scopes"], &access["indexes"], &policy["scopes"], method, path) {
+    match paths::reach_of_both(access, claims, &policy["scopes"], method, path) {
         Reach::Ambiguous => return Some((400, "ambiguous_path")),
         Reach::NoRule => return Some((403, "scope_not_allowed")),
         Reach::NoIndex => return Some((403, "index_not_allowed")),

@@ -100,6 +100,56 @@ fn host_fits(scheme: &str, wanted: &str, sent: &str) -> bool {
     }
 }
 
+/// Whether `allowed_origins` takes it (sections 1 and 13), as far as the generated ones go: sets are not among them.
+pub fn is_pattern(text: &str) -> bool {
+    if text == "*" || text == "null" {
+        return true;
+    }
+    let Some((scheme, place)) = text.split_once("://") else {
+        return false;
+    };
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_of_scheme) {
+        return false;
+    }
+    if !place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+        return false;
+    }
+    if scheme != "http" && scheme != "https" {
+        // Whatever the program sends; a star for any host, any port or both.
+        let host = place.strip_suffix(":*").unwrap_or(place);
+        let fixed = host.strip_prefix('*').unwrap_or(host);
+        let is_any_host = fixed.len() < host.len() && (fixed.is_empty() || fixed.starts_with(':'));
+        return !fixed.contains('*') && (fixed == host || is_any_host) && (!is_any_host || scheme != "file");
+    }
+    let is_inside = |at: usize| at < place.rfind(']').unwrap_or(0);
+    let (host, port) = match place.rfind(':').filter(|at| !is_inside(*at)) {
+        Some(at) => (&place[..at], Some(&place[at + 1..])),
+        None => (place, None),
+    };
+    let default = if scheme == "http" { "80" } else { "443" };
+    if port.is_some_and(|port| port != "*" && (!is_port(port) || port == default)) {
+        return false;
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner
+            .strip_suffix(']')
+            .and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok());
+        return address.is_some_and(|address| host == format!("[{address}]"));
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    let (first, rest) = labels.split_first().unwrap();
+    let is_first = match first.split_once('*') {
+        None => is_label(first),
+        Some(("", "")) => rest.len() >= 2 || rest == ["localhost"],
+        Some((before, behind)) => !rest.is_empty() && is_label(&format!("{before}{behind}")),
+    };
+    // A last label of digits makes it an IPv4 address, and browsers write that in one way.
+    let is_number = labels.last().unwrap().bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
+    is_first && rest.iter().all(|label| is_label(label)) && (!is_number || is_address)
+}
+
 fn is_label(label: &str) -> bool {
     !label.is_empty()
         && label
