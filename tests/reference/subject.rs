@@ -26,6 +26,8 @@ pub struct Outcome {
     pub reports: bool,
     pub key: Option<String>,
     pub label: Option<String>,
+    /// Whom a scoped token is for.
+    pub subject: Option<String>,
     pub rate: Option<RateStatus>,
     /// In place of the upstream's.
     pub reply: Option<LocalReply>,
@@ -152,6 +154,7 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         reports: decision.enforcement == Enforcement::Report,
         key: decision.key.map(|found| found.key().id().to_string()),
         label: decision.key.and_then(|found| found.label()).map(str::to_owned),
+        subject: None, // merge: of the decision
         rate: decision.rate,
         reply,
         forwarded,

@@ -5,16 +5,37 @@ use fastrand::Rng;
 mod addresses;
 mod policies;
 mod requests;
+mod tokens;
 
 #[allow(unused_imports, reason = "the fuzz targets make their own")]
 pub use policies::Written;
 
+/// Whether policies and requests have scoped tokens. merge: true, once the filter knows them; then it can go.
+pub const SCOPED_TOKENS: bool = false;
+
 /// A generator of one seed.
-pub struct Generator(Rng);
+pub struct Generator(Rng, Tokens);
+
+struct Tokens {
+    are_made: bool,
+    /// They are sent again, while time passes: the filter remembers what it made of them.
+    made: Vec<tokens::Made>,
+}
 
 impl Generator {
     pub fn of_seed(seed: u64) -> Generator {
-        Generator(Rng::with_seed(seed))
+        let tokens = Tokens {
+            are_made: SCOPED_TOKENS,
+            made: Vec::new(),
+        };
+        Generator(Rng::with_seed(seed), tokens)
+    }
+
+    #[cfg(test)]
+    pub fn with_tokens(seed: u64) -> Generator {
+        let mut generator = Generator::of_seed(seed);
+        generator.1.are_made = true;
+        generator
     }
 
     /// True once in `n`.

@@ -379,3 +379,350 @@ pub fn unix_seconds(date: &str) -> i64 {
     };
     seconds - offset * 60
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Decision, Headers, Request, Ruling, decide};
+    use crate::spec::tokens::tests::{SECRET, signed};
+    use crate::spec::upstreams;
+    use crate::spec::window::Ledger;
+
+    fn policy(key: Value) -> Value {
+        let mut key = key;
+        key["id"] = "k".into();
+        key["scoped_tokens"] = json!({"secrets": [SECRET]});
+        json!({
+            "scopes": {
+                "read": [{"methods": ["GET"], "path": "/i/{index}"}, {"methods": ["*"], "path": "/*/{index}"}],
+                "stars": [{"methods": ["*"], "path": "/**"}],
+            },
+            "keys": [key],
+        })
+    }
+
+    fn request(claims: &str, path: &str, more: &[(&str, &str)]) -> Request {
+        let claims = format!(r#"{{"iat":1800000000,"exp":1800000300{claims}}}"#);
+        let token = signed(SECRET, r#"{"alg":"HS256","kid":"k"}"#, &claims);
+        let token = format!("Bearer {token}");
+        let all = [(":method", "GET"), (":path", path), ("authorization", &token)];
+        let headers = all.iter().chain(more);
+        Request {
+            headers: headers.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            source: Some("10.0.0.1:5000".to_owned()),
+            now: 1_800_000_100_000,
+        }
+    }
+
+    fn decided(key: Value, claims: &str, path: &str, more: &[(&str, &str)]) -> Decision {
+        decide(&policy(key), &request(claims, path, more), &Ledger::default(), None)
+    }
+
+    /// Name, key, claims, path, more headers, what is decided.
+    type Case<'a> = (&'a str, Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+    #[test]
+    fn a_token_keeps_to_its_key_and_to_itself() {
+        const A: (&str, &str) = ("origin", "https://a.test");
+        const OWN: [(&str, &str); 3] = [
+            ("sec-fetch-site", "same-origin"),
+            (":scheme", "https"),
+            (":authority", "a.test"),
+        ];
+        let same_origin = |list: &[&str]| json!({"origin_check": "required_or_same_origin", "allowed_origins": list});
+        let read = |indexes: Value| json!({"scopes": ["read"], "indexes": indexes});
+        let cases: Vec<Case<'_>> = vec![
+            ("nothing narrowed", json!({}), "", "/", &[], "allow"),
+            (
+                "a secret key's in a browser",
+                json!({"kind": "secret"}),
+                "",
+                "/",
+                &[A],
+                "allow",
+            ),
+            (
+                "a disabled key's",
+                json!({"enabled": false}),
+                "",
+                "/",
+                &[],
+                "key_disabled",
+            ),
+            (
+                "address in both",
+                json!({"allowed_ips": ["10.0.0.0/8"]}),
+                r#","ips":["10.0.0.1"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "address not the token's",
+                json!({"allowed_ips": ["10.0.0.0/8"]}),
+                r#","ips":["10.0.0.2"]"#,
+                "/",
+                &[],
+                "ip_not_allowed",
+            ),
+            (
+                "address not the key's",
+                json!({"allowed_ips": ["10.0.0.2"]}),
+                r#","ips":["10.0.0.0/8"]"#,
+                "/",
+                &[],
+                "ip_not_allowed",
+            ),
+            (
+                "origin in both",
+                json!({"allowed_origins": ["https://a.test"]}),
+                r#","origins":["*"]"#,
+                "/",
+                &[A],
+                "allow",
+            ),
+            (
+                "origin not the token's",
+                json!({"allowed_origins": ["*"]}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "origin not the key's",
+                json!({"allowed_origins": ["https://b.test"]}),
+                r#","origins":["*"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "no origin, and the token's are required",
+                json!({}),
+                r#","origins":["*"]"#,
+                "/",
+                &[],
+                "origin_not_allowed",
+            ),
+            (
+                "no origin, if present",
+                json!({"origin_check": "if_present"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "no origin, CORS alone",
+                json!({"origin_check": "cors_only"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "another origin, CORS alone",
+                json!({"origin_check": "cors_only"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "own page in both",
+                same_origin(&["https://a.test"]),
+                r#","origins":["https://a.test"]"#,
+                "/",
+                &OWN,
+                "allow",
+            ),
+            (
+                "own page not the token's",
+                same_origin(&["https://a.test"]),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &OWN,
+                "origin_not_allowed",
+            ),
+            ("ambiguous, no scopes at all", json!({}), "", "/i//x", &[], "allow"),
+            (
+                "ambiguous, the token's scopes",
+                json!({}),
+                r#","scopes":["stars"]"#,
+                "/i//x",
+                &[],
+                "ambiguous_path",
+            ),
+            (
+                "ambiguous, the token's indexes",
+                json!({}),
+                r#","indexes":["x"]"#,
+                "/i//x",
+                &[],
+                "ambiguous_path",
+            ),
+            (
+                "scope not the token's",
+                json!({"scopes": ["stars"]}),
+                r#","scopes":["read"]"#,
+                "/i/x/y",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "scope not the key's",
+                json!({"scopes": ["read"]}),
+                r#","scopes":["stars"]"#,
+                "/i/x/y",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "scope of none",
+                json!({}),
+                r#","scopes":[]"#,
+                "/i/x",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "index in both",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "index not the token's",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/x",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "index not the key's",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/z",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "index of none",
+                read(json!(["*"])),
+                r#","indexes":[]"#,
+                "/i/z",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "the key's rules, any index",
+                json!({"scopes": ["read"]}),
+                r#","indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "no rules",
+                json!({}),
+                r#","indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "the token's rules",
+                json!({}),
+                r#","scopes":["read"],"indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "the key's index needs the key's rules",
+                json!({"indexes": ["y"]}),
+                r#","scopes":["read"]"#,
+                "/i/y",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "no rule, before the index",
+                json!({"scopes": ["read"], "indexes": ["y"]}),
+                r#","scopes":[]"#,
+                "/i/x",
+                &[],
+                "scope_not_allowed",
+            ),
+        ];
+        for (name, key, claims, path, more, expected) in cases {
+            let code = match decided(key, claims, path, more).ruling {
+                Ruling::Deny(_, code) => code,
+                Ruling::Allow => "allow",
+                Ruling::Preflight => "preflight",
+            };
+            assert_eq!(code, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_upstream_hears_a_tokens_claims() {
+        const CLAIMS: &str = r#","sub":"u1","filter":"t=1""#;
+        const SENT: [(&str, &str); 3] = [
+            ("x_key-filter", "t=2"),
+            ("X-Key.Subject", "u2"),
+            ("connection", "x-key-subject, te"),
+        ];
+        let names = ["connection", "x-key-filter", "x-key-id", "x-key-subject"];
+        for (name, key, expected) in [
+            ("enforce", json!({}), ["te", "t=1", "k", "u1"]),
+            ("report", json!({"enforcement": "report"}), ["te", "t=1", "-", "u1"]),
+            (
+                "report, and denied",
+                json!({"enforcement": "report", "enabled": false}),
+                ["te", "t=1", "-", "u1"],
+            ),
+        ] {
+            let (policy, request) = (policy(key), request(CLAIMS, "/", &SENT));
+            let decision = decide(&policy, &request, &Ledger::default(), None);
+            let sent: Headers = upstreams::forwarded(&policy, &decision, &request);
+            let folded = names.map(|name| {
+                let lines: Vec<_> = sent
+                    .iter()
+                    .filter(|(other, _)| upstreams::folded(other) == name)
+                    .map(|(_, value)| String::from_utf8_lossy(value))
+                    .collect();
+                if lines.is_empty() {
+                    "-".to_owned()
+                } else {
+                    lines.join("|")
+                }
+            });
+            assert_eq!(folded, expected, "{name}");
+        }
+        // A token that is not good tells nothing.
+        let mut late = request(CLAIMS, "/", &SENT);
+        late.now += 1_000_000;
+        let policy = policy(json!({}));
+        let decision = decide(&policy, &late, &Ledger::default(), None);
+        assert_eq!(decision.ruling, Ruling::Deny(401, "scoped_token_expired"));
+        assert_eq!((decision.key, decision.subject, decision.filter), (None, None, None));
+    }
+
+    #[test]
+    fn a_client_is_the_subject_of_its_token() {
+        let key = || json!({"rate_limit_per_minute_per_client": 3});
+        for (claims, window) in [
+            ("", format!("k/{:032b}", 0x0a00_0001)),
+            (r#","sub":"10.0.0.1""#, "k/sub:10.0.0.1".to_owned()),
+        ] {
+            let (limit, _, own) = decided(key(), claims, "/", &[]).client_limit.unwrap();
+            assert_eq!((limit, own), (3, window), "{claims}");
+        }
+    }
+}

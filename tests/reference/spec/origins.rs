@@ -115,21 +115,25 @@ pub fn is_pattern(text: &str) -> bool {
     if !place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
         return false;
     }
-    if scheme != "http" && scheme != "https" {
-        // Whatever the program sends; a star for any host, any port or both.
-        let host = place.strip_suffix(":*").unwrap_or(place);
-        let fixed = host.strip_prefix('*').unwrap_or(host);
-        let is_any_host = fixed.len() < host.len() && (fixed.is_empty() || fixed.starts_with(':'));
-        return !fixed.contains('*') && (fixed == host || is_any_host) && (!is_any_host || scheme != "file");
+    let is_web = ["http", "https"].contains(&&scheme.to_ascii_lowercase()[..]);
+    if is_web && scheme.bytes().any(|byte| byte.is_ascii_uppercase()) || text.len() > 512 {
+        return false;
+    }
+    if !is_web && !text.contains('*') {
+        // Whatever the program sends.
+        return true;
     }
     let is_inside = |at: usize| at < place.rfind(']').unwrap_or(0);
     let (host, port) = match place.rfind(':').filter(|at| !is_inside(*at)) {
         Some(at) => (&place[..at], Some(&place[at + 1..])),
         None => (place, None),
     };
-    let default = if scheme == "http" { "80" } else { "443" };
-    if port.is_some_and(|port| port != "*" && (!is_port(port) || port == default)) {
+    let default = [("http", "80"), ("https", "443")];
+    if port.is_some_and(|port| port != "*" && (!is_port(port) || default.contains(&(scheme, port)))) {
         return false;
+    }
+    if host == "*" {
+        return !["http", "https", "ws", "wss", "file"].contains(&scheme);
     }
     if let Some(inner) = host.strip_prefix('[') {
         let address = inner
@@ -139,15 +143,19 @@ pub fn is_pattern(text: &str) -> bool {
     }
     let labels: Vec<&str> = host.split('.').collect();
     let (first, rest) = labels.split_first().unwrap();
-    let is_first = match first.split_once('*') {
-        None => is_label(first),
-        Some(("", "")) => rest.len() >= 2 || rest == ["localhost"],
-        Some((before, behind)) => !rest.is_empty() && is_label(&format!("{before}{behind}")),
-    };
+    let is_first = is_label(first) || first.contains('*') && has_star_where_it_may_be(&labels);
     // A last label of digits makes it an IPv4 address, and browsers write that in one way.
     let is_number = labels.last().unwrap().bytes().all(|byte| byte.is_ascii_digit());
     let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
-    is_first && rest.iter().all(|label| is_label(label)) && (!is_number || is_address)
+    let is_short = labels.iter().all(|label| label.len() <= 63);
+    is_first && is_short && rest.iter().all(|label| is_label(label)) && (!is_number || is_address)
+}
+
+/// Whether the first label is a star, or text with one star in it, before two labels or more (or `localhost`).
+fn has_star_where_it_may_be(labels: &[&str]) -> bool {
+    let (first, rest) = labels.split_first().unwrap();
+    let fixed = first.replacen('*', "", 1);
+    (rest.len() >= 2 || rest == ["localhost"]) && (fixed.is_empty() || is_label(&fixed))
 }
 
 fn is_label(label: &str) -> bool {

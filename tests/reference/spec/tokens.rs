@@ -146,6 +146,9 @@ fn is_of_small_order(point: &[u8]) -> bool {
     SMALL_ORDER.contains(&&hex[..])
 }
 
+/// Whether a key's list takes the entry.
+type IsEntry<'a> = &'a dyn Fn(&str) -> bool;
+
 /// The claims that the decision reads. `None`: one of them is wrong.
 fn narrowing(policy: &Value, claims: &Members) -> Option<Value> {
     let mut narrowing = Map::new();
@@ -159,7 +162,7 @@ fn narrowing(policy: &Value, claims: &Members) -> Option<Value> {
         narrowing.insert(name.to_owned(), text.clone().into());
     }
     let is_scope = |name: &str| policy["scopes"].get(name).is_some();
-    let lists: [(&str, &dyn Fn(&str) -> bool, bool); 4] = [
+    let lists: [(&str, IsEntry<'_>, bool); 4] = [
         ("origins", &origins::is_pattern, false),
         ("ips", &addresses::is_network, false),
         ("scopes", &is_scope, true),
@@ -182,14 +185,14 @@ fn narrowing(policy: &Value, claims: &Members) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::{URL_SAFE_NO_PAD, decoded, ed25519, has_form, hs256, verified};
     use base64::Engine;
     use ring::hmac;
     use serde_json::{Value, json};
 
     /// The bytes from 0 to 31, and from 0 to 99.
-    const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    pub const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     const LONG: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYGFiYw";
     /// Of the private key of 32 zeros.
     const PUBLIC: &str = "O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik";
@@ -298,7 +301,7 @@ mod tests {
         }
     }
 
-    fn signed(secret: &str, header: &str, claims: &str) -> String {
+    pub fn signed(secret: &str, header: &str, claims: &str) -> String {
         let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
         let text = parts.join(".");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &decoded(secret).unwrap());
