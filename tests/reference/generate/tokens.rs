@@ -9,7 +9,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Map, Value, json};
 
 use super::Generator;
-use crate::spec::decision::strings;
+use crate::spec::decision::{strings, unix_seconds};
 
 /// A token, and what it leaves of its key, for a request that keeps to it.
 pub type Made = (Vec<u8>, Value);
@@ -458,6 +458,7 @@ impl Generator {
         let most = settings["max_lifetime_seconds"].as_f64().unwrap_or(86400.0) as i64;
         let mut lifetime = [1, 20, 60, 300, most, most][self.0.usize(..6)].min(most);
         let mut iat = now - self.0.i64(0..=lifetime.min(600));
+        let mut half = "";
         match self.0.u32(..16) {
             // Expired, some just now.
             0 | 1 => iat = now - lifetime - self.0.i64(0..3),
@@ -465,12 +466,22 @@ impl Generator {
             3 => lifetime = most + 1,
             // It ends before it was issued, and after now.
             4 => (iat, lifetime) = (now + 30, -20),
-            5 => iat = crate::spec::decision::unix_seconds(self.pick(&DATES)) + self.0.i64(-1..2),
+            // Around the date before which nothing counts, or half a second off.
+            5 | 6 => {
+                let revoked = settings["not_before"].as_str().unwrap_or(DATES[0]);
+                iat = unix_seconds(revoked) + self.0.i64(-1..2);
+                half = self.pick(&["", ".5"]);
+            }
             _ => {}
         }
         let mut dates = Vec::new();
         dates.extend(member("exp", &self.date(iat + lifetime)));
-        dates.extend(member("iat", &self.date(iat)));
+        let iat = if half.is_empty() {
+            self.date(iat)
+        } else {
+            format!("{iat}{half}")
+        };
+        dates.extend(member("iat", &iat));
         if self.one_in(4) {
             let nbf = now + self.0.i64(-20..5);
             dates.extend(member("nbf", &self.date(nbf)));

@@ -396,6 +396,7 @@ mod tests {
         json!({
             "scopes": {
                 "read": [{"methods": ["GET"], "path": "/i/{index}"}, {"methods": ["*"], "path": "/*/{index}"}],
+                "either": [{"methods": ["*"], "path": "/{index}/*"}, {"methods": ["*"], "path": "/*/{index}"}],
                 "stars": [{"methods": ["*"], "path": "/**"}],
             },
             "keys": [key],
@@ -616,6 +617,14 @@ mod tests {
                 read(json!(["*"])),
                 r#","indexes":[]"#,
                 "/i/z",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "two rules, an index each",
+                json!({"scopes": ["either"], "indexes": ["x"]}),
+                r#","indexes":["y"]"#,
+                "/x/y",
                 &[],
                 "index_not_allowed",
             ),
