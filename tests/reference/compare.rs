@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::spec::decision::{Decision, Headers, Request, Ruling, decide, key_id, strings};
 use crate::spec::window::Ledger;
-use crate::spec::{responses, upstreams};
+use crate::spec::{responses, tokens, upstreams};
 use crate::subject::{self, Outcome, Slots};
 
 /// A policy in both forms, with what each remembers of its requests.
@@ -64,6 +64,7 @@ impl<'p> Pair<'p> {
         }
         self.rate_is_right(&decision, request, &outcome)?;
         self.holds(request, &outcome)?;
+        no_credential_is_told(&decision, &outcome)?;
         Ok(outcome)
     }
 
@@ -72,6 +73,7 @@ impl<'p> Pair<'p> {
         same("report mode", &decision.reports, &outcome.reports)?;
         same("key", &decision.key, &outcome.key)?;
         same("label", &decision.label, &outcome.label)?;
+        same("subject", &decision.subject, &outcome.subject)?;
         let answers = decision.ruling != Ruling::Allow && !decision.reports;
         same("answers", &answers, &outcome.reply.is_some())
     }
@@ -273,6 +275,7 @@ impl<'p> Pair<'p> {
         )?;
         self.identity_is_the_policys(outcome)?;
         self.upstream_headers_are_the_policys(outcome)?;
+        self.claims_are_a_tokens(outcome)?;
         if self.has_secret {
             no_key_is_told(request, outcome)
         } else {
@@ -305,6 +308,26 @@ impl<'p> Pair<'p> {
                 holds(
                     "the upstream hears the policy's headers",
                     is_exact && is_the_policys(value),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever a client sends, what the upstream may read as a token's claim is of a token that named a key.
+    fn claims_are_a_tokens(&self, outcome: &Outcome) -> Result<(), String> {
+        if !tokens::are_known(self.written) {
+            return Ok(());
+        }
+        for name in [upstreams::FILTER, upstreams::SUBJECT] {
+            let said = outcome.forwarded.iter().flatten();
+            let said: Vec<_> = said.filter(|(other, _)| upstreams::folded(other) == name).collect();
+            holds("the upstream hears each claim once", said.len() <= 1)?;
+            for (header, value) in said {
+                let is_visible = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
+                holds(
+                    "the upstream hears a token's claims",
+                    header == name.as_bytes() && is_visible && outcome.key.is_some(),
                 )?;
             }
         }
@@ -348,6 +371,21 @@ fn no_key_is_told(request: &Request, outcome: &Outcome) -> Result<(), String> {
     };
     let told = tells(&reply.body) || reply.headers.iter().any(|(_, value)| tells(value));
     holds("no key is told", !told)
+}
+
+/// Nor a token, nor its signature. Short ones may come up by chance.
+fn no_credential_is_told(decision: &Decision, outcome: &Outcome) -> Result<(), String> {
+    let Some(reply) = &outcome.reply else { return Ok(()) };
+    let parts = decision
+        .carried
+        .iter()
+        .flat_map(|one| one.bytes.split(|byte| *byte == b'.'));
+    for part in parts.filter(|part| part.len() > 32) {
+        let tells = |text: &[u8]| text.windows(part.len()).any(|other| other == part);
+        let told = tells(&reply.body) || reply.headers.iter().any(|(_, value)| tells(value));
+        holds("no part of a token is told", !told)?;
+    }
+    Ok(())
 }
 
 /// In every raw key of the generated requests and policies, and nowhere else.

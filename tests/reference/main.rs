@@ -29,6 +29,9 @@ use keyfence_core::policy::Policy;
 
 use compare::Pair;
 use generate::Generator;
+use spec::decision::decide;
+use spec::window::Ledger;
+use spec::{credentials, tokens};
 
 /// Requests to one policy.
 const REQUESTS: usize = 50;
@@ -113,9 +116,68 @@ fn both_readings_agree() {
         .count();
     assert_eq!(
         (all.len(), rare),
-        (32, 0),
+        (36, 0),
         "of the rulings, some never or hardly ever came up: {all:#?}"
     );
+}
+
+/// By the specification alone: what comes of the tokens, so that none of their kinds dies out.
+#[test]
+fn tokens_are_of_all_kinds() {
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    for seed in 0..400 {
+        let mut generator = Generator::of_seed(seed);
+        let written = generator.policy();
+        for now in generator.moments(REQUESTS) {
+            let request = generator.request(&written, now);
+            let decision = decide(&written.policy, &request, &Ledger::default(), None);
+            let mode = if decision.reports { "report" } else { "enforce" };
+            *seen.entry(format!("{mode} {:?}", decision.ruling)).or_default() += 1;
+            let [carried] = &decision.carried[..] else { continue };
+            let has_form = tokens::has_form(&carried.bytes);
+            let Ok(found) = credentials::find(&written.policy, &carried.bytes, (now / 1000) as i64) else {
+                continue;
+            };
+            let Some(claims) = found.claims.filter(|_| has_form) else {
+                continue;
+            };
+            *seen.entry(format!("a good token, {:?}", decision.ruling)).or_default() += 1;
+            for (claim, _) in claims.as_object().unwrap() {
+                *seen.entry(format!("a good token with {claim}")).or_default() += 1;
+            }
+            if carried.bytes.len() == 4096 {
+                *seen.entry("a good token of 4096 bytes".to_owned()).or_default() += 1;
+            }
+        }
+    }
+    for (kind, count) in &seen {
+        println!("{count:>9} {kind}");
+    }
+    let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 5).collect();
+    // Nothing is admitted here, so no limit is used up: four of the rulings are missing.
+    assert_eq!((seen.len(), rare.len()), (32 + 17, 0), "{rare:?}");
+}
+
+/// What a key's list takes, a token's claim takes.
+#[test]
+fn entries_are_what_a_key_takes() {
+    let mut generator = Generator::of_seed(1);
+    let (mut takes, mut refuses) = (0, 0);
+    for _ in 0..number_from_env("KEYFENCE_CASES").unwrap_or(200_000) / 10 {
+        let (field, own) = generator.list_entry();
+        let key = serde_json::json!({"id": "a", "api_key": "a key of some length", field: [own]});
+        let policy = serde_json::json!({"keys": [key]}).to_string();
+        let loaded = Policy::load(policy.as_bytes(), Timestamp(0)).is_ok();
+        let taken = match field {
+            "allowed_origins" => spec::origins::is_pattern(&own),
+            "allowed_ips" => spec::addresses::is_network(&own),
+            _ => spec::paths::is_index(&own),
+        };
+        assert_eq!(taken, loaded, "{field}: {own:?}");
+        takes += u32::from(taken);
+        refuses += u32::from(!taken);
+    }
+    assert!(takes > 1000 && refuses > 1000, "{takes} taken, {refuses} refused");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
+use keyfence_core::config::api_key::KeyDigest;
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::address::SourceAddress;
@@ -13,6 +14,8 @@ use keyfence_core::decision::local_reply::LocalReply;
 use keyfence_core::decision::rate::{self, RateStatus, Slot};
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::response::ResponseContext;
+use keyfence_core::decision::scoped_token::Verdict;
+use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{self, Effect, HeaderMutation, Refusal, RequestContext, Unavailable, upstream};
 use keyfence_core::policy::{Key, Policy};
 use keyfence_filter::pairs::{Pairs, encode};
@@ -26,6 +29,8 @@ pub struct Outcome {
     pub reports: bool,
     pub key: Option<String>,
     pub label: Option<String>,
+    /// Whom a scoped token is for.
+    pub subject: Option<String>,
     pub rate: Option<RateStatus>,
     /// In place of the upstream's.
     pub reply: Option<LocalReply>,
@@ -40,6 +45,7 @@ pub struct Outcome {
 pub struct Slots {
     keys: RefCell<HashMap<String, Slot>>,
     buckets: RefCell<HashMap<u32, StoredBucket>>,
+    tokens: RefCell<TokenCache>,
 }
 
 fn place(key: Option<&Key>, client: &Client) -> Place {
@@ -71,6 +77,14 @@ impl RequestContext for Around<'_> {
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
         Ok(Timestamp(self.seconds().try_into().unwrap()))
+    }
+
+    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.slots.tokens.borrow_mut().get(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+        self.slots.tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
     }
 
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
@@ -152,6 +166,11 @@ pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) 
         reports: decision.enforcement == Enforcement::Report,
         key: decision.key.map(|found| found.key().id().to_string()),
         label: decision.key.and_then(|found| found.label()).map(str::to_owned),
+        subject: decision
+            .token
+            .as_ref()
+            .and_then(|token| token.subject())
+            .map(str::to_owned),
         rate: decision.rate,
         reply,
         forwarded,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::jwt::Jwt;
-use keyfence_core::decision::scoped_token::{ScopedToken, TokenError, Unverified, Verdict};
+use keyfence_core::decision::scoped_token::{ScopedToken, TokenError, Unverified};
 use keyfence_core::policy::Policy;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub struct Examination {
     /// `null` if they are not JSON.
     pub claims: Value,
     /// Whether it is right, apart from the time.
-    pub verdict: Verdict,
+    pub verdict: Result<Arc<ScopedToken>, TokenError>,
     /// Whether it is valid at this time.
     pub time: Result<(), TokenError>,
 }

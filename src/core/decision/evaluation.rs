@@ -184,20 +184,17 @@ fn find_token(
     context: &impl RequestContext,
 ) -> Result<Arc<ScopedToken>, Unidentified> {
     let now = context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
-    let verdict = match context.remembered_token(&digest, now) {
-        Some(verdict) => verdict,
-        None if !jwt::has_form(text) => return Err(Reason::InvalidApiKey.into()),
-        None => {
-            let token = Unverified::read(policy, text)?;
-            token.check_time(now)?;
-            let verdict = token.verify();
-            context.remember_token(digest, &verdict);
-            verdict
-        }
-    };
-    let token = verdict?;
+    if let Some(verdict) = context.remembered_token(&digest, now) {
+        return Ok(verdict.at(now)?);
+    }
+    if !jwt::has_form(text) {
+        return Err(Reason::InvalidApiKey.into());
+    }
+    let token = Unverified::read(policy, text)?;
     token.check_time(now)?;
-    Ok(token)
+    let verdict = token.verdict();
+    context.remember_token(digest, &verdict);
+    Ok(verdict.at(now)?)
 }
 
 /// Whether the request may do without a key. If the scopes of `anonymous` do not fit method and path, a key is missing.

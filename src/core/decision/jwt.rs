@@ -26,9 +26,11 @@ pub struct Members<'j>(Vec<(Cow<'j, str>, Node<'j>)>);
 /// Whether a text begins as the base64url of a JSON object does: with `{`, or with the white space that JSON allows before it. Nearly no key
 /// does, so this is the first look at a text that is not a key.
 pub fn begins_as_token(text: &str) -> bool {
+    let [first, second, ..] = text.as_bytes() else {
+        return false;
+    };
     let mut decoded = [0; 3];
-    let start = text.get(..4).unwrap_or(text);
-    let decoded = Base64UrlUnpadded::decode(start, &mut decoded).unwrap_or_default();
+    let decoded = Base64UrlUnpadded::decode([*first, *second, b'A', b'A'], &mut decoded).unwrap_or_default();
     matches!(decoded.first(), Some(b'{' | b' ' | b'\t' | b'\n' | b'\r'))
 }
 

@@ -41,8 +41,13 @@ pub struct ScopedToken {
     bytes: usize,
 }
 
-/// What is remembered of a token: whether it is right, apart from the time.
-pub type Verdict = Result<Arc<ScopedToken>, TokenError>;
+/// What is remembered of a token: when it is valid, and whether the rest of it is right. So the result at any time is what it would be if the
+/// token were verified then.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    times: Times,
+    result: Result<Arc<ScopedToken>, TokenError>,
+}
 
 /// What an entry of a list takes at most, besides its text. Origins take most: a pattern and its share of two hash tables.
 const ENTRY_BYTES: usize = 192;
@@ -179,7 +184,15 @@ impl<'p, 't> Unverified<'p, 't> {
     }
 
     /// Verifies the signature, and reads the other claims.
-    pub fn verify(self) -> Verdict {
+    pub fn verdict(self) -> Verdict {
+        Verdict {
+            times: self.times,
+            result: self.verify(),
+        }
+    }
+
+    /// The token, if its signature and its other claims are right.
+    pub fn verify(self) -> Result<Arc<ScopedToken>, TokenError> {
         let Jwt {
             claims,
             signed,
@@ -256,6 +269,39 @@ fn header_text(claims: &Members<'_>, name: &'static str, longest: usize) -> Resu
     }
 }
 
+impl Verdict {
+    /// The token, if it is good at this time.
+    pub fn at(&self, now: Timestamp) -> Result<Arc<ScopedToken>, TokenError> {
+        self.times.check(now)?;
+        self.result.clone()
+    }
+
+    /// Whether the token has expired, and is not worth remembering.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.times.end
+    }
+
+    /// Whether everything is right but perhaps the time.
+    pub fn is_good(&self) -> bool {
+        self.result.is_ok()
+    }
+
+    /// Of a bad token with this end.
+    #[cfg(test)]
+    pub fn for_test(error: TokenError, end: Timestamp) -> Verdict {
+        let begin = Timestamp(i64::MIN);
+        Verdict {
+            times: Times { begin, end },
+            result: Err(error),
+        }
+    }
+
+    /// An upper bound on the bytes that it takes besides itself.
+    pub fn bytes(&self) -> usize {
+        self.result.as_ref().map_or(0, |token| token.bytes())
+    }
+}
+
 impl Times {
     /// Reads `exp`, `iat` and `nbf` (RFC 7519, section 4.1): seconds since the epoch, with or without a fraction.
     fn of(claims: &Members<'_>, verifier: &TokenVerifier) -> Result<Times, TokenError> {
@@ -313,11 +359,6 @@ impl ScopedToken {
     /// The first second at which it is no longer valid.
     pub fn expires_at(&self) -> Timestamp {
         self.times.end
-    }
-
-    /// Whether it is valid at this time.
-    pub fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
-        self.times.check(now)
     }
 
     /// Whether it lists networks.

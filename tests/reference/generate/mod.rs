@@ -5,16 +5,23 @@ use fastrand::Rng;
 mod addresses;
 mod policies;
 mod requests;
+mod tokens;
 
 #[allow(unused_imports, reason = "the fuzz targets make their own")]
 pub use policies::Written;
 
 /// A generator of one seed.
-pub struct Generator(Rng);
+pub struct Generator(Rng, Tokens);
+
+#[derive(Default)]
+struct Tokens {
+    /// They are sent again, while time passes: the filter remembers what it made of them.
+    made: Vec<tokens::Made>,
+}
 
 impl Generator {
     pub fn of_seed(seed: u64) -> Generator {
-        Generator(Rng::with_seed(seed))
+        Generator(Rng::with_seed(seed), Tokens::default())
     }
 
     /// True once in `n`.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Generator;
+use crate::spec::tokens;
 
 const HOSTS: [&str; 10] = [
     "a.test",
@@ -59,7 +60,7 @@ const SOURCES: [&str; 7] = [
 const UPSTREAM_HEADERS: [&str; 3] = ["X-Plan", "x_tenant.Id", "Tier"];
 const SEGMENTS: [&str; 6] = ["v1", "a", "b", "*", "{index}", "v1"];
 pub const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PURGE", "OPTIONS"];
-const INDEXES: [&str; 6] = ["p", "p-*", "products", "*", "a", "b*"];
+pub const INDEXES: [&str; 6] = ["p", "p-*", "products", "*", "a", "b*"];
 const DATES: [(&str, u64); 4] = [
     ("2027-01-15T07:55:00Z", 0),
     ("2027-01-15T08:00:30Z", 1),
@@ -88,6 +89,8 @@ impl Generator {
     pub fn policy(&mut self) -> Written {
         let mut raw: Vec<String> = RAW_KEYS.map(str::to_owned).into();
         raw.push("kEy".repeat(512 / 3) + "yy");
+        // Too long where no key has scoped tokens.
+        raw.push("kEy".repeat(512 / 3) + "yyy");
         self.0.shuffle(&mut raw);
         let scopes = self.scopes();
         let names: &[&str] = if self.one_in(2) { &UPSTREAM_HEADERS } else { &[] };
@@ -148,10 +151,12 @@ impl Generator {
                 policy.insert(field.into(), values[self.0.usize(..values.len())].clone());
             }
         }
-        Written {
-            policy: policy.into(),
-            raw: used,
+        let mut policy = Value::from(policy);
+        if tokens::are_known(&policy) && policy["identity_header"].is_null() {
+            // Nobody could tell whose token it was.
+            policy.as_object_mut().unwrap().remove("identity_header");
         }
+        Written { policy, raw: used }
     }
 
     fn key(&mut self, number: usize, raw: &mut Vec<String>, used: &mut Vec<(usize, String)>, names: &[&str]) -> Value {
@@ -176,8 +181,14 @@ impl Generator {
             .zip(0..)
             .map(|(raw, index)| self.entry(raw, index, first_end))
             .collect();
-        used.extend(raw.into_iter().map(|raw| (number, raw)));
-        key.insert("api_key".into(), if count == 1 { keys[0].clone() } else { keys.into() });
+        let has_tokens = self.one_in(2);
+        if has_tokens {
+            key.insert("scoped_tokens".into(), self.scoped_tokens());
+        }
+        if !has_tokens || !self.one_in(3) {
+            used.extend(raw.into_iter().map(|raw| (number, raw)));
+            key.insert("api_key".into(), if count == 1 { keys[0].clone() } else { keys.into() });
+        }
         let is_secret = self.one_in(4);
         if is_secret || self.one_in(4) {
             key.insert("kind".into(), if is_secret { "secret" } else { "publishable" }.into());
@@ -210,7 +221,7 @@ impl Generator {
     }
 
     fn written(&mut self, raw: &str) -> String {
-        if self.one_in(2) {
+        if raw.len() <= 512 && self.one_in(2) {
             return raw.to_owned();
         }
         let hex: String = Sha256::digest(raw.as_bytes())

@@ -6,6 +6,7 @@ use super::Generator;
 use super::policies::{METHODS, PORTS, RAW_KEYS, Written};
 use crate::spec::credentials;
 use crate::spec::decision::{Headers, Request, strings};
+use crate::spec::tokens;
 
 /// Every date of the policies lies within an hour of it.
 const START: u64 = 1_800_000_000_000;
@@ -114,7 +115,14 @@ impl Generator {
             0 => None,
             count => Some(&written.raw[self.0.usize(..count)]).filter(|_| !self.one_in(6)),
         };
-        let access = written.access(meant.map(|(number, _)| *number));
+        let mut access = written.access(meant.map(|(number, _)| *number)).clone();
+        let mut credential = meant.map(|(_, raw)| raw.as_bytes().to_vec());
+        let often = if tokens::are_known(policy) { 2 } else { 12 };
+        if self.one_in(often) {
+            let (token, leaves) = self.token(policy, now);
+            (credential, access) = (Some(token), leaves);
+        }
+        let access = &access;
 
         let mut headers: Headers = Vec::new();
         let mut parameters = vec![
@@ -127,13 +135,16 @@ impl Generator {
         let count = self.0.usize(..8).saturating_sub(5);
         parameters.truncate(count);
         let sources = credentials::sources(policy);
-        if let Some((_, raw)) = meant {
-            let mut key = raw.as_bytes().to_vec();
+        if let Some(mut key) = credential {
             if self.one_in(16) {
                 self.spoil(&mut key);
             }
             let source = &sources[self.0.usize(..sources.len())];
             self.carry(source, &key, &mut headers, &mut parameters);
+            if self.one_in(32) {
+                let source = &sources[self.0.usize(..sources.len())];
+                self.carry(source, &key, &mut headers, &mut parameters);
+            }
         }
         while self.one_in(8) {
             self.stray_key(&mut headers, &mut parameters);
@@ -211,6 +222,13 @@ impl Generator {
             "tiers",
             "x_odd_id",
             "x#odd|id",
+            "x-key-filter",
+            "x_key_filter",
+            "x-key.filter",
+            "x-key-filters",
+            "x-key-subject",
+            "x.key_subject",
+            "x-key-subjec",
             "x-http-method-override",
             "x_http_method",
             "x-method-override",
@@ -234,6 +252,8 @@ impl Generator {
                 "x-key-id ",
                 "X-Plan",
                 "tier",
+                "X-Key-Filter",
+                "x_key-subject",
             ];
             self.0.shuffle(&mut options);
             let connection = options[..self.0.usize(1..4)].join(",");
@@ -338,6 +358,7 @@ impl Generator {
 
     fn raw_key(&mut self) -> Vec<u8> {
         match self.0.u32(..24) {
+            7 if !self.1.made.is_empty() => self.1.made[self.0.usize(..self.1.made.len())].0.clone(),
             0 => Vec::new(),
             1 => b"\xff\xfe".to_vec(),
             2 => "kEy".repeat(512 / 3).into_bytes(),

@@ -32,6 +32,20 @@ pub fn contains(network: &str, address: &str) -> bool {
     address.len() == base.len() && address[..length] == base[..length]
 }
 
+/// Whether `allowed_ips` takes it (section 13): no host bits, no leading zeros, no mapped form.
+pub fn is_network(text: &str) -> bool {
+    let (base, length) = text.split_once('/').unwrap_or((text, ""));
+    let (Ok(address), Some(digits)) = (base.parse::<IpAddr>(), digits(base)) else {
+        return false;
+    };
+    let is_mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+    let length = match text.contains('/') {
+        true => (0..=digits.len()).find(|number| number.to_string() == length),
+        false => Some(digits.len()),
+    };
+    !is_mapped && length.is_some_and(|length| !digits[length..].contains('1'))
+}
+
 pub fn digits(text: &str) -> Option<String> {
     let bits = match text.parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => format!("{:032b}", u32::from(address)),

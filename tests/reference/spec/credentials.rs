@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::tokens;
 use super::upstreams::folded;
 
 /// Where a key was found.
@@ -162,15 +163,48 @@ fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The policy's key with these bytes, and the entry of it that has them.
-pub fn find<'p>(policy: &'p Value, bytes: &[u8]) -> Option<(&'p Value, &'p Value)> {
-    if bytes.len() > 512 || std::str::from_utf8(bytes).is_err() {
-        return None;
+/// What a credential is.
+#[derive(Clone, Debug)]
+pub struct Found<'p> {
+    pub key: &'p Value,
+    /// The key's entry that has these bytes. A token has none.
+    pub entry: Option<&'p Value>,
+    /// What a token narrows or tells.
+    pub claims: Option<Value>,
+}
+
+/// The policy's key of this credential, or the code of the refusal. `now` is in seconds.
+pub fn find<'p>(policy: &'p Value, bytes: &[u8], now: i64) -> Result<Found<'p>, &'static str> {
+    const UNKNOWN: &str = "invalid_api_key";
+    let longest = if tokens::are_known(policy) { 4096 } else { 512 };
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= longest);
+    let text = text.ok_or(UNKNOWN)?;
+    if let Some((key, entry)) = with_digest(policy, bytes) {
+        return Ok(Found {
+            key,
+            entry: Some(entry),
+            claims: None,
+        });
     }
+    if !tokens::has_form(bytes) {
+        return Err(UNKNOWN);
+    }
+    let (key, claims) = tokens::verified(policy, text, now)?;
+    Ok(Found {
+        key,
+        entry: None,
+        claims: Some(claims),
+    })
+}
+
+/// The policy's key with these bytes, and the entry of it that has them.
+fn with_digest<'p>(policy: &'p Value, bytes: &[u8]) -> Option<(&'p Value, &'p Value)> {
     let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut entries = policy["keys"].as_array()?.iter().flat_map(|key| {
         let all = match &key["api_key"] {
             Value::Array(all) => &all[..],
+            // Of this key only tokens work.
+            Value::Null => &[],
             one => std::slice::from_ref(one),
         };
         all.iter().map(move |entry| (key, entry))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::addresses;
-use super::credentials::{self, Carried};
+use super::credentials::{self, Carried, Found};
 use super::origins::{self, Match, Sent};
 use super::paths::{self, Reach};
 use super::window::{Ledger, Room};
@@ -56,6 +56,10 @@ pub struct Decision {
     pub key: Option<String>,
     /// The label of the key's entry.
     pub label: Option<String>,
+    /// Whom a scoped token is for.
+    pub subject: Option<String>,
+    /// What a scoped token tells the upstream.
+    pub filter: Option<String>,
     /// What the key or the anonymous policy sets for the upstream.
     pub upstream_headers: Value,
     pub is_preflight: bool,
@@ -88,10 +92,18 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         true => credentials::in_query(policy, &request.headers),
         false => credentials::carried(policy, &request.headers),
     };
-    let (key, entry) = match &carried[..] {
-        [one] => credentials::find(policy, &one.bytes).unzip(),
-        _ => (None, None),
+    let now = (request.now / 1000) as i64;
+    let (found, refusal) = match &carried[..] {
+        [] => (None, None),
+        [one] => match credentials::find(policy, &one.bytes, now) {
+            Ok(found) => (Some(found), None),
+            Err(code) => (None, Some(code)),
+        },
+        _ => (None, Some("ambiguous_api_key")),
     };
+    let key = found.as_ref().map(|found| found.key);
+    let claims = found.as_ref().and_then(|found| found.claims.as_ref());
+    let claim = |name: &str| claims.and_then(|claims| claims[name].as_str()).map(str::to_owned);
     let access = match (&carried[..], key) {
         (_, Some(key)) => Some(key),
         ([], None) if !is_preflight => anonymous(policy).filter(|anonymous| fits_scopes(policy, anonymous, request)),
@@ -112,7 +124,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
     let client_limit = access.and_then(|access| {
         let limit = access["rate_limit_per_minute_per_client"].as_f64()? as u64;
         let client_ip = policy["client_ip"].as_str().unwrap_or("peer");
-        let client = addresses::limited(request.source.as_deref(), client_ip);
+        let client = match claim("sub") {
+            Some(subject) => format!("sub:{subject}"),
+            None => addresses::limited(request.source.as_deref(), client_ip),
+        };
         let window = format!("{}/{client}", key_id(access));
         Some((limit, ledger.room(&window, request.now), window))
     });
@@ -126,12 +141,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         match denied(
             policy,
             request,
-            &carried,
-            key,
-            entry,
+            refusal,
+            found.as_ref(),
             access,
             &origin,
-            match_,
             (limit, &client_limit),
             refused,
         ) {
@@ -143,7 +156,12 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         ruling,
         reports,
         key: key.map(|key| key_id(key).to_owned()),
-        label: entry.and_then(|entry| entry["label"].as_str()).map(str::to_owned),
+        label: found
+            .as_ref()
+            .and_then(|found| found.entry?["label"].as_str())
+            .map(str::to_owned),
+        subject: claim("sub"),
+        filter: claim("filter"),
         upstream_headers: access.map_or(Value::Null, |access| access["upstream_headers"].clone()),
         is_preflight,
         origin,
@@ -151,7 +169,10 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         any_alone,
         grpc: request.last("content-type").and_then(super::responses::grpc),
         carried,
-        names_methods: access.is_some_and(|access| paths::names_methods(&access["scopes"], &policy["scopes"])),
+        names_methods: [access, claims]
+            .into_iter()
+            .flatten()
+            .any(|list| paths::names_methods(&list["scopes"], &policy["scopes"])),
         limit,
         client_limit,
     }
@@ -180,20 +201,15 @@ pub fn key_id(access: &Value) -> &str {
 fn denied(
     policy: &Value,
     request: &Request,
-    carried: &[Carried],
-    key: Option<&Value>,
-    entry: Option<&Value>,
+    refusal: Option<&'static str>,
+    found: Option<&Found<'_>>,
     access: Option<&Value>,
     origin: &Sent,
-    match_: Match,
     (limit, client_limit): (Option<(u64, Room)>, &ClientLimit),
     refused: Option<&str>,
 ) -> Option<(u16, &'static str)> {
-    if carried.len() > 1 {
-        return Some((401, "ambiguous_api_key"));
-    }
-    if carried.len() == 1 && key.is_none() {
-        return Some((401, "invalid_api_key"));
+    if let Some(code) = refusal {
+        return Some((401, code));
     }
     let Some(access) = access else {
         return Some((401, "missing_api_key"));
@@ -209,6 +225,7 @@ fn denied(
     {
         return Some((401, "key_not_yet_valid"));
     }
+    let entry = found.and_then(|found| found.entry);
     for dated in [Some(access), entry].into_iter().flatten() {
         if dated["expires_at"]
             .as_str()
@@ -218,12 +235,17 @@ fn denied(
         }
     }
 
-    if access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {
+    // A token is made for browsers, whatever its key is made for.
+    let claims = found.and_then(|found| found.claims.as_ref());
+    if claims.is_none() && access["kind"] == "secret" && (request.has("origin") || request.has("sec-fetch-site")) {
         return Some((403, "secret_key_in_browser"));
     }
 
-    let networks: Vec<&str> = strings(&access["allowed_ips"]);
-    if !networks.is_empty() {
+    let claims = claims.unwrap_or(&Value::Null);
+    for networks in [strings(&access["allowed_ips"]), strings(&claims["ips"])] {
+        if networks.is_empty() {
+            continue;
+        }
         let client = addresses::client(
             request.source.as_deref(),
             policy["client_ip"].as_str().unwrap_or("peer"),
@@ -233,14 +255,20 @@ fn denied(
         }
     }
 
-    if !list(access).is_empty() && match_ == Match::None {
-        let fails = match access["origin_check"].as_str().unwrap_or("required") {
+    let check = access["origin_check"].as_str().unwrap_or("required");
+    // A token's list is there for this check alone.
+    let of_token = if check == "cors_only" { "if_present" } else { check };
+    for (list, check) in [(list(access), check), (strings(&claims["origins"]), of_token)] {
+        if list.is_empty() || origins::best(list.clone(), origin) != Match::None {
+            continue;
+        }
+        let fails = match check {
             "required" => true,
             "required_or_same_origin" => {
                 // Taken: pages with the referrer policy no-referrer send "null" to their own site.
                 let own =
                     own_origin(request).filter(|_| *origin == Sent::Nothing || *origin == Sent::One("null".into()));
-                own.is_none_or(|own| origins::best(list(access), &own) == Match::None)
+                own.is_none_or(|own| origins::best(list, &own) == Match::None)
             }
             "if_present" => *origin != Sent::Nothing,
             _ => false,
@@ -252,7 +280,7 @@ fn denied(
 
     let method = request.first(":method").unwrap_or_default();
     let path = request.first(":path").unwrap_or_default();
-    match paths::reach(&access["scopes"], &access["indexes"], &policy["scopes"], method, path) {
+    match paths::reach_of_both(access, claims, &policy["scopes"], method, path) {
         Reach::Ambiguous => return Some((400, "ambiguous_path")),
         Reach::NoRule => return Some((403, "scope_not_allowed")),
         Reach::NoIndex => return Some((403, "index_not_allowed")),
@@ -350,4 +378,360 @@ pub fn unix_seconds(date: &str) -> i64 {
         }
     };
     seconds - offset * 60
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Decision, Headers, Request, Ruling, decide};
+    use crate::spec::tokens::tests::{SECRET, signed};
+    use crate::spec::upstreams;
+    use crate::spec::window::Ledger;
+
+    fn policy(key: Value) -> Value {
+        let mut key = key;
+        key["id"] = "k".into();
+        key["scoped_tokens"] = json!({"secrets": [SECRET]});
+        json!({
+            "scopes": {
+                "read": [{"methods": ["GET"], "path": "/i/{index}"}, {"methods": ["*"], "path": "/*/{index}"}],
+                "either": [{"methods": ["*"], "path": "/{index}/*"}, {"methods": ["*"], "path": "/*/{index}"}],
+                "stars": [{"methods": ["*"], "path": "/**"}],
+            },
+            "keys": [key],
+        })
+    }
+
+    fn request(claims: &str, path: &str, more: &[(&str, &str)]) -> Request {
+        let claims = format!(r#"{{"iat":1800000000,"exp":1800000300{claims}}}"#);
+        let token = signed(SECRET, r#"{"alg":"HS256","kid":"k"}"#, &claims);
+        let token = format!("Bearer {token}");
+        let all = [(":method", "GET"), (":path", path), ("authorization", &token)];
+        let headers = all.iter().chain(more);
+        Request {
+            headers: headers.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            source: Some("10.0.0.1:5000".to_owned()),
+            now: 1_800_000_100_000,
+        }
+    }
+
+    fn decided(key: Value, claims: &str, path: &str, more: &[(&str, &str)]) -> Decision {
+        decide(&policy(key), &request(claims, path, more), &Ledger::default(), None)
+    }
+
+    /// Name, key, claims, path, more headers, what is decided.
+    type Case<'a> = (&'a str, Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+    #[test]
+    fn a_token_keeps_to_its_key_and_to_itself() {
+        const A: (&str, &str) = ("origin", "https://a.test");
+        const OWN: [(&str, &str); 3] = [
+            ("sec-fetch-site", "same-origin"),
+            (":scheme", "https"),
+            (":authority", "a.test"),
+        ];
+        let same_origin = |list: &[&str]| json!({"origin_check": "required_or_same_origin", "allowed_origins": list});
+        let read = |indexes: Value| json!({"scopes": ["read"], "indexes": indexes});
+        let cases: Vec<Case<'_>> = vec![
+            ("nothing narrowed", json!({}), "", "/", &[], "allow"),
+            (
+                "a secret key's in a browser",
+                json!({"kind": "secret"}),
+                "",
+                "/",
+                &[A],
+                "allow",
+            ),
+            (
+                "a disabled key's",
+                json!({"enabled": false}),
+                "",
+                "/",
+                &[],
+                "key_disabled",
+            ),
+            (
+                "address in both",
+                json!({"allowed_ips": ["10.0.0.0/8"]}),
+                r#","ips":["10.0.0.1"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "address not the token's",
+                json!({"allowed_ips": ["10.0.0.0/8"]}),
+                r#","ips":["10.0.0.2"]"#,
+                "/",
+                &[],
+                "ip_not_allowed",
+            ),
+            (
+                "address not the key's",
+                json!({"allowed_ips": ["10.0.0.2"]}),
+                r#","ips":["10.0.0.0/8"]"#,
+                "/",
+                &[],
+                "ip_not_allowed",
+            ),
+            (
+                "origin in both",
+                json!({"allowed_origins": ["https://a.test"]}),
+                r#","origins":["*"]"#,
+                "/",
+                &[A],
+                "allow",
+            ),
+            (
+                "origin not the token's",
+                json!({"allowed_origins": ["*"]}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "origin not the key's",
+                json!({"allowed_origins": ["https://b.test"]}),
+                r#","origins":["*"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "no origin, and the token's are required",
+                json!({}),
+                r#","origins":["*"]"#,
+                "/",
+                &[],
+                "origin_not_allowed",
+            ),
+            (
+                "no origin, if present",
+                json!({"origin_check": "if_present"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "no origin, CORS alone",
+                json!({"origin_check": "cors_only"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[],
+                "allow",
+            ),
+            (
+                "another origin, CORS alone",
+                json!({"origin_check": "cors_only"}),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &[A],
+                "origin_not_allowed",
+            ),
+            (
+                "own page in both",
+                same_origin(&["https://a.test"]),
+                r#","origins":["https://a.test"]"#,
+                "/",
+                &OWN,
+                "allow",
+            ),
+            (
+                "own page not the token's",
+                same_origin(&["https://a.test"]),
+                r#","origins":["https://b.test"]"#,
+                "/",
+                &OWN,
+                "origin_not_allowed",
+            ),
+            ("ambiguous, no scopes at all", json!({}), "", "/i//x", &[], "allow"),
+            (
+                "ambiguous, the token's scopes",
+                json!({}),
+                r#","scopes":["stars"]"#,
+                "/i//x",
+                &[],
+                "ambiguous_path",
+            ),
+            (
+                "ambiguous, the token's indexes",
+                json!({}),
+                r#","indexes":["x"]"#,
+                "/i//x",
+                &[],
+                "ambiguous_path",
+            ),
+            (
+                "scope not the token's",
+                json!({"scopes": ["stars"]}),
+                r#","scopes":["read"]"#,
+                "/i/x/y",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "scope not the key's",
+                json!({"scopes": ["read"]}),
+                r#","scopes":["stars"]"#,
+                "/i/x/y",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "scope of none",
+                json!({}),
+                r#","scopes":[]"#,
+                "/i/x",
+                &[],
+                "scope_not_allowed",
+            ),
+            (
+                "index in both",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "index not the token's",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/x",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "index not the key's",
+                read(json!(["x", "y"])),
+                r#","indexes":["y","z"]"#,
+                "/i/z",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "index of none",
+                read(json!(["*"])),
+                r#","indexes":[]"#,
+                "/i/z",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "two rules, an index each",
+                json!({"scopes": ["either"], "indexes": ["x"]}),
+                r#","indexes":["y"]"#,
+                "/x/y",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "the key's rules, any index",
+                json!({"scopes": ["read"]}),
+                r#","indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "no rules",
+                json!({}),
+                r#","indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "the token's rules",
+                json!({}),
+                r#","scopes":["read"],"indexes":["y"]"#,
+                "/i/y",
+                &[],
+                "allow",
+            ),
+            (
+                "the key's index needs the key's rules",
+                json!({"indexes": ["y"]}),
+                r#","scopes":["read"]"#,
+                "/i/y",
+                &[],
+                "index_not_allowed",
+            ),
+            (
+                "no rule, before the index",
+                json!({"scopes": ["read"], "indexes": ["y"]}),
+                r#","scopes":[]"#,
+                "/i/x",
+                &[],
+                "scope_not_allowed",
+            ),
+        ];
+        for (name, key, claims, path, more, expected) in cases {
+            let code = match decided(key, claims, path, more).ruling {
+                Ruling::Deny(_, code) => code,
+                Ruling::Allow => "allow",
+                Ruling::Preflight => "preflight",
+            };
+            assert_eq!(code, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_upstream_hears_a_tokens_claims() {
+        const CLAIMS: &str = r#","sub":"u1","filter":"t=1""#;
+        const SENT: [(&str, &str); 3] = [
+            ("x_key-filter", "t=2"),
+            ("X-Key.Subject", "u2"),
+            ("connection", "x-key-subject, te"),
+        ];
+        let names = ["connection", "x-key-filter", "x-key-id", "x-key-subject"];
+        for (name, key, expected) in [
+            ("enforce", json!({}), ["te", "t=1", "k", "u1"]),
+            ("report", json!({"enforcement": "report"}), ["te", "t=1", "-", "u1"]),
+            (
+                "report, and denied",
+                json!({"enforcement": "report", "enabled": false}),
+                ["te", "t=1", "-", "u1"],
+            ),
+        ] {
+            let (policy, request) = (policy(key), request(CLAIMS, "/", &SENT));
+            let decision = decide(&policy, &request, &Ledger::default(), None);
+            let sent: Headers = upstreams::forwarded(&policy, &decision, &request);
+            let folded = names.map(|name| {
+                let lines: Vec<_> = sent
+                    .iter()
+                    .filter(|(other, _)| upstreams::folded(other) == name)
+                    .map(|(_, value)| String::from_utf8_lossy(value))
+                    .collect();
+                if lines.is_empty() {
+                    "-".to_owned()
+                } else {
+                    lines.join("|")
+                }
+            });
+            assert_eq!(folded, expected, "{name}");
+        }
+        // A token that is not good tells nothing.
+        let mut late = request(CLAIMS, "/", &SENT);
+        late.now += 1_000_000;
+        let policy = policy(json!({}));
+        let decision = decide(&policy, &late, &Ledger::default(), None);
+        assert_eq!(decision.ruling, Ruling::Deny(401, "scoped_token_expired"));
+        assert_eq!((decision.key, decision.subject, decision.filter), (None, None, None));
+    }
+
+    #[test]
+    fn a_client_is_the_subject_of_its_token() {
+        let key = || json!({"rate_limit_per_minute_per_client": 3});
+        for (claims, window) in [
+            ("", format!("k/{:032b}", 0x0a00_0001)),
+            (r#","sub":"10.0.0.1""#, "k/sub:10.0.0.1".to_owned()),
+        ] {
+            let (limit, _, own) = decided(key(), claims, "/", &[]).client_limit.unwrap();
+            assert_eq!((limit, own), (3, window), "{claims}");
+        }
+    }
 }

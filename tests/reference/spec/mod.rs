@@ -4,8 +4,10 @@
 pub mod addresses;
 pub mod credentials;
 pub mod decision;
+pub mod json;
 pub mod origins;
 pub mod paths;
 pub mod responses;
+pub mod tokens;
 pub mod upstreams;
 pub mod window;

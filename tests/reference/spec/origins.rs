@@ -100,6 +100,64 @@ fn host_fits(scheme: &str, wanted: &str, sent: &str) -> bool {
     }
 }
 
+/// Whether `allowed_origins` takes it (sections 1 and 13), as far as the generated ones go: sets are not among them.
+pub fn is_pattern(text: &str) -> bool {
+    if text == "*" || text == "null" {
+        return true;
+    }
+    let Some((scheme, place)) = text.split_once("://") else {
+        return false;
+    };
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_of_scheme) {
+        return false;
+    }
+    if !place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+        return false;
+    }
+    let is_web = ["http", "https"].contains(&&scheme.to_ascii_lowercase()[..]);
+    if is_web && scheme.bytes().any(|byte| byte.is_ascii_uppercase()) || text.len() > 512 {
+        return false;
+    }
+    if !is_web && !text.contains('*') {
+        // Whatever the program sends.
+        return true;
+    }
+    let is_inside = |at: usize| at < place.rfind(']').unwrap_or(0);
+    let (host, port) = match place.rfind(':').filter(|at| !is_inside(*at)) {
+        Some(at) => (&place[..at], Some(&place[at + 1..])),
+        None => (place, None),
+    };
+    let default = [("http", "80"), ("https", "443")];
+    if port.is_some_and(|port| port != "*" && (!is_port(port) || default.contains(&(scheme, port)))) {
+        return false;
+    }
+    if host == "*" {
+        return !["http", "https", "ws", "wss", "file"].contains(&scheme);
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner
+            .strip_suffix(']')
+            .and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok());
+        return address.is_some_and(|address| host == format!("[{address}]"));
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    let (first, rest) = labels.split_first().unwrap();
+    let is_first = is_label(first) || first.contains('*') && has_star_where_it_may_be(&labels);
+    // A last label of digits makes it an IPv4 address, and browsers write that in one way.
+    let is_number = labels.last().unwrap().bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_short = labels.iter().all(|label| label.len() <= 63);
+    is_first && is_short && rest.iter().all(|label| is_label(label)) && (!is_number || is_address)
+}
+
+/// Whether the first label is a star, or text with one star in it, before two labels or more (or `localhost`).
+fn has_star_where_it_may_be(labels: &[&str]) -> bool {
+    let (first, rest) = labels.split_first().unwrap();
+    let fixed = first.replacen('*', "", 1);
+    (rest.len() >= 2 || rest == ["localhost"]) && (fixed.is_empty() || is_label(&fixed))
+}
+
 fn is_label(label: &str) -> bool {
     !label.is_empty()
         && label

@@ -29,35 +29,81 @@ pub fn without_query(path: &[u8]) -> &[u8] {
 /// `scopes` and `indexes` as the key has them; `rules` is the policy's table of scopes.
 pub fn reach(scopes: &Value, indexes: &Value, rules: &Value, method: &[u8], path: &[u8]) -> Reach {
     let path = without_query(path);
-    let Some(scopes) = scopes.as_array() else {
+    if !scopes.is_array() {
         // Only a rule names an index.
         return if indexes.is_array() {
             Reach::NoIndex
         } else {
             Reach::Fits
         };
-    };
+    }
     if is_ambiguous(path) {
         return Reach::Ambiguous;
     }
-    let fitting: Vec<Option<String>> = scopes
-        .iter()
-        .flat_map(|scope| rules[scope.as_str().unwrap()].as_array().unwrap())
-        .filter(|rule| method_fits(&rule["methods"], method))
-        .filter_map(|rule| capture(rule["path"].as_str().unwrap(), path))
-        .collect();
+    let fitting = fitting(scopes, rules, method, path);
     if fitting.is_empty() {
         return Reach::NoRule;
     }
-    let Some(indexes) = indexes.as_array() else {
-        return Reach::Fits;
-    };
     // Taken: where several rules fit, one that allows is enough.
-    let named = fitting
-        .iter()
-        .flatten()
-        .any(|name| !name.contains('%') && indexes.iter().any(|index| index_fits(index.as_str().unwrap(), name)));
-    if named { Reach::Fits } else { Reach::NoIndex }
+    if !indexes.is_array() || fitting.iter().flatten().any(|name| is_listed(indexes, name)) {
+        Reach::Fits
+    } else {
+        Reach::NoIndex
+    }
+}
+
+/// The same of a key and of the claims of a token that is narrowed from it, which has to keep to both.
+pub fn reach_of_both(key: &Value, claims: &Value, rules: &Value, method: &[u8], path: &[u8]) -> Reach {
+    let bare = without_query(path);
+    let lists = [&key["scopes"], &claims["scopes"], &claims["indexes"]];
+    if lists.iter().any(|list| list.is_array()) && is_ambiguous(bare) {
+        return Reach::Ambiguous;
+    }
+    let of_key = reach(&key["scopes"], &key["indexes"], rules, method, path);
+    if !claims["scopes"].is_array() && claims["indexes"].is_array() {
+        // The rules are the key's, and one has to name an index that is in both lists.
+        if !key["scopes"].is_array() {
+            return Reach::NoIndex;
+        }
+        let lists = [&key["indexes"], &claims["indexes"]];
+        let is_in_both = |name: &String| lists.iter().all(|list| !list.is_array() || is_listed(list, name));
+        let mut named = fitting(&key["scopes"], rules, method, bare).into_iter().flatten();
+        return match of_key {
+            Reach::Fits if !named.any(|name| is_in_both(&name)) => Reach::NoIndex,
+            of_key => of_key,
+        };
+    }
+    let of_claims = reach(&claims["scopes"], &claims["indexes"], rules, method, path);
+    let either = |reach: Reach| of_key == reach || of_claims == reach;
+    if either(Reach::NoRule) {
+        Reach::NoRule
+    } else if either(Reach::NoIndex) {
+        Reach::NoIndex
+    } else {
+        Reach::Fits
+    }
+}
+
+/// What the rules that fit name as the index, if they name one.
+fn fitting(scopes: &Value, rules: &Value, method: &[u8], path: &[u8]) -> Vec<Option<String>> {
+    let scopes = scopes.as_array().into_iter().flatten();
+    scopes
+        .flat_map(|scope| rules[scope.as_str().unwrap()].as_array().unwrap())
+        .filter(|rule| method_fits(&rule["methods"], method))
+        .filter_map(|rule| capture(rule["path"].as_str().unwrap(), path))
+        .collect()
+}
+
+fn is_listed(indexes: &Value, name: &str) -> bool {
+    let mut indexes = indexes.as_array().into_iter().flatten();
+    !name.contains('%') && indexes.any(|index| index_fits(index.as_str().unwrap(), name))
+}
+
+/// Whether `indexes` takes the entry. Taken: it takes what can match a name in a path.
+pub fn is_index(entry: &str) -> bool {
+    let name = entry.strip_suffix('*').unwrap_or(entry);
+    let is_of_name = |byte: u8| byte.is_ascii_graphic() && !b"*/%?#;\\".contains(&byte);
+    !entry.is_empty() && name.bytes().all(is_of_name)
 }
 
 fn method_fits(methods: &Value, method: &[u8]) -> bool {

@@ -4,6 +4,11 @@ use serde_json::{Value, json};
 
 use super::credentials::{Carried, From, cut, parameters, protocols};
 use super::decision::{Decision, Headers, Request, strings};
+use super::tokens;
+
+/// What a token's `filter` and `sub` are told as.
+pub const FILTER: &str = "x-key-filter";
+pub const SUBJECT: &str = "x-key-subject";
 
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
@@ -18,23 +23,25 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         .map(str::to_ascii_lowercase)
         .collect();
     protected.extend(identity.clone());
+    if tokens::are_known(policy) {
+        protected.extend([FILTER.to_owned(), SUBJECT.to_owned()]);
+    }
     let is_claim = |name: &[u8]| protected.iter().any(|own| folded(own.as_bytes()) == folded(name));
     let mut own: Headers = Vec::new();
+    for (name, claim) in [(FILTER, &decision.filter), (SUBJECT, &decision.subject)] {
+        if let Some(value) = claim {
+            own.push((name.into(), value.clone().into_bytes()));
+        }
+    }
+    if decision.reports {
+        return in_report_mode(request, &is_claim, own);
+    }
     if let (Some(name), Some(key)) = (identity, &decision.key) {
         own.push((name.into_bytes(), key.clone().into_bytes()));
     }
     for (name, value) in decision.upstream_headers.as_object().into_iter().flatten() {
         let value = value.as_str().unwrap().as_bytes().to_vec();
         own.push((name.to_ascii_lowercase().into_bytes(), value));
-    }
-    if decision.reports {
-        // Report mode changes nothing but this: a claim of the client's is never believed.
-        return request
-            .headers
-            .iter()
-            .filter(|(name, _)| !is_claim(name))
-            .cloned()
-            .collect();
     }
     let drops_key = policy["forward_api_key"] == json!(false);
     let is_protocol = |key: &Carried| matches!(key.from, From::Protocol(_));
@@ -76,6 +83,21 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         if !others.is_empty() {
             sent.push((b"sec-websocket-protocol".into(), others.join(&b", "[..])));
         }
+    }
+    sent.extend(own);
+    sent
+}
+
+/// Report mode changes nothing but this: a claim of the client's is never believed, and a token's is always told.
+fn in_report_mode(request: &Request, is_claim: &impl Fn(&[u8]) -> bool, own: Headers) -> Headers {
+    let mut sent: Headers = Vec::new();
+    for (name, value) in request.headers.iter().filter(|(name, _)| !is_claim(name)) {
+        // Taken: where a header is told, `Connection` takes none of the protected ones away, as where requests are rejected.
+        let value = match &name[..] {
+            b"connection" if !own.is_empty() => without_options(value, is_claim),
+            _ => Some(value.clone()),
+        };
+        sent.extend(value.map(|value| (name.clone(), value)));
     }
     sent.extend(own);
     sent
