@@ -52,6 +52,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
         {"id": "site", "api_key": "ak_test_site_000000", "allowed_origins": ["https://yourapp.com"]},
         {"id": "limited", "api_key": "ak_test_limited_000", "rate_limit_per_minute": 1},
         {"id": "trial", "api_key": "ak_test_trial_00000", "allowed_origins": ["https://yourapp.com"], "enforcement": "report"},
+        {"id": "rotated", "api_key": ["ak_test_newer_00000", {"key": "ak_test_older_00000", "expires_at": "2099-01-01T00:00:00Z"}], "kind": "secret"},
     ]});
     let mut gateway = Gateway::in_front_of(&upstream)
         .listener(Listener::new("main", &policy).updatable())
@@ -59,7 +60,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
         .crash_expected()
         .start();
     let prometheus = Prometheus::scraping(gateway.admin_address());
-    prometheus.wait_for("the first scrape", "keyfence_keys == 3");
+    prometheus.wait_for("the first scrape", "keyfence_keys == 4");
 
     let site = |origin| Request::get("/").bearer("ak_test_site_000000").header("Origin", origin);
     let trial = Request::get("/")
@@ -71,6 +72,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
         Request::get("/"),
         Request::get("/").bearer("ak_test_limited_000"),
         Request::get("/").bearer("ak_test_limited_000"),
+        Request::get("/").bearer("ak_test_older_00000"),
         trial,
         Request::preflight("/", "https://yourapp.com", "GET", ""),
         Request::preflight("/", "https://evil.example", "GET", ""),
@@ -95,6 +97,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
             "a limit used up",
             r#"increase(keyfence_requests_total{code="rate_limit_exceeded"}[1m]) > 0"#,
         ),
+        ("an old entry", "increase(keyfence_old_entry_requests_total[1m]) > 0"),
         (
             "a would-be refusal",
             r#"increase(keyfence_requests_total{decision="report"}[1m]) > 0"#,
