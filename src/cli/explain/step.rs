@@ -70,7 +70,7 @@ impl<'d> Evidence<'d> {
     /// What a check compared with the lists of the scoped token. `None` if the token does not narrow it.
     fn of_token(&self, check: Check) -> Option<String> {
         let token = self.decision.token.as_deref()?;
-        let matched = &self.decision.matched.by_token;
+        let matched = self.decision.matched.by_token.unwrap_or_default();
         match check {
             Check::Address if token.lists_networks() => Some(match (self.decision.matched.address, matched.network) {
                 (Some(address), Some(network)) => format!("the token's ips: {address} is in {network}"),

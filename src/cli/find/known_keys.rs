@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use keyfence_core::config::api_key::{ApiKey, KeyDigest};
 use keyfence_core::config::key::KeyContext;
 use keyfence_core::config::key_source::KeySource;
+use keyfence_core::config::scoped_tokens::TokenSecret;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{self, Diagnostics};
 
@@ -13,7 +14,7 @@ use keyfence_core::policy::Policy;
 
 use super::candidates::Candidate;
 use crate::source::{LocatedPolicy, Source};
-use crate::token::Examination;
+use crate::token::{Examination, Refusal};
 use crate::tree::Mark;
 use crate::{Failure, now};
 
@@ -24,6 +25,8 @@ pub struct KnownKeys {
     policies: Vec<(String, LocatedPolicy, Option<Policy>)>,
     /// Keys with scoped tokens, by policy and id.
     parents: HashMap<(usize, String), usize>,
+    /// The secrets that make tokens, by their digests.
+    secrets: HashMap<[u8; 32], Vec<usize>>,
     entries: Vec<Entry>,
     by_digest: HashMap<[u8; 32], Vec<usize>>,
     /// What may stand before a key in `Sec-WebSocket-Protocol`.
@@ -53,6 +56,8 @@ pub struct Entry {
 pub enum Form {
     /// The text is the key.
     Key,
+    /// The text is a secret with which anybody makes tokens of the key.
+    TokenSecret,
     /// The text is a scoped token of the key.
     Token,
     /// The text is a scoped token of the key that has expired, or is not valid for another reason.
@@ -109,7 +114,11 @@ impl KnownKeys {
         config::read_keys(&policy.json, context, &mut diagnostics, &mut |_, key, path, _| {
             self.count += 1;
             let of = key.entries.len();
-            if key.scoped_tokens.is_some() {
+            if let Some(tokens) = &key.scoped_tokens {
+                for secret in &tokens.secrets {
+                    let rows = self.secrets.entry(KeyDigest::of(secret.bytes()).0).or_default();
+                    rows.push(self.entries.len());
+                }
                 let parent = (self.policies.len(), key.id.to_string());
                 self.parents.insert(parent, self.entries.len());
                 self.entries.push(Entry {
@@ -148,19 +157,22 @@ impl KnownKeys {
 
     /// Adds the entries that the candidate names to `matches`.
     pub fn compare(&self, candidate: Candidate<'_>, matches: &mut Matches) {
-        let mut add = |digest: KeyDigest, form: Form| {
-            for row in self.by_digest.get(&digest.0).into_iter().flatten() {
+        let mut add = |rows: &HashMap<[u8; 32], Vec<usize>>, digest: KeyDigest, form: Form| {
+            for row in rows.get(&digest.0).into_iter().flatten() {
                 let found = (form, candidate.line);
                 let known = matches.entry(*row).or_insert(found);
                 *known = found.min(*known);
             }
         };
-        add(KeyDigest::of(candidate.text.as_bytes()), Form::Key);
+        add(&self.by_digest, KeyDigest::of(candidate.text.as_bytes()), Form::Key);
+        if let Ok(secret) = TokenSecret::parse(candidate.text) {
+            add(&self.secrets, KeyDigest::of(secret.bytes()), Form::TokenSecret);
+        }
         // `sha256:` ends in a delimiter, so the digits alone are a candidate.
         if candidate.text.len() == 64
             && let Ok(key) = ApiKey::parse(&format!("sha256:{}", candidate.text), &[])
         {
-            add(key.digest, Form::Digest);
+            add(&self.by_digest, key.digest, Form::Digest);
         }
         if has_form(candidate.text) {
             for (index, (_, _, policy)) in self.policies.iter().enumerate() {
@@ -170,8 +182,9 @@ impl KnownKeys {
                 let Some(row) = self.parents.get(&(index, id)) else {
                     continue;
                 };
-                let form = match examination.valid() {
-                    Ok(_) => Form::Token,
+                let form = match examination.result {
+                    // Whether the key is enabled is said beside it.
+                    Ok(_) | Err(Refusal::Key(_)) => Form::Token,
                     Err(_) => Form::InvalidToken,
                 };
                 let found = (form, candidate.line);

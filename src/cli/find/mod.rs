@@ -120,7 +120,7 @@ impl Found<'_> {
         let _ = write!(text, " {}", entry.key_id);
         match &entry.label {
             Some(label) => text.push_str(&format!(", entry {label}")),
-            None if entry.of == 0 => text.push_str(", a scoped token"),
+            None if entry.of == 0 => text.push_str(", scoped tokens"),
             None if entry.of > 1 => text.push_str(&format!(", entry {} of {}", entry.index + 1, entry.of)),
             None => {}
         }
@@ -134,6 +134,7 @@ impl Found<'_> {
         }
         text.push_str(match self.form {
             Form::Key => "",
+            Form::TokenSecret => "; the text has a secret with which anybody makes tokens: take it out of secrets",
             Form::Token => "; the token is valid",
             Form::InvalidToken => "; the token is refused: keyfence token inspect says why",
             Form::Digest => "; the text has its sha256: form, from which nobody gets the key",
@@ -157,6 +158,7 @@ impl Found<'_> {
             "path": self.path,
             "form": match self.form {
                 Form::Key => "key",
+                Form::TokenSecret => "token_secret",
                 Form::Token => "token",
                 Form::InvalidToken => "invalid_token",
                 Form::Digest => "sha256",

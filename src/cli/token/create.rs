@@ -63,7 +63,7 @@ pub struct Arguments {
     indexes: Vec<String>,
 
     /// For how many seconds it is valid [default: an hour, or what the key allows if that is less]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     expires_in: Option<u32>,
 
     /// The time from which it is valid, such as 2027-01-01T00:00:00Z
@@ -116,9 +116,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut keys = Vec::new();
     config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
     let token = arguments.token(&keys)?;
-    let examination = Examination::of(&loaded.policy, &token, now());
-    if let Err(error) = examination.verdict {
-        eprintln!("keyfence: the policy refuses such a token: {error}");
+    // A token that begins later is examined then.
+    let begin = arguments.not_before.map_or(now(), |begin| begin.max(now()));
+    let examination = Examination::of(&loaded.policy, &token, begin);
+    if let Err(refusal) = examination.result {
+        eprintln!("keyfence: the policy refuses such a token: {refusal}");
         return Ok(ExitCode::from(DENIED));
     }
     print(&format!("{token}\n"))?;

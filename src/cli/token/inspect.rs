@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     arguments
         .format
         .print(|style| to_text(&examination, now, style), || to_json(&examination))?;
-    Ok(match examination.valid() {
+    Ok(match examination.result {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(DENIED),
     })
@@ -83,14 +83,18 @@ fn to_text(examination: &Examination, now: Timestamp, style: Style) -> String {
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<width$}  {value}");
     }
-    let _ = match examination.valid() {
+    let _ = match &examination.result {
         Ok(token) => {
             let left = token.expires_at().0.saturating_sub(now.0);
             let line = format!("valid for {left} seconds more");
             writeln!(text, "{}", style.paint(Colour::Green, line))
         }
         Err(error) => {
-            let line = format!("refused with 401 {}: {error}", error.reason().code());
+            let line = format!(
+                "refused with {} {}: {error}",
+                error.reason().status(),
+                error.reason().code()
+            );
             writeln!(text, "{}", style.paint(Colour::Red, line))
         }
     };
@@ -112,7 +116,7 @@ fn shown(name: &str, value: &Value) -> String {
 }
 
 fn to_json(examination: &Examination) -> Value {
-    let error = examination.valid().err();
+    let error = examination.result.as_ref().err();
     json!({
         "key_id": examination.key_id(),
         "header": examination.header,
@@ -120,6 +124,6 @@ fn to_json(examination: &Examination) -> Value {
         "valid": error.is_none(),
         "code": error.map(|error| error.reason().code()),
         "why": error.map(|error| error.to_string()),
-        "expires_at": examination.valid().ok().map(|token| token.expires_at().to_string()),
+        "expires_at": examination.result.as_ref().ok().map(|token| token.expires_at().to_string()),
     })
 }

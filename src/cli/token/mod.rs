@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 
-pub use examination::Examination;
+pub use examination::{Examination, Refusal};
 
 /// Make a scoped token, or show what one may do
 ///

@@ -1,15 +1,16 @@
 //! `scoped_tokens`: what verifies the tokens that a backend narrows from a key.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::VerifyingKey;
+use hmac::{Hmac, KeyInit};
+use sha2::Sha256;
 
 use super::config_path::ConfigPath;
 use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 use super::node::Node;
-use super::read::{Fields, Read, whole_number, wrong_type_unshown};
+use super::read::{Fields, whole_number, wrong_type_unshown};
 use super::timestamp::Timestamp;
 
 /// What verifies the tokens of a key. At least one secret or public key.
@@ -54,6 +55,22 @@ impl TokenSecret {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// HMAC with this secret, which takes one of any length.
+    pub fn hmac(&self) -> Option<Hmac<Sha256>> {
+        Hmac::new_from_slice(&self.0).ok()
+    }
+
+    /// Whether few different bytes, or a short text again and again, make a secret that can be guessed.
+    fn is_guessable(&self) -> bool {
+        let repeats = |length: usize| {
+            self.0
+                .iter()
+                .zip(self.0.iter().skip(length))
+                .all(|(one, other)| one == other)
+        };
+        (1..=self.0.len() / 2).any(repeats)
+    }
 }
 
 impl fmt::Debug for TokenSecret {
@@ -80,8 +97,8 @@ impl PublicKey {
     }
 }
 
-/// The most secrets, and the most public keys, that a key may have: a forged token is compared with each.
-const MAX_ENTRIES: usize = 8;
+/// The most secrets, and the most public keys, that a key may have. A rotation takes two, and a forged token costs the time of each.
+const MAX_ENTRIES: usize = 3;
 
 /// What is wrong with `scoped_tokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +124,12 @@ pub enum ScopedTokensError {
     Lifetime,
     /// `identity_header` is `null`.
     NoIdentityHeader,
+    /// A secret is a public key.
+    PublicSecret,
+    /// A secret repeats itself.
+    Guessable,
+    /// A secret or a public key is in its list twice.
+    Duplicate,
 }
 
 impl DiagnosticKind for ScopedTokensError {
@@ -152,6 +175,15 @@ impl DiagnosticKind for ScopedTokensError {
                 "without identity_header the upstream cannot tell which key the filter and the subject of a token are for",
                 "take identity_header: null out, or scoped_tokens",
             ),
+            Self::PublicSecret => Message::error(
+                "this is the x of a public key, which is no secret: whoever knows it could make tokens",
+                "take it out; public_keys alone verify tokens with EdDSA",
+            ),
+            Self::Guessable => Message::warning(
+                "a secret that repeats itself can be guessed",
+                "make one of 32 random bytes, written as base64url",
+            ),
+            Self::Duplicate => Message::warning("it is in the list already", "take one of them out"),
         }
     }
 }
@@ -183,6 +215,26 @@ pub fn read_scoped_tokens(
             DEFAULT_LIFETIME
         })
     });
+    for (index, secret) in secrets.iter().enumerate() {
+        let at = path.field("secrets");
+        if public_keys
+            .iter()
+            .any(|key| key.0.as_bytes().as_slice() == secret.bytes())
+        {
+            diagnostics.add_bare(&at, &ScopedTokensError::PublicSecret);
+        }
+        if secret.is_guessable() {
+            diagnostics.add_bare(&at, &ScopedTokensError::Guessable);
+        }
+        if secrets.iter().take(index).any(|earlier| earlier == secret) {
+            diagnostics.add_bare(&at, &ScopedTokensError::Duplicate);
+        }
+    }
+    for (index, key) in public_keys.iter().enumerate() {
+        if public_keys.iter().take(index).any(|earlier| earlier == key) {
+            diagnostics.add_bare(&path.field("public_keys"), &ScopedTokensError::Duplicate);
+        }
+    }
     // After an error a list may be empty because it could not be read.
     if secrets.is_empty() && public_keys.is_empty() && diagnostics.error_count() == errors_before {
         diagnostics.add_bare(path, &ScopedTokensError::Nothing);
@@ -262,16 +314,14 @@ fn read_public_key(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diag
             return None;
         }
     }
-    let x = fields.require("x", diagnostics)?;
+    // It is not shown: somebody may have written d for x.
     let at = path.field("x");
-    let text = Cow::read(x, &at, diagnostics)?;
-    match PublicKey::parse(&text) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            diagnostics.add(&at, &Node::Text(text), &error);
-            None
-        }
-    }
+    let Node::Text(x) = fields.require("x", diagnostics)? else {
+        diagnostics.add_bare(&at, &ScopedTokensError::PublicKey);
+        return None;
+    };
+    let key = PublicKey::parse(&x);
+    key.map_err(|error| diagnostics.add_bare(&at, &error)).ok()
 }
 
 /// Completes the derived schema of `scoped_tokens`.

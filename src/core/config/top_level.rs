@@ -13,7 +13,7 @@ use super::read::{Fields, Read, choice};
 use super::restrictions::{Enforcement, Restrictions, read_restrictions};
 use super::scope::{Scope, read_scopes};
 use super::security_headers::SecurityHeaders;
-use super::token::{HeaderName, NameError};
+use super::token::{FILTER_HEADER, HeaderName, NameError, SUBJECT_HEADER};
 #[cfg(feature = "schema")]
 use super::upstream_headers::MAX_NAMES;
 use super::upstream_headers::read_names;
@@ -134,6 +134,18 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
     {
         let at = path.field("identity_header");
         diagnostics.add(&at, &format_args!("{name:?}"), &NameError::ReservedHeader);
+    }
+    let is_of_token = |source: &&KeySource| {
+        let header = source.header();
+        header.is_some_and(|header| {
+            [FILTER_HEADER, SUBJECT_HEADER]
+                .iter()
+                .any(|name| header.equals_ignoring_separators(name))
+        })
+    };
+    if let Some(source) = config.key_sources.iter().find(is_of_token) {
+        let at = path.field("key_sources");
+        diagnostics.add(&at, &format_args!("\"{source}\""), &NameError::ReservedHeader);
     }
     config
 }

@@ -18,7 +18,6 @@ use super::request::Head;
 use super::scoped_token::{ScopedToken, TokenError, Unverified};
 use crate::config::api_key::KeyDigest;
 use crate::config::key::{Kind, OriginCheck};
-use crate::policy::networks::Networks;
 use crate::policy::scopes::ScopeAnswer;
 use crate::policy::{Key, KeyMatch, Policy, Restrictions};
 
@@ -76,12 +75,13 @@ pub fn decide_with_trace<'p, 'r>(
         is_preflight: false,
     };
     trace(Check::Key, subject.as_ref().map(drop).map_err(|error| error.reason));
+    let token = decision.token.clone();
     let result = subject.map_err(|error| error.reason).and_then(|subject| {
         let mut evaluation = Evaluation {
             policy,
             head,
             key: subject.key,
-            token: subject.token,
+            token: token.as_deref(),
             restrictions: subject.restrictions,
             context,
             decision: &mut decision,
@@ -190,9 +190,7 @@ fn find_token(
     if !jwt::has_form(text) {
         return Err(Reason::InvalidApiKey.into());
     }
-    let token = Unverified::read(policy, text)?;
-    token.check_time(now)?;
-    let verdict = token.verdict();
+    let verdict = Unverified::read(policy, text, now)?.verdict();
     context.remember_token(digest, &verdict);
     Ok(verdict.at(now)?)
 }
@@ -206,15 +204,16 @@ fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
 }
 
 /// The checks after the first, of a request whose key is known or that needs none.
-struct Evaluation<'p, 'r, 'e, C> {
-    policy: &'p Policy,
-    head: &'r Head<'r>,
+pub(super) struct Evaluation<'p, 'r, 'e, C> {
+    pub(super) policy: &'p Policy,
+    pub(super) head: &'r Head<'r>,
     key: Option<KeyMatch<'p>>,
-    token: Option<Arc<ScopedToken>>,
-    restrictions: &'p Restrictions,
+    /// The token that narrows the key: see [`narrowing`](super::narrowing).
+    token: Option<&'e ScopedToken>,
+    pub(super) restrictions: &'p Restrictions,
     context: &'e C,
     /// Gets what each check compared and matched.
-    decision: &'e mut Decision<'p, 'r>,
+    pub(super) decision: &'e mut Decision<'p, 'r>,
 }
 
 type CheckFn<E> = fn(&mut E) -> Result<(), Reason>;
@@ -281,117 +280,70 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
 
     fn address(&mut self) -> Result<(), Reason> {
         let networks = &self.restrictions.networks;
-        let of_token = self.token.as_ref().map(|token| &token.networks);
-        let of_token = of_token.filter(|networks| !networks.is_empty());
-        if networks.is_empty() && of_token.is_none() {
-            return Ok(());
+        if !networks.is_empty() {
+            let address = self.trusted_address()?;
+            let network = address.and_then(|address| networks.find(address));
+            self.decision.matched.address = address;
+            self.decision.matched.network = network;
+            network.ok_or(Reason::IpNotAllowed)?;
         }
-        let address = self.trusted_address()?;
-        let find = |networks: &Networks| address.and_then(|address| networks.find(address));
-        let (network, by_token) = (find(networks), of_token.and_then(find));
-        self.decision.matched.address = address;
-        self.decision.matched.network = network;
-        self.decision.matched.by_token.network = by_token;
-        let passes = (networks.is_empty() || network.is_some()) && (of_token.is_none() || by_token.is_some());
-        if passes { Ok(()) } else { Err(Reason::IpNotAllowed) }
+        self.token.map_or(Ok(()), |token| self.address_of_token(token))
     }
 
-    fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
+    pub(super) fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
         let address = self.context.source_address();
         let address = address.map_err(|Unavailable| Reason::PolicyUnavailable)?;
         Ok(address.trusted(self.policy.client_ip))
     }
 
     fn origin(&mut self) -> Result<(), Reason> {
-        if self.fits_origins_of_key() && self.fits_origins_of_token() {
-            Ok(())
-        } else {
-            Err(Reason::OriginNotAllowed)
-        }
-    }
-
-    fn fits_origins_of_key(&mut self) -> bool {
-        let restrictions = self.restrictions;
         let matched = &mut self.decision.matched;
-        restrictions.origins.is_empty()
+        let passes = self.restrictions.origins.is_empty()
             || matched.origin.is_some()
-            || match restrictions.origin_check {
+            || match self.restrictions.origin_check {
                 OriginCheck::Required => false,
                 // A page on this API's own site may have sent the request, and that site be listed.
                 OriginCheck::RequiredOrSameOrigin => {
                     let own = self.head.own_origin();
-                    matched.own_origin = own.and_then(|own| self.policy.match_origin(Some(restrictions), &own));
+                    matched.own_origin = own.and_then(|own| self.policy.match_origin(Some(self.restrictions), &own));
                     matched.own_origin.is_some()
                 }
                 OriginCheck::IfPresent => self.head.origin.is_none(),
                 OriginCheck::CorsOnly => true,
-            }
-    }
-
-    fn fits_origins_of_token(&mut self) -> bool {
-        let Some(token) = self.token.as_ref().filter(|token| token.lists_origins()) else {
-            return true;
-        };
-        let by_token = &mut self.decision.matched.by_token;
-        by_token.origin = self.head.origin.and_then(|origin| token.match_origin(origin));
-        by_token.origin.is_some()
-            || match self.restrictions.origin_check {
-                OriginCheck::Required => false,
-                OriginCheck::RequiredOrSameOrigin => {
-                    let own = self.head.own_origin();
-                    by_token.own_origin = own.and_then(|own| token.match_origin(&own));
-                    by_token.own_origin.is_some()
-                }
-                // A token's list is there to refuse, also where the key's only decides what pages may read.
-                OriginCheck::IfPresent | OriginCheck::CorsOnly => self.head.origin.is_none(),
-            }
+            };
+        if !passes {
+            return Err(Reason::OriginNotAllowed);
+        }
+        self.token.map_or(Ok(()), |token| self.origin_of_token(token))
     }
 
     fn path(&mut self) -> Result<(), Reason> {
-        let of_token = self.token.as_ref();
-        let is_read = self.restrictions.scopes.is_some() || of_token.is_some_and(|token| token.reads_path());
+        let is_read = self.restrictions.scopes.is_some() || self.token.is_some_and(ScopedToken::reads_path);
         if is_read && is_ambiguous(self.head.bare_path()) {
             return Err(Reason::AmbiguousPath);
         }
         Ok(())
     }
 
-    /// Asks the rules of the key, and those of the token. A token with indexes of its own and no scopes is asked with the key's rules: one of
-    /// them has to find an index that both allow.
     fn scope(&mut self) -> Result<(), Reason> {
-        let (method, path) = (self.head.method, self.head.bare_path());
-        let (key_scopes, key_indexes) = (self.restrictions.scopes.as_deref(), self.restrictions.indexes.as_ref());
-        let token_indexes = self.token.as_ref().and_then(|token| token.indexes.as_ref());
-        let token_scopes = self.token.as_ref().and_then(|token| token.scopes(self.policy));
-        let of_key = match token_scopes {
-            Some(_) => [key_indexes, None],
-            None => [key_indexes, token_indexes],
+        if let Some(token) = self.token {
+            return self.scope_of_token(token);
+        }
+        let indexes = self.restrictions.indexes.as_ref();
+        let Some(rules) = &self.restrictions.scopes else {
+            // Only a rule tells which segment of the path is the index.
+            return match indexes {
+                Some(_) => Err(Reason::IndexNotAllowed),
+                None => Ok(()),
+            };
         };
-        let key_answer = key_scopes.map(|rules| rules.answer(method, path, of_key));
-        // Only a rule tells which segment of the path is the index.
-        let has_no_rule = key_scopes.is_none() && of_key.iter().any(Option::is_some);
-        let token_answer = token_scopes.map(|mut scopes| {
-            let of_token = [token_indexes, None];
-            scopes.try_fold(ScopeAnswer::NoRule, |best, rules| {
-                match rules.answer(method, path, of_token) {
-                    fits @ ScopeAnswer::Fits(_) => Err(fits),
-                    ScopeAnswer::NoRule => Ok(best),
-                    no_index @ ScopeAnswer::NoIndex(_) => Ok(no_index),
-                }
-            })
-        });
-        let token_answer = token_answer.map(|answer| answer.unwrap_or_else(|fits| fits));
-        self.decision.matched.rule = key_answer.and_then(ScopeAnswer::rule);
-        self.decision.matched.by_token.rule = token_answer.and_then(ScopeAnswer::rule);
-        let answers = [key_answer, token_answer];
-        let has = |wanted: fn(&ScopeAnswer<'_, '_>) -> bool| answers.iter().flatten().any(wanted);
-        if has(|answer| matches!(answer, ScopeAnswer::NoRule)) {
-            return Err(Reason::ScopeNotAllowed);
+        let answer = rules.answer(self.head.method, self.head.bare_path(), [indexes, None]);
+        self.decision.matched.rule = answer.rule();
+        match answer {
+            ScopeAnswer::NoRule => Err(Reason::ScopeNotAllowed),
+            ScopeAnswer::NoIndex(_) => Err(Reason::IndexNotAllowed),
+            ScopeAnswer::Fits(_) => Ok(()),
         }
-        if has_no_rule || has(|answer| matches!(answer, ScopeAnswer::NoIndex(_))) {
-            return Err(Reason::IndexNotAllowed);
-        }
-        Ok(())
     }
 
     fn rate(&mut self) -> Result<(), Reason> {
@@ -436,7 +388,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
 
     /// Whose requests the limit of each client counts.
     fn client(&self) -> Result<Client, Reason> {
-        if let Some(digest) = self.token.as_ref().and_then(|token| token.subject_digest()) {
+        if let Some(digest) = self.token.and_then(ScopedToken::subject_digest) {
             return Ok(Client::Subject(digest));
         }
         let address = match self.decision.matched.address {

@@ -16,6 +16,7 @@ pub mod headers;
 pub mod jwt;
 pub mod local_reply;
 mod mutation;
+mod narrowing;
 mod outcome;
 pub mod path;
 pub mod preflight;

@@ -91,8 +91,8 @@ pub struct Matched<'p, 'r> {
     pub client: Option<Client>,
     /// Why the scoped token is refused.
     pub token_error: Option<TokenError>,
-    /// The same in the lists of the scoped token.
-    pub by_token: MatchedByToken<'p, 'r>,
+    /// The same in the lists of the scoped token, if it has any.
+    pub by_token: Option<MatchedByToken<'p, 'r>>,
 }
 
 /// What each check found in the lists of a scoped token, as in the fields of [`Matched`] with the same names.

@@ -136,7 +136,7 @@ impl Reason {
                 "Check the API key: it is not known here, so it may be cut off, revoked or meant for another environment."
             }
             Self::InvalidScopedToken => {
-                "Get a new token from the backend that makes them: this one is not valid here, because its signature, its kid or a claim is wrong, it is not valid yet, or it was revoked."
+                "Check the token, or get a new one from the backend that makes them: its signature, its kid or a claim is wrong, it is not valid yet, it was revoked, or it is for another service."
             }
             Self::ScopedTokenExpired => "Get a new token from the backend that makes them: this one has expired.",
             Self::KeyDisabled => "Ask the owner of this API key to enable it: it is switched off.",

@@ -64,7 +64,7 @@ pub enum TokenError {
     Header,
     /// The header has `crit`.
     Critical,
-    /// `alg` is neither `HS256` nor `EdDSA`.
+    /// `alg` is none of `HS256`, `EdDSA` and `Ed25519`.
     Algorithm,
     /// `kid` is not the id of a key with scoped tokens.
     Parent,
@@ -78,7 +78,7 @@ pub enum TokenError {
     Lifetime,
     /// It was issued before the `not_before` of the key's scoped tokens.
     Revoked,
-    /// `iat` is too far ahead, or `nbf` is ahead.
+    /// `iat` or `nbf` is too far ahead.
     NotYetValid,
     /// `exp` is past.
     Expired,
@@ -103,7 +103,7 @@ impl fmt::Display for TokenError {
             Self::Malformed => "it is not three parts of base64url without padding",
             Self::Header => "its header is not a JSON object, or has a name twice",
             Self::Critical => "its header has crit, and no extension is understood",
-            Self::Algorithm => "its alg is neither HS256 nor EdDSA",
+            Self::Algorithm => "its alg is none of HS256, EdDSA and Ed25519",
             Self::Parent => "its kid is not the id of a key with scoped_tokens",
             Self::SignatureForm => {
                 "the key has no secret or public key for its alg, or its signature has the wrong length"
@@ -112,7 +112,7 @@ impl fmt::Display for TokenError {
             Self::Claim(name) => return write!(f, "its claim {name} is missing, or has a value that it cannot have"),
             Self::Lifetime => "exp is more than max_lifetime_seconds after iat",
             Self::Revoked => "iat is before the not_before of the key's scoped_tokens",
-            Self::NotYetValid => "iat is over 60 seconds ahead, or nbf is ahead",
+            Self::NotYetValid => "iat or nbf is over 60 seconds ahead",
             Self::Expired => "exp is past",
             Self::Signature => "no secret or public key of the key verifies its signature",
         })
@@ -140,7 +140,7 @@ struct TokenOrigins {
     list: OriginList,
 }
 
-/// A token with its header and its times checked, which costs little, and its signature and its other claims unchecked.
+/// A token of which everything has been checked that costs little: not its signature, and not its other claims.
 pub struct Unverified<'p, 't> {
     policy: &'p Policy,
     jwt: Jwt<'t>,
@@ -151,8 +151,9 @@ pub struct Unverified<'p, 't> {
 }
 
 impl<'p, 't> Unverified<'p, 't> {
-    /// Reads a token: everything that can be checked without its signature.
-    pub fn read(policy: &'p Policy, text: &'t str) -> Result<Unverified<'p, 't>, TokenError> {
+    /// Reads a token: everything that can be checked without its signature. Its end comes before all that depends on the policy, so that the
+    /// reason tells nothing of the policy to those who cannot sign.
+    pub fn read(policy: &'p Policy, text: &'t str, now: Timestamp) -> Result<Unverified<'p, 't>, TokenError> {
         let jwt = Jwt::parse(text).ok_or(TokenError::Malformed)?;
         let header = Members::parse(&jwt.header).ok_or(TokenError::Header)?;
         // No extension is understood, so a token that needs one is refused (RFC 7515, section 4.1.11).
@@ -161,13 +162,19 @@ impl<'p, 't> Unverified<'p, 't> {
         }
         let algorithm = header.text("alg").and_then(Algorithm::named);
         let algorithm = algorithm.ok_or(TokenError::Algorithm)?;
+        let claims = Members::parse(&jwt.claims).ok_or(TokenError::Claims)?;
+        let dates = Dates::of(&claims)?;
+        let times = dates.times();
+        if now >= times.end {
+            return Err(TokenError::Expired);
+        }
         let parent = header.text("kid").and_then(|kid| policy.token_parent(kid));
         let (key, verifier) = parent.ok_or(TokenError::Parent)?;
+        dates.check(verifier)?;
+        times.check(now)?;
         if !verifier.may_verify(algorithm, &jwt.signature) {
             return Err(TokenError::SignatureForm);
         }
-        let claims = Members::parse(&jwt.claims).ok_or(TokenError::Claims)?;
-        let times = Times::of(&claims, verifier)?;
         Ok(Unverified {
             policy,
             algorithm,
@@ -176,11 +183,6 @@ impl<'p, 't> Unverified<'p, 't> {
             times,
             jwt,
         })
-    }
-
-    /// Whether the token is valid at this time, if everything else is right.
-    pub fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
-        self.times.check(now)
     }
 
     /// Verifies the signature, and reads the other claims.
@@ -302,39 +304,61 @@ impl Verdict {
     }
 }
 
-impl Times {
-    /// Reads `exp`, `iat` and `nbf` (RFC 7519, section 4.1): seconds since the epoch, with or without a fraction.
-    fn of(claims: &Members<'_>, verifier: &TokenVerifier) -> Result<Times, TokenError> {
-        /// The most seconds that `iat` may be ahead of the clock.
-        const SKEW: f64 = 60.0;
+/// `exp`, `iat` and `nbf` (RFC 7519, section 4.1), as written: seconds since the epoch, with or without a fraction.
+#[derive(Clone, Copy)]
+struct Dates {
+    issued: f64,
+    /// `iat` and `nbf` the later.
+    begin: f64,
+    end: f64,
+}
+
+impl Dates {
+    fn of(claims: &Members<'_>) -> Result<Dates, TokenError> {
         let seconds = |name: &'static str| match claims.get(name) {
             Some(Node::Number(seconds)) => Ok(*seconds),
             _ => Err(TokenError::Claim(name)),
         };
-        let (issued, end) = (seconds("iat")?, seconds("exp")?);
-        let begin = match claims.get("nbf") {
-            None => issued - SKEW,
-            Some(_) => seconds("nbf")?.max(issued - SKEW),
-        };
-        if end - issued > f64::from(verifier.max_lifetime) {
-            return Err(TokenError::Lifetime);
-        }
-        if verifier.not_before.is_some_and(|time| issued < time.0 as f64) {
-            return Err(TokenError::Revoked);
-        }
-        // A number that is out of range becomes the nearest in range.
-        Ok(Times {
-            begin: Timestamp(begin.ceil() as i64),
-            end: Timestamp(end.floor() as i64),
+        let issued = seconds("iat")?;
+        Ok(Dates {
+            issued,
+            begin: match claims.get("nbf") {
+                None => issued,
+                Some(_) => seconds("nbf")?.max(issued),
+            },
+            end: seconds("exp")?,
         })
     }
 
-    fn check(self, now: Timestamp) -> Result<(), TokenError> {
-        if now < self.begin {
-            return Err(TokenError::NotYetValid);
+    /// Whether the key that the token is narrowed from allows these dates.
+    fn check(self, verifier: &TokenVerifier) -> Result<(), TokenError> {
+        if self.end.floor() - self.issued > f64::from(verifier.max_lifetime) {
+            return Err(TokenError::Lifetime);
         }
+        if verifier.not_before.is_some_and(|time| self.issued < time.0 as f64) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(())
+    }
+
+    fn times(self) -> Times {
+        /// How many seconds the backend's clock may be ahead.
+        const LEEWAY: f64 = 60.0;
+        // A number that is out of range becomes the nearest in range.
+        Times {
+            begin: Timestamp((self.begin - LEEWAY).ceil() as i64),
+            end: Timestamp(self.end.floor() as i64),
+        }
+    }
+}
+
+impl Times {
+    fn check(self, now: Timestamp) -> Result<(), TokenError> {
         if now >= self.end {
             return Err(TokenError::Expired);
+        }
+        if now < self.begin {
+            return Err(TokenError::NotYetValid);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Verifies the signatures of scoped tokens with the secrets and the public keys of one key.
 
 use ed25519_dalek::Signature;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::allocator::OVERHEAD;
@@ -11,7 +11,8 @@ use crate::config::timestamp::Timestamp;
 /// What verifies the scoped tokens of one key, and how long they may live.
 #[derive(Debug)]
 pub struct TokenVerifier {
-    secrets: Box<[TokenSecret]>,
+    /// Each with its secret hashed already, however long that is.
+    secrets: Box<[Hmac<Sha256>]>,
     public_keys: Box<[PublicKey]>,
     /// The most seconds between `iat` and `exp`.
     pub(crate) max_lifetime: u32,
@@ -24,7 +25,7 @@ pub struct TokenVerifier {
 pub enum Algorithm {
     /// `HS256`: HMAC with SHA-256 (RFC 7518, section 3.2).
     Hs256,
-    /// `EdDSA` with Ed25519 (RFC 8037, section 3.1).
+    /// `EdDSA` (RFC 8037, section 3.1) with Ed25519, or `Ed25519`, the newer name for the same (RFC 9864, section 2.2).
     EdDsa,
 }
 
@@ -33,7 +34,7 @@ impl Algorithm {
     pub fn named(name: &str) -> Option<Algorithm> {
         match name {
             "HS256" => Some(Algorithm::Hs256),
-            "EdDSA" => Some(Algorithm::EdDsa),
+            "EdDSA" | "Ed25519" => Some(Algorithm::EdDsa),
             _ => None,
         }
     }
@@ -51,7 +52,7 @@ impl TokenVerifier {
     /// Of what the configuration has for one key.
     pub fn new(tokens: &ScopedTokens) -> TokenVerifier {
         TokenVerifier {
-            secrets: tokens.secrets.as_slice().into(),
+            secrets: tokens.secrets.iter().filter_map(TokenSecret::hmac).collect(),
             public_keys: tokens.public_keys.as_slice().into(),
             max_lifetime: tokens.max_lifetime_seconds,
             not_before: tokens.not_before,
@@ -72,8 +73,8 @@ impl TokenVerifier {
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         match algorithm {
             Algorithm::Hs256 => self.secrets.iter().any(|secret| {
-                let mac = Hmac::<Sha256>::new_from_slice(secret.bytes());
-                mac.is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
+                let mac = secret.clone().chain_update(message);
+                mac.verify_slice(signature).is_ok()
             }),
             Algorithm::EdDsa => Signature::from_slice(signature).is_ok_and(|signature| {
                 let mut keys = self.public_keys.iter();
@@ -85,9 +86,9 @@ impl TokenVerifier {
 }
 
 /// An upper bound on the bytes that the verifiers of `parents` keys take besides themselves. They have `keys` secrets and public keys, of
-/// `bytes` bytes of text.
+/// `bytes` bytes of text while they are read.
 pub fn bytes_for(parents: usize, keys: usize, bytes: usize) -> usize {
-    let of_key = size_of::<PublicKey>().max(size_of::<TokenSecret>()) + 2 * OVERHEAD;
+    let of_key = size_of::<PublicKey>().max(size_of::<Hmac<Sha256>>()) + 2 * OVERHEAD;
     parents * 2 * OVERHEAD + keys * of_key + bytes
 }
 
