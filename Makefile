@@ -13,7 +13,7 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS = \
 # What Envoy loads: the filter, its configuration with the policy, and for containers the addresses
 # that there differ.
 .PHONY: build
-build: wasm reload
+build: wasm reload tokens
 	@sed -e 's/127.0.0.1, port_value: 10000/"::", ipv4_compat: true, port_value: 10000/' \
 		-e 's/127.0.0.1, port_value: 9902/10.253.122.100, port_value: 9902/' \
 		-e 's|target/admin.sock|/tmp/admin.sock|' \
@@ -35,6 +35,16 @@ cli:
 reload:
 	@mkdir -p target/gateway
 	cargo run --quiet --bin keyfence -- render ecds $(POLICY) --output target/gateway/filter.json
+
+# What a backend does with its token secret: a token for each user of the playground, for /sign-in/… and for curl. A real
+# backend makes one for whoever has signed in, at that moment. These end after a week, so each start makes new ones. They
+# fit the sample policy; a gateway with another POLICY refuses them, unless it has that key.
+TOKEN := cargo run --quiet --bin keyfence -- token create envoy/policy.json --key-id demo-users --expires-in 604800
+.PHONY: tokens
+tokens:
+	@mkdir -p target/gateway
+	@$(TOKEN) --sub alice --filter owner=alice >target/gateway/alice.jwt
+	@$(TOKEN) --sub bob --filter owner=bob --scope read >target/gateway/bob.jwt
 
 # Downloads the pinned Envoy, unless there is one; prints where it is.
 .PHONY: envoy

@@ -7,6 +7,7 @@ const MADE_UP_KEY = "made-up-by-the-playground";
 const TIMEOUT_MS = 10_000;
 const FRAME_TIMEOUT_MS = 5_000;
 const BODY_SHOWN = 20_000;
+const FRESH_TOKENS = "The tokens of this demo end a week after they were made, when the gateway was started. Start it again with `make run`, then reload this page.";
 
 // ---------------------------------------------------------------- requests
 
@@ -317,7 +318,49 @@ async function sendFrom(request) {
   });
 }
 
+// ---------------------------------------------------------------- who has signed in
+
+/** What a scoped token says, its header and its claims; null where `value` is no such token. Only the gateway can tell whether it is true. */
+function readToken(value) {
+  const parts = value.split(".");
+  if (parts.length !== 3) return null;
+  try {
+    const [header, claims] = parts.slice(0, 2).map((part) => {
+      const bytes = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
+      return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
+    });
+    return header && claims && { header, claims };
+  } catch {
+    return null;
+  }
+}
+
+/** The user's token, from what stands for the backend here. A page that signs in for real sends a password or a cookie, too. */
+async function signIn(user) {
+  const response = await fetch(`/sign-in/${user}`, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => null);
+  const token = response?.ok ? (await response.text()).trim() : "";
+  if (!readToken(token)) throw new Error(`No token for ${user} came from ${location.origin}/sign-in/${user}. Is the demo’s Envoy running?`);
+  return token;
+}
+
+const isPast = (seconds) => seconds * 1000 <= Date.now();
+const dateOf = (seconds) => new Date(seconds * 1000).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+
 // ---------------------------------------------------------------- what a person sees
+
+const CLAIMS = {
+  alg: "How it is signed.",
+  kid: "The key that it is narrowed from.",
+  sub: "The user. The upstream is told in `X-Key-Subject`, and the limit per client counts this user’s requests.",
+  filter: "What the upstream is to filter by: it gets it in `X-Key-Filter`.",
+  origins: "From which pages it may be used, if the key may.",
+  ips: "From which networks it may be used, if the key may.",
+  scopes: "What it may be used to do, if the key may.",
+  indexes: "Which indexes it may be used on, if the key may.",
+  iat: "When it was made.",
+  nbf: "When it begins.",
+  exp: "When it ends.",
+};
 
 const MEANINGS = {
   "strict-transport-security": "Browsers use https for this host from now on, even where a link says http.",
@@ -370,7 +413,13 @@ function verdictOf({ result, findings }) {
   const status = `${result.status} ${result.statusText}`.trim();
   const problem = problemIn(result);
   if (problem) {
-    return { tone: "warn", badge: `${result.status} ${problem.code}`, title: `Refused: ${status}`, text: ["The page may read the refusal. ", code(problem.code), ` — ${problem.detail}`] };
+    return {
+      tone: "warn",
+      badge: `${result.status} ${problem.code}`,
+      title: `Refused: ${status}`,
+      text: ["The page may read the refusal. ", code(problem.code), ` — ${problem.detail}`],
+      note: problem.code === "scoped_token_expired" ? FRESH_TOKENS : "",
+    };
   }
   const good = result.status < 400;
   return {
@@ -378,7 +427,18 @@ function verdictOf({ result, findings }) {
     badge: String(result.status),
     title: good ? `Allowed: ${status}` : `Answered: ${status}`,
     text: ["The page may read the answer", good ? "." : ". It is not one of keyfence’s own errors: it comes from behind it, or from another gateway."],
+    note: toldUpstream(result),
   };
+}
+
+/** What the upstream got to know of the user. The demo’s upstream answers with the headers that reached it. */
+function toldUpstream({ body }) {
+  if (!body.startsWith("This request reached the upstream:")) return "";
+  const header = (name) => new RegExp(`^${name}: (.*)$`, "m").exec(body)?.[1];
+  const subject = header("x-key-subject");
+  const filter = header("x-key-filter");
+  const told = [subject, filter && `filter \`${filter}\``].filter(Boolean);
+  return told.length ? `The upstream was told: ${told.join(", ")}.` : "";
 }
 
 /** keyfence's errors are RFC 9457 problems with a code. */
@@ -398,6 +458,7 @@ function showVerdict(verdict) {
   node.dataset.tone = verdict.tone ?? "";
   node.replaceChildren(el("h2", {}, verdict.title));
   if (verdict.text) node.append(el("p", {}, verdict.text));
+  if (verdict.note) node.append(el("p", {}, el("strong", {}, prose(verdict.note))));
   for (const finding of verdict.findings ?? []) {
     node.append(
       el("h3", {}, finding.title, " ", el("span", { class: "code" }, finding.code)),
@@ -405,6 +466,21 @@ function showVerdict(verdict) {
       el("p", {}, el("strong", {}, "What to change: "), prose(finding.mend)));
     if (!finding.sure) node.append(el("p", { class: "unsure" }, "A page cannot be sure of this: other causes look the same from here."));
   }
+}
+
+/** The token's own text is for machines; this is what it says. */
+function showToken(title, token) {
+  const node = document.getElementById("token");
+  node.hidden = !token;
+  if (!token) return;
+  const { header, claims } = token;
+  const textOf = (name, value) => (["iat", "nbf", "exp"].includes(name) ? `${value} (${dateOf(value)})` : typeof value === "string" ? value : JSON.stringify(value));
+  const rows = Object.entries({ ...header, ...claims }).filter(([name]) => name !== "typ")
+    .map(([name, value]) => [code(name), code(textOf(name, value)), prose(CLAIMS[name] ?? "")]);
+  node.replaceChildren(
+    el("h3", {}, title),
+    el("p", {}, "Anybody who has the token can read this: it is signed, not encrypted. Nobody can change it without the secret that it was signed with, which is not in it."),
+    table("What the token says", ["Claim", "Value", "Meaning"], rows));
 }
 
 function describe({ outcome, status }) {
@@ -520,7 +596,8 @@ function show({ verdict, sections }) {
   document.getElementById("details").replaceChildren(...sections);
 }
 
-function requestIn(form) {
+/** The request that the form describes, with the token, if there is one, in place of the key. */
+function requestIn(form, token) {
   const { origin, key, otherKey, place, method, path, headers, body, credentials, gateway } = Object.fromEntries(new FormData(form));
   if (new URL(path, gateway).origin !== new URL(gateway).origin) throw new Error("The path leads away from the gateway.");
   const lines = headers.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -531,7 +608,7 @@ function requestIn(form) {
       if (!name) throw new Error(`“${line}” is not a header: write Name: value.`);
       return [name, value];
     }),
-    key: { place, value: key === "other" ? otherKey : key },
+    key: { place, value: token || (key === "other" ? otherKey : key) },
   };
   toFetch(request); // throws for what no browser would send
   return request;
@@ -543,6 +620,7 @@ function serveAsPage() {
   const everywhere = document.getElementById("everywhere");
   const answers = new Map();
   let running = 0;
+  let signedIn = { user: "", token: "" };
 
   elements.gateway.value = new URLSearchParams(location.search).get("gateway") ?? document.documentElement.dataset.gateway;
 
@@ -555,8 +633,33 @@ function serveAsPage() {
   }
 
   function adapt() {
-    document.getElementById("other-key").hidden = elements.key.value !== "other";
+    const user = elements.user.value;
+    const otherKey = !user && elements.key.value === "other";
+    elements.key.disabled = user !== "";
+    document.getElementById("other-key").hidden = !otherKey;
+    if (!user) showToken("What this token says", otherKey && readToken(elements.otherKey.value));
+    if (user !== signedIn.user) change(user);
     document.getElementById("body").hidden = ["GET", "HEAD"].includes(elements.method.value);
+  }
+
+  async function change(user) {
+    const token = user && signIn(user);
+    signedIn = { user, token };
+    const say = (...text) => {
+      if (signedIn.token === token) document.getElementById("signed-in").replaceChildren(...text);
+    };
+    if (!user) return say();
+    showToken("", null);
+    say(`Signing in as ${user}…`);
+    try {
+      const read = readToken(await token);
+      if (signedIn.token !== token) return;
+      showToken(`What ${user}’s token says`, read);
+      const { exp } = read.claims;
+      say(...prose(isPast(exp) ? `${user}’s token has ended. ${FRESH_TOKENS}` : `Signed in as ${user}, until ${dateOf(exp)}: the token goes in place of the key.`));
+    } catch (error) {
+      say(error.message);
+    }
   }
 
   async function send(origins) {
@@ -564,8 +667,10 @@ function serveAsPage() {
     form.setAttribute("aria-busy", "true");
     forget();
     try {
-      const template = requestIn(form);
       showVerdict({ title: "Sending…", text: [] });
+      const token = await signedIn.token;
+      if (run !== running) return;
+      const template = requestIn(form, token);
       await Promise.all(origins.map(async (origin) => {
         const request = { ...template, origin };
         const shown = await Promise.all([sendFrom(request), replay(request)]).then(

@@ -4,13 +4,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::repository;
-use crate::sites::Sites;
+use crate::harness::gateway::{demo_token, repository};
+use crate::sites::{EXPIRED, Sites};
 
 const PAGE: &str = "http://localhost:10002/";
 
 pub struct Scene {
     pub name: &'static str,
+    page: &'static str,
     enter: Enter,
     /// What stands in the verdict, in this order.
     verdict: &'static [&'static str],
@@ -35,6 +36,13 @@ pub const SCENES: &[Scene] = &[
     scene("another page's key", Example("another page’s key"), &["Withheld", "This key is not for this origin", "did reach the gateway"]),
     scene("an unknown key", Example("an unknown key"), &["Refused: 401 Unauthorized", "invalid_api_key — Check the API key"]),
     scene("no key", Form(r#"{"key": ""}"#), &["Refused: 401", "missing_api_key — "]),
+    scene("signed in as alice", Example("signed in as alice"), &["Allowed: 200 OK", "The upstream was told: alice, filter owner=alice."]).picture("signed-in"),
+    scene("signed in as bob", Form(r#"{"user": "bob"}"#), &["Allowed: 200 OK", "The upstream was told: bob, filter owner=bob."]),
+    scene("alice writes", Form(r#"{"user": "alice", "method": "POST"}"#), &["Allowed: 200 OK", "alice, filter owner=alice"]),
+    scene("bob may only read", Example("bob, who may only read"), &["Refused: 403 Forbidden", "scope_not_allowed — "]),
+    scene("signed in, and another key chosen before", Form(r#"{"key": "demo_unknown_0123456789", "user": "alice", "place": "x-api-key"}"#), &["Allowed: 200 OK", "alice, filter owner=alice"]),
+    scene("signed in on a page not in the list", Form(r#"{"user": "alice", "origin": "http://forbidden.localhost:10002"}"#), &["Withheld", "This origin is not in the list"]),
+    scene("an expired token", Form(r#"{"user": "alice"}"#), &["Refused: 401 Unauthorized", "scoped_token_expired — ", "Start it again with make run"]).on(EXPIRED),
     scene("a subdomain for a wildcard", Form(r#"{"origin": "http://shop.app.localhost:10002"}"#), &["Allowed: 200 OK"]),
     scene("the wildcard's own domain", Form(r#"{"origin": "http://app.localhost:10002"}"#), &["This origin is not in the list"]),
     scene("another port", Form(r#"{"origin": "http://localhost:10003"}"#), &["This origin is not in the list"]),
@@ -56,6 +64,7 @@ pub const SCENES: &[Scene] = &[
 const fn scene(name: &'static str, enter: Enter, verdict: &'static [&'static str]) -> Scene {
     Scene {
         name,
+        page: PAGE,
         enter,
         verdict,
         picture: None,
@@ -82,13 +91,18 @@ return new Promise((resolve) => {
 "#;
 
 impl Scene {
+    const fn on(mut self, page: &'static str) -> Self {
+        self.page = page;
+        self
+    }
+
     const fn picture(mut self, name: &'static str) -> Self {
         self.picture = Some(name);
         self
     }
 
     pub fn check(&self, sites: &Sites) -> Result<(), String> {
-        sites.browser.open(PAGE)?;
+        sites.browser.open(self.page)?;
         let (button, fields) = match self.enter {
             Example(text) => (text, json!({})),
             Form(fields) => ("Send", serde_json::from_str(fields).unwrap()),
@@ -111,7 +125,16 @@ impl Scene {
 
 type Check = fn(&Sites) -> Result<(), String>;
 
-pub const WHOLE: &[(&str, Check)] = &[("from every page", from_every_page), ("fits a phone", fits_a_phone)];
+pub const WHOLE: &[(&str, Check)] = &[
+    ("from every page", from_every_page),
+    ("fits a phone", fits_a_phone),
+    ("a token is shown as what it says", a_token_is_shown_as_what_it_says),
+    (
+        "an expired token is noticed before it is sent",
+        an_expired_token_is_noticed_before_it_is_sent,
+    ),
+    ("no other origin reads a token", no_other_origin_reads_a_token),
+];
 
 /// The same request from every page, side by side.
 fn from_every_page(sites: &Sites) -> Result<(), String> {
@@ -129,13 +152,111 @@ fn from_every_page(sites: &Sites) -> Result<(), String> {
 fn fits_a_phone(sites: &Sites) -> Result<(), String> {
     sites.browser.open(PAGE)?;
     sites.browser.resize(320, 640, false)?;
-    sites.browser.run(SEND, &[json!("a page not in the list"), json!({})])?;
-    let width = sites.browser.run("return document.documentElement.scrollWidth", &[])?;
-    if width.as_u64() <= Some(320) {
+    for example in ["a page not in the list", "signed in as alice"] {
+        sites.browser.run(SEND, &[json!(example), json!({})])?;
+        let width = sites.browser.run("return document.documentElement.scrollWidth", &[])?;
+        if width.as_u64() > Some(320) {
+            return Err(format!("{example}: the page is {width} wide on a screen of 320"));
+        }
+    }
+    Ok(())
+}
+
+/// Chooses each of these users, one right after the other. The token of the first comes last.
+const SIGN_IN: &str = r#"
+const { user, key } = document.getElementById("request").elements;
+const { fetch } = window;
+const fetched = [];
+window.fetch = (...asked) => {
+  const wait = fetched.length ? 0 : 200;
+  const answer = new Promise((resolve) => setTimeout(resolve, wait)).then(() => fetch(...asked));
+  fetched.push(answer);
+  return answer;
+};
+for (const name of arguments[0]) {
+  user.value = name;
+  user.dispatchEvent(new Event("input", { bubbles: true }));
+}
+const textOf = (id) => document.getElementById(id).innerText;
+return Promise.all(fetched).then(() => new Promise((resolve) => {
+  const look = () => {
+    if (textOf("signed-in").startsWith("Signing in")) return setTimeout(look, 20);
+    resolve({ status: textOf("signed-in"), token: textOf("token"), keyed: !key.disabled, page: document.body.innerText });
+  };
+  setTimeout(look, 50);
+}));
+"#;
+
+fn sign_in(sites: &Sites, page: &str, users: &[&str]) -> Result<Value, String> {
+    sites.browser.open(page)?;
+    sites.browser.run(SIGN_IN, &[json!(users)])
+}
+
+/// The claims, and neither the token itself nor what signed it.
+fn a_token_is_shown_as_what_it_says(sites: &Sites) -> Result<(), String> {
+    const CLAIMS: [&str; 5] = [
+        "What bob’s token says",
+        "demo-users",
+        "owner=bob",
+        r#"["read"]"#,
+        "X-Key-Filter",
+    ];
+    let token = demo_token("bob");
+    let bob = sign_in(sites, PAGE, &["alice", "bob"])?;
+    let text = |name: &str| bob[name].as_str().unwrap();
+    let is_shown = text("status").starts_with("Signed in as bob, until ")
+        && CLAIMS.iter().all(|claim| text("token").contains(claim))
+        && !text("page").contains("demo_token_secret")
+        && token.split('.').all(|part| !text("page").contains(part))
+        && bob["keyed"] == false;
+    if !is_shown {
+        return Err(format!("{bob:#}"));
+    }
+    let nobody = sign_in(sites, PAGE, &["alice", ""])?;
+    if nobody["status"] == "" && nobody["token"] == "" && nobody["keyed"] == true {
         Ok(())
     } else {
-        Err(format!("the page is {width} wide on a screen of 320"))
+        Err(format!("{nobody:#}"))
     }
+}
+
+fn an_expired_token_is_noticed_before_it_is_sent(sites: &Sites) -> Result<(), String> {
+    let alice = sign_in(sites, EXPIRED, &["alice"])?;
+    let status = alice["status"].as_str().unwrap();
+    if status.starts_with("alice’s token has ended.") && status.contains("Start it again with make run") {
+        Ok(())
+    } else {
+        Err(format!("{alice:#}"))
+    }
+}
+
+const FETCH_TOKEN: &str = r#"
+return fetch(arguments[0]).then(
+  async (response) => ({ headers: Object.fromEntries(response.headers), body: await response.text() }),
+  (error) => ({ error: error.name }));
+"#;
+
+fn no_other_origin_reads_a_token(sites: &Sites) -> Result<(), String> {
+    let fetch = |page: &str| {
+        sites.browser.open(page)?;
+        let address = format!("{PAGE}sign-in/alice");
+        sites.browser.run(FETCH_TOKEN, &[json!(address)])
+    };
+    let own = fetch(PAGE)?;
+    let headers = &own["headers"];
+    let is_given = headers["cache-control"] == "no-store"
+        && headers["content-type"] == "text/plain; charset=utf-8"
+        && own["body"].as_str().map(str::trim_end) == Some(demo_token("alice").as_str());
+    if !is_given {
+        return Err(format!("{own:#}"));
+    }
+    for page in ["http://localhost:10003/", "http://shop.app.localhost:10002/"] {
+        let other = fetch(page)?;
+        if other != json!({"error": "TypeError"}) {
+            return Err(format!("{page}: {other:#}"));
+        }
+    }
+    Ok(())
 }
 
 /// For people to look at: `target/playground/<name>-<variant>.png`.

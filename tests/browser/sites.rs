@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rcgen::{CertifiedKey, PublicKeyData};
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -16,11 +16,14 @@ use sha2::{Digest, Sha256};
 
 use crate::case::{Case, Change, Scheme};
 use crate::chromium::Chromium;
+use crate::harness::gateway::{demo_token, repository};
+use crate::harness::token::{self, Signer};
 use crate::harness::{Gateway, Listener, Upstream};
 
 pub struct Sites {
     pub browser: Chromium,
     pub upstream: Upstream,
+    _demo_upstream: Gateway,
     _gateway: Gateway,
     _edge: Gateway,
     _playground: Gateway,
@@ -32,7 +35,8 @@ impl Sites {
         let certificate = rcgen::generate_simple_self_signed(["keyfence.test".to_owned()]).unwrap();
         let public_key = Sha256::digest(certificate.signing_key.subject_public_key_info());
         let upstream = Upstream::start();
-        let gateway = start_gateway(&upstream, policies, &certificate);
+        let demo_upstream = start_demo_upstream();
+        let gateway = start_gateway(&upstream, &demo_upstream, policies, &certificate);
         let edge = start_edge(&upstream, &gateway, policies, cases, &certificate);
         let playground = start_playground(&gateway);
         let browser = Chromium::start(
@@ -43,6 +47,7 @@ impl Sites {
         Self {
             browser,
             upstream,
+            _demo_upstream: demo_upstream,
             _gateway: gateway,
             _edge: edge,
             _playground: playground,
@@ -94,7 +99,13 @@ fn host_rules(gateway: &Gateway, edge: &Gateway, playground: &Gateway, policies:
 }
 
 /// Every policy on a listener with TLS and on one without.
-fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &Certificate) -> Gateway {
+fn start_gateway(
+    upstream: &Upstream,
+    demo_upstream: &Gateway,
+    policies: &[(&str, Value)],
+    certificate: &Certificate,
+) -> Gateway {
+    let demo_upstream = demo_upstream.address("upstream");
     let tls = tls(certificate);
     let websocket = start_websocket();
     let mut setup = Gateway::in_front_of(upstream);
@@ -105,11 +116,15 @@ fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &
         .amend(move |bootstrap| {
             let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
             for listener in listeners.iter_mut() {
+                let is_demo = listener["name"] == "demo";
                 let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
                 manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
                 let routes = manager["route_config"]["virtual_hosts"][0]["routes"]
                     .as_array_mut()
                     .unwrap();
+                if is_demo {
+                    routes.last_mut().unwrap()["route"]["cluster"] = json!("demo-upstream");
+                }
                 routes.insert(
                     0,
                     json!({"match": {"path": "/websocket"}, "route": {"cluster": "websocket"}}),
@@ -126,6 +141,7 @@ fn start_gateway(upstream: &Upstream, policies: &[(&str, Value)], certificate: &
             }
             listeners.append(&mut with_tls);
             add_cluster(bootstrap, "websocket", websocket);
+            add_cluster(bootstrap, "demo-upstream", demo_upstream);
         })
         .start()
 }
@@ -174,19 +190,59 @@ fn start_edge(
         .start()
 }
 
-/// The demo's own configuration, on free ports.
+/// Where the tokens that the playground's backend gives out have expired.
+pub const EXPIRED: &str = "http://expired.localhost:10002/";
+
+/// The demo's upstream, on a free port.
+fn start_demo_upstream() -> Gateway {
+    start_demo("", "upstream.yaml", &[("port_value: 10001 ", "port_value: 0 ")])
+}
+
+/// The demo's playground, on free ports.
 fn start_playground(gateway: &Gateway) -> Gateway {
-    let path = crate::harness::gateway::repository().join("envoy/playground.yaml");
-    let mut text = "static_resources:\n  listeners:\n".to_owned();
-    text.push_str(&std::fs::read_to_string(path).unwrap());
-    let demo = gateway.address("demo").port().to_string();
-    for (from, to) in [("10000", demo.as_str()), ("10002", "0"), ("10003", "0")] {
-        let (from, to) = (format!("port_value: {from} "), format!("port_value: {to} "));
-        assert!(text.contains(&from), "{from} in envoy/playground.yaml");
-        text = text.replace(&from, &to);
+    demo_token("alice");
+    let gateway = format!("port_value: {} ", gateway.address("demo").port());
+    let first_route = "              routes:\n";
+    start_demo(
+        "static_resources:\n  listeners:\n",
+        "playground.yaml",
+        &[
+            ("port_value: 10000 ", &gateway),
+            ("port_value: 10002 ", "port_value: 0 "),
+            ("port_value: 10003 ", "port_value: 0 "),
+            (
+                first_route,
+                &format!("{first_route}              - {}\n", expired_sign_in()),
+            ),
+        ],
+    )
+}
+
+/// A file of the demo below this head, with replacements.
+fn start_demo(head: &str, file: &str, replacements: &[(&str, &str)]) -> Gateway {
+    let mut text = std::fs::read_to_string(repository().join("envoy").join(file)).unwrap();
+    for (from, to) in replacements {
+        assert!(text.contains(from), "{from} in envoy/{file}");
+        text = text.replace(from, to);
     }
-    text.push_str("\nadmin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n");
-    Gateway::from_yaml(&text)
+    let admin = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }";
+    Gateway::from_yaml(&format!("{head}{text}\n{admin}\n"))
+}
+
+/// A route that, on one host, gives out a token which was good in 2023.
+fn expired_sign_in() -> Value {
+    let policy = std::fs::read_to_string(repository().join("envoy/policy.json")).unwrap();
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    let keys = policy["keys"].as_array().unwrap();
+    let key = keys.iter().find(|key| key["id"] == "demo-users").unwrap();
+    let secret = key["scoped_tokens"]["secrets"][0].as_str().unwrap();
+    let secret = BASE64_URL_SAFE_NO_PAD.decode(secret).unwrap().leak();
+    let token = token::good("demo-users", 1_700_000_000, r#""sub":"alice""#, Signer::Secret(secret));
+    let host = EXPIRED.trim_start_matches("http://").trim_end_matches('/');
+    json!({
+        "match": {"prefix": "/sign-in/", "headers": [{"name": ":authority", "string_match": {"exact": host}}]},
+        "direct_response": {"status": 200, "body": {"inline_string": token}},
+    })
 }
 
 fn listener(name: &str, hosts: &[Value]) -> Value {

@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::gateway::repository;
+use harness::gateway::{demo_token, repository};
 use harness::{Request, Version};
 
 /// The networks have addresses of their own, so there can be one project at a time.
@@ -168,6 +168,8 @@ fn clients_on_the_compose_networks() {
     let get = || Request::get("/v1/hello");
     let browser = || get().bearer("demo_browser_0123456789");
     let search = || get().header("X-API-Key", "demo_search_0123456789");
+    let alice = demo_token("alice");
+    let user = |origin| get().bearer(&alice).header("Origin", origin);
     // Request, then status and code from an allowed and from another address.
     let cases = [
         ("allowed where the address is", browser().header("Origin", "https://app.example.com"), (200, ""), (403, "ip_not_allowed")),
@@ -178,6 +180,8 @@ fn clients_on_the_compose_networks() {
         ("its denied origin", search().header("Origin", "https://app.example.com"), (403, "origin_not_allowed"), (403, "origin_not_allowed")),
         ("a server's key", get().bearer("demo_server_0123456789"), (200, ""), (200, "")),
         ("a server's key in a browser", get().bearer("demo_server_0123456789").header("Sec-Fetch-Site", "cross-site"), (403, "secret_key_in_browser"), (403, "secret_key_in_browser")),
+        ("a user's token", user("http://localhost:10002"), (200, ""), (403, "ip_not_allowed")),
+        ("a user's token elsewhere", user("https://app.example.com"), (403, "origin_not_allowed"), (403, "ip_not_allowed")),
         ("no key", get(), (401, "missing_api_key"), (401, "missing_api_key")),
         ("an unknown key", get().bearer("demo_unknown_0123456789"), (401, "invalid_api_key"), (401, "invalid_api_key")),
         ("a preflight", Request::preflight("/", "https://app.example.com", "POST", ""), (204, ""), (204, "")),

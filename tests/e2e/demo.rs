@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::command_line::printed;
-use crate::harness::gateway::{Process, built_filter, envoy_binary, repository};
+use crate::harness::gateway::{Process, built_filter, demo_token, envoy_binary, repository};
 use crate::harness::{Gateway, Request, Version};
 
 fn shipped(file: &str) -> String {
@@ -173,6 +173,7 @@ fn each_printed_line_answers_as_its_comment_says() {
         "socket_address: { address: 127.0.0.1, port_value: 0 }",
     );
     let gateway = Gateway::from_yaml(&gateway);
+    let token = demo_token("alice");
 
     let text = shipped("try.txt");
     let address = gateway.address("gateway").to_string();
@@ -185,7 +186,11 @@ fn each_printed_line_answers_as_its_comment_says() {
             let line = line
                 .replacen("curl", "curl --silent --max-time 10", 1)
                 .replace("127.0.0.1:10000", &address);
-            let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+            let output = Command::new("sh")
+                .args(["-c", &line])
+                .current_dir(repository())
+                .output()
+                .unwrap();
             let answer = String::from_utf8_lossy(&output.stdout);
             let (status, code) = comment.split_once(": ").unwrap().1.split_at(3);
             assert!(
@@ -193,7 +198,18 @@ fn each_printed_line_answers_as_its_comment_says() {
                 "{comment}: {line}: {answer}"
             );
             match status {
-                "200" => assert!(answer.contains("\nx-key-id: demo-browser\n"), "{comment}: {answer}"),
+                "200" => {
+                    let shown: &[&str] = if line.contains("alice.jwt") {
+                        &["x-key-subject: alice", "x-key-filter: owner=alice"]
+                    } else {
+                        &["x-key-id: demo-browser"]
+                    };
+                    for header in shown {
+                        assert!(answer.contains(&format!("\n{header}\n")), "{comment}: {answer}");
+                        let name = header.split(':').next().unwrap();
+                        assert!(comment.to_ascii_lowercase().contains(name), "{comment}: {name}");
+                    }
+                }
                 "204" => assert!(
                     answer.contains("\r\naccess-control-allow-origin: https://app.example.com\r\n"),
                     "{comment}: {answer}"
@@ -204,9 +220,12 @@ fn each_printed_line_answers_as_its_comment_says() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 8);
     gateway.wait_for("the access log", |gateway| {
         gateway.log().contains("\"decision\":\"preflight\"")
     });
-    assert!(!gateway.log().contains("0123456789"), "a key in the log");
+    let log = gateway.log();
+    assert!(log.contains("\"subject\":\"alice\""), "{log}");
+    assert!(!log.contains("0123456789"), "a key in the log");
+    assert!(!log.contains(token.split('.').nth(1).unwrap()), "a token in the log");
 }

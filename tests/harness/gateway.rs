@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Once, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -479,14 +479,26 @@ pub fn built_filter() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         // By make, whose flags are part of what is shipped.
-        let status = Command::new("make")
-            .args(["--silent", "wasm"])
-            .current_dir(repository())
-            .status()
-            .unwrap();
-        assert!(status.success(), "the filter does not build");
+        make("wasm");
         repository().join("target/wasm32-wasip1/release/keyfence.wasm")
     })
+}
+
+/// The token of a user of the demo, fresh in the file where the demo has it.
+pub fn demo_token(user: &str) -> String {
+    static MADE: Once = Once::new();
+    MADE.call_once(|| make("tokens"));
+    let path = repository().join(format!("target/gateway/{user}.jwt"));
+    fs::read_to_string(path).unwrap().trim_end().to_owned()
+}
+
+fn make(target: &str) {
+    let status = Command::new("make")
+        .args(["--silent", target])
+        .current_dir(repository())
+        .status()
+        .unwrap();
+    assert!(status.success(), "make {target} fails");
 }
 
 pub fn repository() -> &'static Path {
