@@ -164,25 +164,29 @@ fn find_key<'p>(
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
 ) -> Result<Subject<'p>, Unidentified> {
-    let longest = policy.max_credential_length();
-    let digest = presented.digest(longest).ok_or(Reason::InvalidApiKey)?;
+    let digest = presented.digest(policy.max_credential_length());
+    let digest = digest.ok_or(Reason::InvalidApiKey)?;
     if let Some(key) = policy.find_key(&digest) {
         return Ok(Subject::of_key(key, None));
     }
-    let text = presented.text(longest).filter(|text| jwt::begins_as_token(text));
-    let token = find_token(policy, &text.ok_or(Reason::InvalidApiKey)?, digest, context)?;
+    let token = find_token(policy, presented, digest, context)?;
     let key = policy.parent(token.key).ok_or(TokenError::Parent)?;
     Ok(Subject::of_key(key, Some(token)))
 }
 
 /// Verifies a token, unless an earlier request has presented it. What costs less is checked before the signature. Only what depends on the
 /// signature is remembered: the time is compared on each request.
+#[inline(never)]
 fn find_token(
     policy: &Policy,
-    text: &str,
+    presented: &PresentedKey<'_>,
     digest: KeyDigest,
     context: &impl RequestContext,
 ) -> Result<Arc<ScopedToken>, Unidentified> {
+    let text = presented.text(policy.max_credential_length());
+    let text = &*text
+        .filter(|text| jwt::begins_as_token(text))
+        .ok_or(Reason::InvalidApiKey)?;
     let now = context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
     if let Some(verdict) = context.remembered_token(&digest, now) {
         return Ok(verdict.at(now)?);
