@@ -97,11 +97,14 @@ impl<'d> Evidence<'d> {
             Check::Scope if token.reads_path() => Some(match matched.rule {
                 Some(found) => format!("the token's scopes: it fits {}", found.rule),
                 None if token.lists_scopes() => "the token's scopes: it fits no rule".into(),
-                None if self.is_denied_for(Reason::IndexNotAllowed) => "the token allows other indexes".into(),
-                None => "the token allows the index".into(),
+                None => "the token lists indexes".into(),
             }),
             _ => None,
         }
+    }
+
+    fn token_reads_path(&self) -> bool {
+        self.decision.token.as_ref().is_some_and(|token| token.reads_path())
     }
 
     /// Whether the key's own list refuses the origin.
@@ -349,6 +352,12 @@ impl<'d> Evidence<'d> {
         match (&written.indexes, found.index.map(text)) {
             (None, _) => fits,
             (Some(_), None) => format!("{fits}, which names no index"),
+            (Some(indexes), Some(index)) if self.is_denied_for(Reason::IndexNotAllowed) && self.token_reads_path() => {
+                format!(
+                    "{fits}, but the index {index} is not both one of {} and allowed by the token",
+                    list(indexes)
+                )
+            }
             (Some(indexes), Some(index)) if self.is_denied_for(Reason::IndexNotAllowed) => {
                 format!("{fits}, but the index {index} is none of {}", list(indexes))
             }
