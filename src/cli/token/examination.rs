@@ -5,7 +5,8 @@ use std::sync::Arc;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::decision::jwt::Jwt;
 use keyfence_core::decision::reason::Reason;
-use keyfence_core::decision::scoped_token::{ScopedToken, TokenError, Unverified};
+use keyfence_core::decision::scoped_token::{ScopedToken, Unverified};
+use keyfence_core::decision::token_error::TokenError;
 use keyfence_core::policy::{Key, Policy};
 use serde_json::Value;
 

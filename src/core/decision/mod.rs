@@ -29,6 +29,8 @@ pub mod request;
 pub mod response;
 pub mod scoped_token;
 pub mod token_cache;
+pub mod token_error;
+mod token_times;
 pub mod upstream;
 mod vary;
 

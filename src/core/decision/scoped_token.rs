@@ -1,13 +1,13 @@
 //! Scoped tokens: what a backend narrows from a key, for one of its users.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::jwt::{Jwt, Members};
-use super::reason::Reason;
+use super::token_error::TokenError;
+use super::token_times::{Dates, Times};
 use crate::config::index::IndexPattern;
 use crate::config::network::Network;
 use crate::config::node::Node;
@@ -54,79 +54,6 @@ const ENTRY_BYTES: usize = 192;
 
 /// What the allocator and empty lists take.
 const FIXED_BYTES: usize = 512;
-
-/// Why a token is refused. Clients are told no more than its [`TokenError::reason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenError {
-    /// It is not three parts of base64url.
-    Malformed,
-    /// The header is not a JSON object, or has a name twice.
-    Header,
-    /// The header has `crit`.
-    Critical,
-    /// `alg` is none of `HS256`, `EdDSA` and `Ed25519`.
-    Algorithm,
-    /// `kid` is not the id of a key with scoped tokens.
-    Parent,
-    /// The key verifies nothing with this `alg`, or the signature has another length.
-    SignatureForm,
-    /// The claims are not a JSON object, or have a name twice.
-    Claims,
-    /// This claim is missing, or is not what it must be.
-    Claim(&'static str),
-    /// `exp` is too long after `iat`.
-    Lifetime,
-    /// It was issued before the `not_before` of the key's scoped tokens.
-    Revoked,
-    /// `iat` or `nbf` is too far ahead.
-    NotYetValid,
-    /// `exp` is past.
-    Expired,
-    /// The signature is wrong.
-    Signature,
-}
-
-impl TokenError {
-    /// What the client is told.
-    pub fn reason(self) -> Reason {
-        match self {
-            TokenError::Expired => Reason::ScopedTokenExpired,
-            _ => Reason::InvalidScopedToken,
-        }
-    }
-}
-
-/// A clause for people who have the policy.
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "it is not three parts of base64url without padding",
-            Self::Header => "its header is not a JSON object, or has a name twice",
-            Self::Critical => "its header has crit, and no extension is understood",
-            Self::Algorithm => "its alg is none of HS256, EdDSA and Ed25519",
-            Self::Parent => "its kid is not the id of a key with scoped_tokens",
-            Self::SignatureForm => {
-                "the key has no secret or public key for its alg, or its signature has the wrong length"
-            }
-            Self::Claims => "its claims are not a JSON object, or have a name twice",
-            Self::Claim(name) => return write!(f, "its claim {name} is missing, or has a value that it cannot have"),
-            Self::Lifetime => "exp is more than max_lifetime_seconds after iat",
-            Self::Revoked => "iat is before the not_before of the key's scoped_tokens",
-            Self::NotYetValid => "iat or nbf is over 60 seconds ahead",
-            Self::Expired => "exp is past",
-            Self::Signature => "no secret or public key of the key verifies its signature",
-        })
-    }
-}
-
-/// When a token is valid. Fractions of seconds are cut so that it is valid rather shorter.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    /// The first second at which it is valid.
-    begin: Timestamp,
-    /// The first second at which it is no longer valid.
-    end: Timestamp,
-}
 
 #[derive(Debug)]
 struct Subject {
@@ -301,66 +228,6 @@ impl Verdict {
     /// An upper bound on the bytes that it takes besides itself.
     pub fn bytes(&self) -> usize {
         self.result.as_ref().map_or(0, |token| token.bytes())
-    }
-}
-
-/// `exp`, `iat` and `nbf` (RFC 7519, section 4.1), as written: seconds since the epoch, with or without a fraction.
-#[derive(Clone, Copy)]
-struct Dates {
-    issued: f64,
-    /// `iat` and `nbf` the later.
-    begin: f64,
-    end: f64,
-}
-
-impl Dates {
-    fn of(claims: &Members<'_>) -> Result<Dates, TokenError> {
-        let seconds = |name: &'static str| match claims.get(name) {
-            Some(Node::Number(seconds)) => Ok(*seconds),
-            _ => Err(TokenError::Claim(name)),
-        };
-        let issued = seconds("iat")?;
-        Ok(Dates {
-            issued,
-            begin: match claims.get("nbf") {
-                None => issued,
-                Some(_) => seconds("nbf")?.max(issued),
-            },
-            end: seconds("exp")?,
-        })
-    }
-
-    /// Whether the key that the token is narrowed from allows these dates.
-    fn check(self, verifier: &TokenVerifier) -> Result<(), TokenError> {
-        if self.end.floor() - self.issued > f64::from(verifier.max_lifetime) {
-            return Err(TokenError::Lifetime);
-        }
-        if verifier.not_before.is_some_and(|time| self.issued < time.0 as f64) {
-            return Err(TokenError::Revoked);
-        }
-        Ok(())
-    }
-
-    fn times(self) -> Times {
-        /// How many seconds the backend's clock may be ahead.
-        const LEEWAY: f64 = 60.0;
-        // A number that is out of range becomes the nearest in range.
-        Times {
-            begin: Timestamp((self.begin - LEEWAY).ceil() as i64),
-            end: Timestamp(self.end.floor() as i64),
-        }
-    }
-}
-
-impl Times {
-    fn check(self, now: Timestamp) -> Result<(), TokenError> {
-        if now >= self.end {
-            return Err(TokenError::Expired);
-        }
-        if now < self.begin {
-            return Err(TokenError::NotYetValid);
-        }
-        Ok(())
     }
 }
 

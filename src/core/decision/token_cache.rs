@@ -159,7 +159,7 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scoped_token::TokenError;
+    use super::super::token_error::TokenError;
     use super::*;
 
     fn digest(number: u32) -> KeyDigest {
