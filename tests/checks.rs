@@ -63,6 +63,23 @@ fn upstream(headers: &str) -> String {
     key.replacen('{', r#"{"upstream_header_names": ["X-Tier", "X-Plan"], "#, 1)
 }
 
+/// A base64url text of 32 bytes.
+const SECRET: &str = "BQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQ";
+
+/// The `x` of RFC 8037, appendix A.2, and its `d`.
+const JWK_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+const JWK_D: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+
+/// A key with these fields of `scoped_tokens`.
+fn tokens(fields: &str) -> String {
+    server_key(&format!(r#""scoped_tokens": {{{fields}}}"#))
+}
+
+/// A key with one public key, of these members.
+fn jwk(members: &str) -> String {
+    tokens(&format!(r#""public_keys": [{{{members}}}]"#))
+}
+
 /// One key with this `api_key`.
 fn entry(api_key: &str) -> String {
     format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "api_key": {api_key}}}]}}"#)
@@ -363,6 +380,39 @@ fn errors() -> Vec<Row> {
         ("entry: no date", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2027"}}"#)), "keys[0].api_key.expires_at", "RFC 3339", "2027-01-01T00:00:00Z"),
         ("entry: never valid", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2027-01-01T00:00:00Z"}}, "not_before": "2027-01-01T00:00:00Z""#)), "keys[0].api_key.expires_at", "not after the key's not_before", "later"),
 
+        ("scoped_tokens: nothing", tokens(""), "keys[0].scoped_tokens", "no token can be verified", "add secrets or public_keys"),
+        ("scoped_tokens: empty lists", tokens(r#""secrets": [], "public_keys": []"#), "keys[0].scoped_tokens", "no token can be verified", "add secrets or public_keys"),
+        ("scoped_tokens: an unknown field", tokens(&format!(r#""secret": ["{SECRET}"]"#)), "keys[0].scoped_tokens.secret", "unknown field", "did you mean secrets?"),
+        ("scoped_tokens: not an object", server_key(r#""scoped_tokens": true"#), "keys[0].scoped_tokens", "expected an object, found a boolean", "write an object"),
+        ("scoped_tokens without api_key and id", format!(r#"{{"keys": [{{"scoped_tokens": {{"secrets": ["{SECRET}"]}}}}]}}"#), "keys[0]", "id is missing", "add id"),
+        ("scoped_tokens of anonymous", format!(r#"{{"anonymous": {{"scoped_tokens": {{"secrets": ["{SECRET}"]}}}}}}"#), "anonymous.scoped_tokens", "unknown field", ""),
+        ("scoped_tokens without identity_header", more(&format!(r#""identity_header": null, "keys": [{{"id": "one", "kind": "secret", "scoped_tokens": {{"secrets": ["{SECRET}"]}}}}]"#)), "keys[0].scoped_tokens", "without identity_header", "take identity_header: null out"),
+        ("secrets: a single one", tokens(&format!(r#""secrets": "{SECRET}""#)), "keys[0].scoped_tokens.secrets", "expected a list, found a string", "write a list"),
+        ("secrets: four", tokens(&format!(r#""secrets": ["{SECRET}", "{SECRET}", "{SECRET}", "{SECRET}"]"#)), "keys[0].scoped_tokens.secrets", "at most 3", "take those out"),
+        ("secrets: base64", tokens(r#""secrets": ["+QYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQ="]"#), "keys[0].scoped_tokens.secrets[0]", "base64url without padding", "write - for +"),
+        ("secrets: a placeholder", tokens(&format!(r#""secrets": ["{SECRET}", "${{TOKEN_SECRET}}"]"#)), "keys[0].scoped_tokens.secrets[1]", "base64url without padding", "write - for +"),
+        ("secrets: 31 bytes", tokens(r#""secrets": ["BQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIw"]"#), "keys[0].scoped_tokens.secrets[0]", "32 to 1024 bytes when it is decoded, and this has 31", "32 random bytes"),
+        ("secrets: a number", tokens(r#""secrets": [1]"#), "keys[0].scoped_tokens.secrets[0]", "expected a string, found a number", "in quotes"),
+        ("secrets: a public key", tokens(&format!(r#""secrets": ["{JWK_X}"], "public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]"#)), "keys[0].scoped_tokens.secrets", "which is no secret", "take it out"),
+        ("public_keys: four", tokens(r#""public_keys": [1, 2, 3, 4]"#), "keys[0].scoped_tokens.public_keys", "at most 3", "take those out"),
+        ("public_keys: a text", tokens(&format!(r#""public_keys": ["{JWK_X}"]"#)), "keys[0].scoped_tokens.public_keys[0]", "expected an object, found a string", "write an object"),
+        ("public_keys: of RSA", jwk(r#""kty": "RSA", "n": "x", "e": "AQAB""#), "keys[0].scoped_tokens.public_keys[0].kty", "for Ed25519 signatures", "OKP"),
+        ("public_keys: without kty", jwk(&format!(r#""crv": "Ed25519", "x": "{JWK_X}""#)), "keys[0].scoped_tokens.public_keys[0].kty", "for Ed25519 signatures", "OKP"),
+        ("public_keys: of another curve", jwk(&format!(r#""kty": "OKP", "crv": "X25519", "x": "{JWK_X}""#)), "keys[0].scoped_tokens.public_keys[0].crv", "for Ed25519 signatures", "Ed25519"),
+        ("public_keys: for encryption", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}", "use": "enc""#)), "keys[0].scoped_tokens.public_keys[0].use", "for Ed25519 signatures", "may be left out"),
+        ("public_keys: of another algorithm", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}", "alg": "ES256""#)), "keys[0].scoped_tokens.public_keys[0].alg", "for Ed25519 signatures", "may be left out"),
+        ("public_keys: for signing only", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}", "key_ops": ["sign"]"#)), "keys[0].scoped_tokens.public_keys[0].key_ops", "for Ed25519 signatures", "may be left out"),
+        ("public_keys: the private key", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}", "d": "{JWK_D}""#)), "keys[0].scoped_tokens.public_keys[0].d", "d is the private key", "take d out"),
+        ("public_keys: without x", jwk(r#""kty": "OKP", "crv": "Ed25519""#), "keys[0].scoped_tokens.public_keys[0]", "x is missing", "add x"),
+        ("public_keys: x is a number", jwk(r#""kty": "OKP", "crv": "Ed25519", "x": 1"#), "keys[0].scoped_tokens.public_keys[0].x", "32 bytes", "copy x"),
+        ("public_keys: x is cut", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{}""#, &JWK_X[1..])), "keys[0].scoped_tokens.public_keys[0].x", "32 bytes", "copy x"),
+        ("public_keys: x of small order", jwk(&format!(r#""kty": "OKP", "crv": "Ed25519", "x": "{}""#, "A".repeat(43))), "keys[0].scoped_tokens.public_keys[0].x", "32 bytes", "copy x"),
+        ("max_lifetime_seconds: 0", tokens(&format!(r#""secrets": ["{SECRET}"], "max_lifetime_seconds": 0"#)), "keys[0].scoped_tokens.max_lifetime_seconds", "whole number from 1", "as in 3600"),
+        ("max_lifetime_seconds: a fraction", tokens(&format!(r#""secrets": ["{SECRET}"], "max_lifetime_seconds": 0.5"#)), "keys[0].scoped_tokens.max_lifetime_seconds", "whole number from 1", "as in 3600"),
+        ("scoped_tokens.not_before: no date", tokens(&format!(r#""secrets": ["{SECRET}"], "not_before": "now""#)), "keys[0].scoped_tokens.not_before", "RFC 3339", "2027-01-01T00:00:00Z"),
+        ("identity_header: what tokens set", more(r#""anonymous": {}, "identity_header": "X-Key-Subject""#), "identity_header", "uses this header itself", "another name"),
+        ("key_sources: what tokens set", more(r#""anonymous": {}, "key_sources": [{"header": "X_Key_Filter"}]"#), "key_sources", "uses this header itself", "another name"),
+
         ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),
     ]
 }
@@ -401,6 +451,10 @@ fn warnings() -> Vec<Row> {
         ("entry: expired", entry(&format!(r#"[{ONE}, {{"key": {TWO}, "expires_at": "2026-07-01T00:00:00Z"}}]"#)), "keys[0].api_key[1].expires_at", "the entry has expired", "take the entry out"),
         ("entry: expires soon", entry(&format!(r#"{{"key": {ONE}, "expires_at": "2026-07-15T00:00:00Z"}}"#)), "keys[0].api_key.expires_at", "the entry expires within two weeks", "another entry"),
         ("entry: raw", entry(r#"{"key": "sixteen-bytes-ky"}"#), "keys[0].api_key.key", "config_dump", "sha256: form"),
+        ("secrets: the same byte", tokens(&format!(r#""secrets": ["{}"]"#, "A".repeat(43))), "keys[0].scoped_tokens.secrets", "can be guessed", "32 random bytes"),
+        ("secrets: a text again and again", tokens(r#""secrets": ["Y2hhbmdlbWVjaGFuZ2VtZWNoYW5nZW1lY2hhbmdlbWVjaGFuZ2VtZQ"]"#), "keys[0].scoped_tokens.secrets", "can be guessed", "32 random bytes"),
+        ("secrets: twice", tokens(&format!(r#""secrets": ["{SECRET}", "{SECRET}"]"#)), "keys[0].scoped_tokens.secrets", "in the list already", "take one"),
+        ("public_keys: twice", tokens(&format!(r#""public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}, {{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]"#)), "keys[0].scoped_tokens.public_keys", "in the list already", "take one"),
         ("a loopback origin beside a public one", origin("http://localhost:3000"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
@@ -488,6 +542,7 @@ fn no_value_ends_the_line_of_a_finding() {
                 "https://yourapp.com/a", "https://yourapp.com:443", "https://[::1]", "null"],
             "origin_check": "if_present", "allowed_ips": ["192.0.2.0/24", "::1", "192.0.2.7/24"], "scopes": ["search", "searches"],
             "indexes": ["products"], "enforcement": "report", "upstream_headers": {"X-Plan": "gold"}},
+            {"id": "three", "scoped_tokens": {"secrets": [SECRET], "public_keys": [{"kty": "OKP", "crv": "Ed25519", "x": JWK_X}], "not_before": "2026-01-01T00:00:00Z"}},
             {"id": "two", "api_key": [{"key": "another raw key", "label": "2026-11", "expires_at": "2036-01-01T00:00:00Z"}]}],
         "upstream_header_names": ["X-Plan", "X-Tier"],
         "anonymous": {"name": "Anybody"},
@@ -830,6 +885,13 @@ fn no_finding_shows_a_key() {
         ("twice", server_key(r#""api_key": RAW"#)),
         ("for a key", r#"{"keys": [RAW]}"#.into()),
         ("for all keys", r#"{"keys": RAW}"#.into()),
+        ("for a token secret", tokens(r#""secrets": [RAW]"#)),
+        ("for a list of token secrets", tokens(r#""secrets": RAW"#)),
+        ("for a token secret, in an object", tokens(r#""secrets": [{"secret": RAW}]"#)),
+        ("for a public key", jwk(r#""kty": "OKP", "crv": "Ed25519", "x": RAW"#)),
+        ("for the type of a public key", jwk(r#""kty": RAW"#)),
+        ("for a private key", jwk(r#""d": RAW"#)),
+        ("for scoped tokens", server_key(r#""scoped_tokens": RAW"#)),
         ("before a syntax error", r#"{"keys": [{"api_key": RAW, }]}"#.into()),
         ("within a syntax error", r#"{"keys": [{"api_key": ak_live_do_not_show_me}]}"#.into()),
     ];
