@@ -65,6 +65,11 @@ impl KeyDigest {
     pub fn of(raw: &[u8]) -> KeyDigest {
         KeyDigest(Sha256::digest(raw).into())
     }
+
+    /// Eight bytes of the digest, for a hash table: SHA-256 is a hash already.
+    pub fn hash(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
 }
 
 impl ApiKey {

@@ -87,6 +87,7 @@ struct Generations {
     limit: usize,
 }
 
+/// Clients choose the texts, so they can make digests that begin alike. That costs them more than it costs the look-up of one.
 #[derive(Debug)]
 struct Entry {
     policy: PolicyId,
@@ -96,11 +97,6 @@ struct Entry {
 
 /// A table that grows has the new entries beside the old ones for a moment, and at most seven in eight of them are used.
 const ENTRY_BYTES: usize = 3 * size_of::<Entry>();
-
-/// Clients choose the texts, so they can make digests that begin alike. That costs them more than it costs the look-up of one.
-fn hash(digest: &KeyDigest) -> u64 {
-    digest.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
 
 impl Entry {
     fn is(policy: PolicyId, digest: &KeyDigest) -> impl Fn(&Entry) -> bool + '_ {
@@ -123,10 +119,10 @@ impl Generations {
     }
 
     fn get(&mut self, policy: PolicyId, digest: &KeyDigest) -> Option<Verdict> {
-        if let Some(entry) = self.young.find(hash(digest), Entry::is(policy, digest)) {
+        if let Some(entry) = self.young.find(digest.hash(), Entry::is(policy, digest)) {
             return Some(entry.verdict.clone());
         }
-        let found = self.old.find_entry(hash(digest), Entry::is(policy, digest));
+        let found = self.old.find_entry(digest.hash(), Entry::is(policy, digest));
         let (entry, _) = found.ok()?.remove();
         let verdict = entry.verdict.clone();
         self.push(entry);
@@ -140,11 +136,11 @@ impl Generations {
         }
         self.young_bytes += entry.bytes();
         self.young
-            .insert_unique(hash(&entry.digest), entry, |entry| hash(&entry.digest));
+            .insert_unique(entry.digest.hash(), entry, |entry| entry.digest.hash());
     }
 
     fn remove(&mut self, policy: PolicyId, digest: &KeyDigest) {
-        if let Ok(entry) = self.young.find_entry(hash(digest), Entry::is(policy, digest)) {
+        if let Ok(entry) = self.young.find_entry(digest.hash(), Entry::is(policy, digest)) {
             let (entry, _) = entry.remove();
             self.young_bytes = self.young_bytes.saturating_sub(entry.bytes());
         }

@@ -22,11 +22,12 @@ use super::source::Source;
 use super::token_verifier::TokenVerifier;
 use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
 use super::{Entry, Key, Policy, Restrictions, TokenParent};
-use crate::config::api_key::ApiKeyEntry;
+use crate::config::api_key::{ApiKeyEntry, KeyDigest};
 use crate::config::config_path::ConfigPath;
 use crate::config::key::{self, KeyContext};
 use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
+use crate::config::scoped_tokens::{ScopedTokens, TokenSecret};
 use crate::config::timestamp::Timestamp;
 use crate::config::token::{FILTER_HEADER, SUBJECT_HEADER};
 use crate::config::upstream_headers;
@@ -96,6 +97,8 @@ struct Compiler<'c> {
     entries: Vec<Entry>,
     table: KeyTable,
     token_parents: HashTable<TokenParent>,
+    /// The digests of all secrets and public keys of tokens, each with the index in the configuration of the first key that has it.
+    token_keys: HashTable<(KeyDigest, usize)>,
     origins: OriginTable,
     union: OriginUnion,
     names_origins: bool,
@@ -115,6 +118,7 @@ impl<'c> Compiler<'c> {
             entries: Vec::with_capacity(measure.listed_entries),
             table: KeyTable::with_capacity(measure.digests),
             token_parents: HashTable::with_capacity(measure.token_parents),
+            token_keys: HashTable::with_capacity(measure.token_keys),
             origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
             union: OriginUnion::default(),
             names_origins: false,
@@ -154,6 +158,10 @@ impl<'c> Compiler<'c> {
         find_duplicate_labels(&key.entries, path, diagnostics);
         let restrictions = self.restrictions(&key.restrictions, path, diagnostics);
         if let Some(tokens) = &key.scoped_tokens {
+            if let Some(first) = self.insert_token_keys(index, tokens) {
+                let path = path.field("scoped_tokens");
+                diagnostics.add_bare(&path, &PolicyDiagnostic::SharedTokenKey { first });
+            }
             let parent = TokenParent {
                 key: KeyIndex(number),
                 verifier: TokenVerifier::new(tokens),
@@ -223,6 +231,23 @@ impl<'c> Compiler<'c> {
             id_hash(if *number == keys.len() { id } else { id_of(*number) })
         });
         None
+    }
+
+    /// Adds the secrets and public keys of the key with this index in the configuration. Returns the index of another key that has one of them.
+    fn insert_token_keys(&mut self, index: usize, tokens: &ScopedTokens) -> Option<usize> {
+        let secrets = tokens.secrets.iter().map(TokenSecret::bytes);
+        let public_keys = tokens.public_keys.iter().map(|key| key.0.as_bytes().as_slice());
+        let mut shared = None;
+        for digest in secrets.chain(public_keys).map(KeyDigest::of) {
+            match self.token_keys.find(digest.hash(), |(known, _)| *known == digest) {
+                Some((_, first)) => shared = shared.or(Some(*first).filter(|first| *first != index)),
+                None => {
+                    let hash = |(digest, _): &(KeyDigest, usize)| digest.hash();
+                    self.token_keys.insert_unique(digest.hash(), (digest, index), hash);
+                }
+            }
+        }
+        shared
     }
 
     fn restrictions(

@@ -18,6 +18,11 @@ pub enum PolicyDiagnostic {
     },
     /// Two entries of a key have the same label.
     DuplicateLabel,
+    /// Two keys have the same token secret, or the same public key.
+    SharedTokenKey {
+        /// The index of the first in `keys`.
+        first: usize,
+    },
     /// A key sets a header that `upstream_header_names` does not list.
     UnlistedUpstreamHeader {
         /// The name that was probably meant.
@@ -59,6 +64,12 @@ impl DiagnosticKind for PolicyDiagnostic {
             Self::DuplicateLabel => Message::error(
                 "two entries of the key have this label",
                 "give each entry a label of its own",
+            ),
+            Self::SharedTokenKey { first } => Message::warning(
+                format!(
+                    "keys[{first}] has one of these too: whoever makes tokens for one of the keys can make them for the other"
+                ),
+                "give each key secrets and public keys of its own",
             ),
             Self::UnlistedUpstreamHeader { nearest } => {
                 let help = nearest.as_ref().map(|name| format!("did you mean {name:?}?").into());

@@ -6,6 +6,7 @@ use super::origins;
 use super::token_verifier;
 use super::upstream_headers;
 use super::{Entry, Key, TokenParent};
+use crate::config::api_key::KeyDigest;
 use crate::config::measure::Measure;
 use crate::config::node::Node;
 
@@ -60,6 +61,7 @@ impl Footprint {
             compiled,
             peak: compiled
                 + index_of_ids
+                + table_bytes::<(KeyDigest, usize)>(measure.token_keys)
                 + origins::shrinking_bytes_for(measure.origins, measure.label_origins)
                 + tree(measure.values, measure.value_bytes)
                 + 2 * tree(measure.key_values, measure.key_bytes),

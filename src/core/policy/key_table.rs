@@ -44,15 +44,11 @@ impl EntryId {
     }
 }
 
-/// The digests of all keys. A key that is being rotated has several, one in each entry.
+/// The digests of all keys. A key that is being rotated has several, one in each entry. Only the operator chooses what is in the table, so no
+/// client can cause collisions.
 #[derive(Debug, Default)]
 pub struct KeyTable {
     by_digest: HashTable<(KeyDigest, EntryId)>,
-}
-
-/// Eight bytes of the digest: SHA-256 is a hash already. Only the operator chooses what is in the table, so no client can cause collisions.
-fn hash(digest: &KeyDigest) -> u64 {
-    digest.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// An upper bound on the bytes of a table with this number of digests.
@@ -70,7 +66,7 @@ impl KeyTable {
 
     /// The entry with this digest.
     pub fn find(&self, digest: &KeyDigest) -> Option<EntryId> {
-        let row = self.by_digest.find(hash(digest), |(known, _)| known == digest);
+        let row = self.by_digest.find(digest.hash(), |(known, _)| known == digest);
         row.map(|(_, entry)| *entry)
     }
 
@@ -80,13 +76,13 @@ impl KeyTable {
             return Err(first);
         }
         self.by_digest
-            .insert_unique(hash(&digest), (digest, entry), |(digest, _)| hash(digest));
+            .insert_unique(digest.hash(), (digest, entry), |(digest, _)| digest.hash());
         Ok(())
     }
 
     /// Frees the capacity for further digests.
     pub fn shrink(&mut self) {
-        self.by_digest.shrink_to_fit(|(digest, _)| hash(digest));
+        self.by_digest.shrink_to_fit(|(digest, _)| digest.hash());
     }
 }
 
@@ -114,7 +110,7 @@ mod tests {
         for number in 0..1_000 {
             assert_eq!(table.insert(digest(number), EntryId(number)), Ok(()), "{number}");
         }
-        table.by_digest.reserve(100_000, |(digest, _)| hash(digest));
+        table.by_digest.reserve(100_000, |(digest, _)| digest.hash());
         let before = table.by_digest.capacity();
         table.shrink();
         assert!(table.by_digest.capacity() < before);
@@ -127,7 +123,7 @@ mod tests {
             );
         }
         assert_eq!(table.find(&digest(1_000)), None);
-        let hashes: std::collections::BTreeSet<u64> = (0..1_000).map(|number| hash(&digest(number))).collect();
+        let hashes: std::collections::BTreeSet<u64> = (0..1_000).map(|number| digest(number).hash()).collect();
         assert_eq!(hashes.len(), 1_000);
     }
 }
