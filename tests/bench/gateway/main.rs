@@ -27,6 +27,8 @@ mod load;
 mod policy;
 mod scenario;
 mod summary;
+#[path = "../../harness/token.rs"]
+mod token;
 
 use std::env;
 
