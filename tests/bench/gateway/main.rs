@@ -27,8 +27,6 @@ mod load;
 mod policy;
 mod scenario;
 mod summary;
-#[path = "../../harness/token.rs"]
-mod token;
 
 use std::env;
 

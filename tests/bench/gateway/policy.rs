@@ -7,7 +7,7 @@ use keyfence_core::config::api_key::KeyDigest;
 use serde_json::{Value, json};
 
 use crate::contender::{Algorithm, Credential, Limit};
-use crate::token::{self, OTHER_SECRET, OTHER_SEED, SECRET, SEED, Signer, base64url, jwk_x};
+use crate::harness::token::{self, OTHER_SECRET, OTHER_SEED, SECRET, SEED, Signer, base64url, jwk_x};
 
 pub const KEY_HEADER: &str = "X-API-Key";
 
