@@ -11,20 +11,22 @@ mod workload;
 use std::env;
 
 use keyfence_core::decision::decide;
-use workload::KINDS;
+use workload::{KINDS, Kind, TOKEN_KINDS};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [kind, keys, decisions] = arguments.as_slice() else {
         panic!("instructions KIND KEYS DECISIONS");
     };
-    let kind = KINDS
-        .iter()
-        .find(|known| known.name == kind)
-        .expect("the kind is known");
+    let named = |kinds: &'static [Kind]| kinds.iter().find(|known| known.name == kind);
+    let of_token = named(&TOKEN_KINDS);
+    let kind = of_token.or_else(|| named(&KINDS)).expect("the kind is known");
     let keys = keys.parse().expect("KEYS is a number");
     let decisions = decisions.parse().expect("DECISIONS is a number");
-    let policy = workload::policy(keys);
+    let policy = match of_token {
+        Some(_) => workload::policy_with_tokens(keys),
+        None => workload::policy(keys),
+    };
     let callers = kind.callers(keys);
     let mut request = kind.request();
     for caller in callers.iter().cycle().take(decisions) {

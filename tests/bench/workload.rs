@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each program uses its own part of this")]
 
+use std::cell::RefCell;
 use std::iter;
 use std::num::NonZeroU32;
 
@@ -13,6 +14,8 @@ use keyfence_core::decision::credential::Credential;
 use keyfence_core::decision::rate::{RateStatus, peek};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
+use keyfence_core::decision::scoped_token::Verdict;
+use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{Outcome, Refusal, RequestContext, Unavailable};
 use keyfence_core::policy::{Key, Policy};
 
@@ -29,7 +32,19 @@ pub fn policy_text(keys: usize) -> String {
 }
 
 pub fn policy(keys: usize) -> Policy {
-    match Policy::load(policy_text(keys).as_bytes(), NOW) {
+    load(&policy_text(keys))
+}
+
+/// The same, with keys that verify scoped tokens.
+pub fn policy_with_tokens(keys: usize) -> Policy {
+    let tokens = format!(
+        r#""scoped_tokens": {{"secrets": ["{TOKEN_SECRET}"], "public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{TOKEN_PUBLIC_KEY}"}}]}}, "id":"#
+    );
+    load(&policy_text(keys).replace(r#""id":"#, &tokens))
+}
+
+fn load(text: &str) -> Policy {
+    match Policy::load(text.as_bytes(), NOW) {
         Ok(loaded) => loaded.policy,
         Err(diagnostics) => panic!("{:?}", diagnostics.errors()),
     }
@@ -65,7 +80,14 @@ pub struct Kind {
     pub method: &'static str,
     origin: &'static str,
     more: &'static [(&'static str, &'static str)],
+    token: Option<Token>,
     pub outcome: Outcome,
+}
+
+/// What a request presents in place of the key.
+struct Token {
+    text: &'static str,
+    is_remembered: bool,
 }
 
 pub const KINDS: [Kind; 5] = [
@@ -74,6 +96,7 @@ pub const KINDS: [Kind; 5] = [
         method: "GET",
         origin: "https://shop-{}.example",
         more: &[],
+        token: None,
         outcome: Outcome::Allow,
     },
     Kind {
@@ -81,6 +104,7 @@ pub const KINDS: [Kind; 5] = [
         method: "GET",
         origin: "https://shop-{}.example",
         more: &FROM_A_BROWSER,
+        token: None,
         outcome: Outcome::Allow,
     },
     Kind {
@@ -88,6 +112,7 @@ pub const KINDS: [Kind; 5] = [
         method: "GET",
         origin: "https://www.eu.shop-{}.example",
         more: &FROM_A_BROWSER,
+        token: None,
         outcome: Outcome::Allow,
     },
     Kind {
@@ -95,6 +120,7 @@ pub const KINDS: [Kind; 5] = [
         method: "GET",
         origin: "https://shop-{}.example.evil.example",
         more: &FROM_A_BROWSER,
+        token: None,
         outcome: Outcome::Deny(Reason::OriginNotAllowed),
     },
     Kind {
@@ -102,9 +128,44 @@ pub const KINDS: [Kind; 5] = [
         method: "OPTIONS",
         origin: "https://shop-{}.example",
         more: &PREFLIGHT,
+        token: None,
         outcome: Outcome::Preflight,
     },
 ];
+
+/// Requests of one token, to a [`policy_with_tokens`].
+pub const TOKEN_KINDS: [Kind; 3] = [
+    Kind {
+        name: "token, remembered",
+        token: Some(Token {
+            text: HS256,
+            is_remembered: true,
+        }),
+        ..KINDS[0]
+    },
+    Kind {
+        name: "token, first sight, HS256",
+        token: Some(Token {
+            text: HS256,
+            is_remembered: false,
+        }),
+        ..KINDS[0]
+    },
+    Kind {
+        name: "token, first sight, EdDSA",
+        token: Some(Token {
+            text: EDDSA,
+            is_remembered: false,
+        }),
+        ..KINDS[0]
+    },
+];
+
+/// Of the key 0, issued at [`NOW`] for an hour, with `sub` and `filter`.
+const HS256: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InNob3AtMDAwMDAwIn0.eyJpYXQiOjE3ODI4NjQwMDAsImV4cCI6MTc4Mjg2NzYwMCwic3ViIjoidXNlci0wMDAwMDEiLCJmaWx0ZXIiOiJ0ZW5hbnRfaWQ9NyJ9.sMP3Jmzsuf55l9H40bWzWHeHKLwA36fxBx-6xXV5vYQ";
+const EDDSA: &str = "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCIsImtpZCI6InNob3AtMDAwMDAwIn0.eyJpYXQiOjE3ODI4NjQwMDAsImV4cCI6MTc4Mjg2NzYwMCwic3ViIjoidXNlci0wMDAwMDEiLCJmaWx0ZXIiOiJ0ZW5hbnRfaWQ9NyJ9.1phNKR96jKJ5077jc3r0qdcYCJF1RYszVfnAad5afCOxDDqXRi-Z_NDL5_W_TJjZDSZ2pb_E9jtnwqfq1zToAw";
+const TOKEN_SECRET: &str = "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4";
+const TOKEN_PUBLIC_KEY: &str = "aASPlhWDHuMHNIkvnjS6MzZLf7Kjjt8jtuVcwXeiEzE";
 
 /// What a page's `fetch` sends beside method, path, host, scheme, key and origin.
 const FROM_A_BROWSER: [(&str, &str); 14] = [
@@ -146,14 +207,16 @@ pub struct Caller {
     authorization: String,
     pub origin: String,
     address: String,
-    digest: KeyDigest,
+    /// `None`: of a token, which has to be hashed anyway where it is verified.
+    digest: Option<KeyDigest>,
+    tokens: Option<RefCell<TokenCache>>,
 }
 
 impl Caller {
     /// The same request, its key's digest known already: hashing takes another number of instructions on each kind of processor.
     pub fn hashed<'r>(&self, mut head: Head<'r>) -> Head<'r> {
-        if let Credential::One(presented) = head.credential {
-            head.credential = Credential::One(presented.with_digest(self.digest));
+        if let (Credential::One(presented), Some(digest)) = (head.credential, self.digest) {
+            head.credential = Credential::One(presented.with_digest(digest));
         }
         head
     }
@@ -167,6 +230,16 @@ impl RequestContext for Caller {
 
     fn now(&self) -> Result<Timestamp, Unavailable> {
         Ok(NOW)
+    }
+
+    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.as_ref()?.borrow_mut().get(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+        if let Some(tokens) = &self.tokens {
+            tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
+        }
     }
 
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
@@ -191,17 +264,29 @@ impl Kind {
     pub fn callers(&self, keys: usize) -> Vec<Caller> {
         // A prime that divides no number of keys that is measured, so that every key has its turn.
         const STRIDE: usize = 61_441;
-        let numbers = (0..keys.min(CALLERS)).map(|turn| turn * STRIDE % keys);
+        let callers = if self.token.is_some() { 1 } else { keys.min(CALLERS) };
+        let numbers = (0..callers).map(|turn| turn * STRIDE % keys);
         numbers.map(|number| self.caller(number)).collect()
     }
 
     fn caller(&self, number: usize) -> Caller {
         let (high, low) = (number >> 8, number & 255);
         Caller {
-            authorization: format!("Bearer {}", raw_key(number)),
+            authorization: match &self.token {
+                Some(token) => format!("Bearer {}", token.text),
+                None => format!("Bearer {}", raw_key(number)),
+            },
             origin: self.origin.replace("{}", &format!("{number:06}")),
             address: format!("{}.{}.{low}.7:51234", 10 + (high >> 8), high & 255),
-            digest: KeyDigest::of(raw_key(number).as_bytes()),
+            digest: match self.token {
+                Some(_) => None,
+                None => Some(KeyDigest::of(raw_key(number).as_bytes())),
+            },
+            tokens: self
+                .token
+                .as_ref()
+                .filter(|token| token.is_remembered)
+                .map(|_| RefCell::default()),
         }
     }
 

@@ -3,8 +3,8 @@
 #![no_main]
 
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_filter::plugin_configuration::to_json;
 use keyfence_core::policy::Policy;
+use keyfence_filter::plugin_configuration::to_json;
 use libfuzzer_sys::fuzz_target;
 use reference::compare::Pair;
 use reference::generate::{Generator, Written};
@@ -21,7 +21,10 @@ fuzz_target!(|data: &[u8]| {
     let (Ok(diagnostics) | Err(diagnostics)) = loaded.as_ref().map(|loaded| &loaded.diagnostics);
     assert_eq!(loaded.is_ok(), diagnostics.error_count() == 0);
     for (_, line) in diagnostics.lines() {
-        assert!(!line.chars().any(char::is_control), "a diagnostic is one line: {line:?}");
+        assert!(
+            !line.chars().any(char::is_control),
+            "a diagnostic is one line: {line:?}"
+        );
         assert!(
             line.contains("; ") || line.starts_with("and "),
             "a diagnostic has a reason and a help: {line:?}"
@@ -105,14 +108,17 @@ fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
 fn raw_keys(policy: &Value) -> Vec<(usize, String)> {
     let keys = policy["keys"].as_array().into_iter().flatten().enumerate();
     keys.flat_map(|(number, key)| {
-        let written = key["api_key"]
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| vec![key["api_key"].clone()]);
-        let raw = written.into_iter().map(|key| key.as_str().unwrap().to_owned());
+        let entries = match &key["api_key"] {
+            Value::Array(entries) => &entries[..],
+            // It has tokens alone.
+            Value::Null => &[],
+            entry => std::slice::from_ref(entry),
+        };
+        let raw = entries
+            .iter()
+            .map(|entry| entry.as_str().or(entry["key"].as_str()).unwrap());
         raw.filter(|key| !key.to_ascii_lowercase().starts_with("sha256:"))
-            .map(move |key| (number, key))
-            .collect::<Vec<_>>()
+            .map(move |key| (number, key.to_owned()))
     })
     .collect()
 }

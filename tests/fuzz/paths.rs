@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     if !path.contains(&b'?') {
         let answer = match is_ambiguous(path) {
             true => Reach::Ambiguous,
-            false => told(compiled.answer(method, path, list.as_ref())),
+            false => told(compiled.answer(method, path, [list.as_ref(), None])),
         };
         assert_eq!(answer, paths::reach(&json!(["all"]), &indexes, &table, method, path));
     }
@@ -63,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!is_ambiguous(example.as_bytes()), "{example} for {text}");
         for method in &rule.methods {
             let method = if method.0 == "*" { "ANY" } else { &method.0 };
-            let answer = compiled.answer(method.as_bytes(), example.as_bytes(), None);
+            let answer = compiled.answer(method.as_bytes(), example.as_bytes(), [None; 2]);
             assert!(matches!(answer, ScopeAnswer::Fits(_)), "{method} {example} for {text}");
         }
     }

@@ -1,7 +1,8 @@
 //! The filter over a host of the test's own. The first byte chooses a policy, the second the call of the host that fails (0: none). Then
 //! blocks, with an empty line between them: the first byte of a block says what comes, and the second which of four streams it is for.
 //!
-//! - `q`, `t`, `p`: the headers of a request, its trailers, the headers of a response, line by line as `name: value`
+//! - `q`, `t`, `p`: the headers of a request, its trailers, the headers of a response, line by line as `name: value`, where `<kid claims>`
+//!   stands for a token
 //! - `c`: the policy with this number takes the place of the one before; `x`: one that is wrong; `m`: memory runs out, or is there again
 
 #![no_main]
@@ -9,16 +10,13 @@
 #[path = "../harness/host.rs"]
 mod world;
 
-use std::sync::OnceLock;
-
 use keyfence_filter::host::{Action, MapType};
 use keyfence_filter::stream::Stream;
 use libfuzzer_sys::fuzz_target;
 use reference::spec::upstreams::folded;
+use reference::{common_policies, knows_tokens, with_tokens};
 use serde_json::Value;
 use world::{Fake, HeaderList, Vm};
-
-static POLICIES: OnceLock<Vec<Value>> = OnceLock::new();
 
 /// What a request that went on began under.
 #[derive(Clone)]
@@ -28,7 +26,7 @@ struct Open {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let policies = POLICIES.get_or_init(|| serde_json::from_str(include_str!("policies.json")).unwrap());
+    let policies = common_policies();
     let [first, fails, data @ ..] = data else { return };
     let policy = |number: u8| policies[usize::from(number) % policies.len()].clone();
     let mut current = policy(*first);
@@ -45,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
     for block in text.split("\n\n").take(16) {
         let [kind, number, ..] = block.as_bytes() else { continue };
         let stream = u32::from(*number % 4);
-        let lines = lines(block.split('\n').skip(1));
+        let block_of_tokens = with_tokens(block, world::NOW as i64);
+        let lines = lines(block_of_tokens.split('\n').skip(1));
         match kind {
             b'q' => {
                 host.edit(MapType::RequestHeaders, |headers| *headers = lines);
@@ -57,6 +56,7 @@ fuzz_target!(|data: &[u8]| {
                 };
                 if is_forwarded {
                     identity_is_the_policys(&host, &state.policy);
+                    claims_are_a_tokens(&host, &state.policy, block);
                 }
                 open[stream as usize] = Some(state);
             }
@@ -125,10 +125,12 @@ fn identity_header(policy: &Value) -> Option<String> {
     }
 }
 
-fn claims(host: &Fake, map: MapType, policy: &Value) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let Some(name) = identity_header(policy) else {
-        return Vec::new();
-    };
+fn claims(host: &Fake, map: MapType, policy: &Value) -> HeaderList {
+    identity_header(policy).map_or(Vec::new(), |name| alike(host, map, &name))
+}
+
+/// The headers that an upstream may read under this name.
+fn alike(host: &Fake, map: MapType, name: &str) -> HeaderList {
     host.edit(map, |headers| {
         let alike = headers
             .iter()
@@ -147,9 +149,33 @@ fn identity_is_the_policys(host: &Fake, policy: &Value) {
     }
 }
 
+/// What the upstream hears of a token's user and filter is in a token of the request: a claim that a client makes up is not.
+fn claims_are_a_tokens(host: &Fake, policy: &Value, block: &str) {
+    if !knows_tokens(policy) {
+        return;
+    }
+    for name in OF_TOKENS {
+        let heard = alike(host, MapType::RequestHeaders, name);
+        assert!(heard.len() <= 1, "{heard:?}");
+        for (header, value) in heard {
+            let is_visible = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
+            assert!(
+                header == name.as_bytes() && is_visible && block.contains('<'),
+                "{block}"
+            );
+        }
+    }
+}
+
+const OF_TOKENS: [&str; 2] = ["x-key-filter", "x-key-subject"];
+
 fn no_claim_is_left(host: &Fake, policy: &Value) {
     let claims = claims(host, MapType::RequestTrailers, policy);
     assert!(claims.is_empty(), "{claims:?}");
+    for name in OF_TOKENS.into_iter().filter(|_| knows_tokens(policy)) {
+        let claims = alike(host, MapType::RequestTrailers, name);
+        assert!(claims.is_empty(), "{claims:?}");
+    }
 }
 
 fn response_is_consistent(host: &Fake, policy: &Value) {

@@ -24,6 +24,40 @@ pub enum Contender {
     Keyfence(usize),
     /// With the least policy.
     Lean,
+    /// With one key that verifies scoped tokens, asked with this.
+    Scoped(Credential),
+    /// With one key that has this limit, which is never used up.
+    Limited(Limit),
+}
+
+/// What requests present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// The key.
+    Key,
+    /// One token, which is remembered.
+    Token(Algorithm),
+    /// A good token that is not remembered.
+    NewToken(Algorithm),
+    /// A token that is not remembered, and that somebody else has signed.
+    ForgedToken(Algorithm),
+    /// A key that the policy does not have, each time another one.
+    UnknownKey,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Hs256,
+    EdDsa,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    None,
+    /// Of the key.
+    Whole,
+    /// Of each of its clients, of which there is one.
+    PerClient,
 }
 
 impl Contender {
@@ -37,6 +71,10 @@ impl Contender {
             Self::Lua => "Lua filter, 1 key".into(),
             Self::Keyfence(keys) => format!("keyfence, {}", counted(*keys)),
             Self::Lean => "keyfence, least policy".into(),
+            Self::Scoped(credential) => format!("keyfence, {}", credential.name()),
+            Self::Limited(Limit::None) => "keyfence, no limit".into(),
+            Self::Limited(Limit::Whole) => "keyfence, limit of the key".into(),
+            Self::Limited(Limit::PerClient) => "keyfence, limit of each client".into(),
         }
     }
 
@@ -82,6 +120,8 @@ impl Contender {
             Self::Floor => vec![wasm(vm_id, &example("floor"), "")],
             Self::Keyfence(keys) => vec![keyfence(vm_id, &policy::keyfence(*keys))],
             Self::Lean => vec![keyfence(vm_id, &policy::lean())],
+            Self::Scoped(_) => vec![keyfence(vm_id, &policy::scoped())],
+            Self::Limited(limit) => vec![keyfence(vm_id, &policy::limited(*limit))],
             Self::NativeCors => vec![cors()],
             Self::Native(keys) => vec![cors(), api_key_auth(*keys), rbac(*keys)],
             Self::Lua => vec![json!({
@@ -91,6 +131,28 @@ impl Contender {
                     "default_source_code": {"inline_string": include_str!("../filters/policy.lua")},
                 },
             })],
+        }
+    }
+}
+
+impl Credential {
+    fn name(self) -> String {
+        match self {
+            Self::Key => "the key".into(),
+            Self::Token(algorithm) => format!("remembered token, {}", algorithm.name()),
+            Self::NewToken(algorithm) => format!("first sight of a token, {}", algorithm.name()),
+            Self::ForgedToken(algorithm) => format!("forged token, {}", algorithm.name()),
+            Self::UnknownKey => "unknown key".into(),
+        }
+    }
+}
+
+impl Algorithm {
+    /// As in the header of a token.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::EdDsa => "EdDSA",
         }
     }
 }

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use keyfence_core::config::timestamp::Timestamp;
 
+use crate::contender::Algorithm::{EdDsa, Hs256};
 use crate::contender::Contender::{self, *};
+use crate::contender::Credential;
 use crate::growth;
 use crate::harness::gateway::{envoy_binary, repository};
 use crate::summary::{Spread, Summary};
@@ -96,7 +98,7 @@ const fn aim(scenario: &'static str, one: Contender, other: Contender, most: f64
     }
 }
 
-const AIMS: [Aim; 9] = [
+const AIMS: [Aim; 11] = [
     aim(WITH_ORIGIN, Keyfence(1), Floor, 1.15),
     aim(WITH_ORIGIN, Keyfence(1), Empty, 4.5),
     aim(WITH_ORIGIN, Keyfence(1), Lua, 1.1),
@@ -106,6 +108,18 @@ const AIMS: [Aim; 9] = [
     aim("growth", Keyfence(100_000), Keyfence(1), 1.1),
     aim("allowed, without Origin", Lean, Empty, 2.0),
     aim("preflight", Keyfence(1), NativeCors, 1.3),
+    aim(
+        "scoped token",
+        Scoped(Credential::Token(Hs256)),
+        Scoped(Credential::Key),
+        1.15,
+    ),
+    aim(
+        "scoped token",
+        Scoped(Credential::Token(EdDsa)),
+        Scoped(Credential::Key),
+        1.15,
+    ),
 ];
 
 impl Aim {

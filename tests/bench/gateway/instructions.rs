@@ -52,24 +52,27 @@ impl Counter {
     /// Instructions a request.
     pub fn cost(&self, scenario: &Scenario, contender: &Contender) -> f64 {
         scenario.check(&self.gateway, contender);
-        self.send(FIRST_REQUESTS, scenario, contender);
+        let requests = scenario.requests(contender).take(2 * FIRST_REQUESTS + REQUESTS);
+        let requests: Vec<_> = requests.map(|headers| scenario.request(headers).to_bytes()).collect();
+        // Each goes on where the one before has stopped, so that what is to be new is.
+        let mut requests = requests.iter().cycle();
+        let mut send = |count| self.send(requests.by_ref().take(count), scenario, contender);
+        send(FIRST_REQUESTS);
         self.control("--instr=on");
         // The first ones after that are translated anew.
-        self.send(FIRST_REQUESTS, scenario, contender);
+        send(FIRST_REQUESTS);
         self.control("--zero");
-        self.send(REQUESTS, scenario, contender);
+        send(REQUESTS);
         let instructions = self.take_count();
         self.control("--instr=off");
         instructions as f64 / REQUESTS as f64
     }
 
     /// One after the other, over one connection.
-    fn send(&self, count: usize, scenario: &Scenario, contender: &Contender) {
+    fn send<'r>(&self, requests: impl Iterator<Item = &'r Vec<u8>>, scenario: &Scenario, contender: &Contender) {
         let address = self.gateway.address(&scenario.listener_name(contender));
         let mut connection = BufReader::new(connect(address, None).unwrap());
-        let requests = scenario.requests(contender).into_iter();
-        let requests: Vec<_> = requests.map(|headers| scenario.request(headers).to_bytes()).collect();
-        for request in requests.iter().cycle().take(count) {
+        for request in requests {
             connection.get_mut().write_all(request).unwrap();
             read_response(&mut connection, scenario.method).unwrap();
         }

@@ -1,5 +1,7 @@
 //! Asks a listener for a second, and reads what CPU time that cost.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +13,8 @@ use crate::scenario::Scenario;
 /// Reads the cost of requests to one gateway.
 pub struct Meter<'g> {
     gateway: &'g Gateway,
+    /// How many requests each listener has had.
+    sent: RefCell<HashMap<String, usize>>,
 }
 
 const GATEWAY_CORE: &str = "0";
@@ -27,7 +31,10 @@ impl<'g> Meter<'g> {
             output.is_ok_and(|output| output.status.success()),
             "taskset (Debian: util-linux) fails"
         );
-        Meter { gateway }
+        Meter {
+            gateway,
+            sent: RefCell::default(),
+        }
     }
 
     /// CPU time of the whole process, µs a request.
@@ -35,6 +42,8 @@ impl<'g> Meter<'g> {
         let listener = scenario.listener_name(contender);
         scenario.check(self.gateway, contender);
         let script = self.script(scenario, contender);
+        let mut sent = self.sent.borrow_mut();
+        let sent = sent.entry(listener.clone()).or_default();
         let before = self.cpu_time();
         let output = Command::new("taskset")
             .args([
@@ -51,15 +60,18 @@ impl<'g> Meter<'g> {
             ])
             .arg(script)
             .arg(format!("http://{}/v1/items", self.gateway.address(&listener)))
+            // Where to go on, so that what is to be new is.
+            .args(["--", &sent.to_string()])
             .output()
             .expect("wrk is installed (Debian: apt-get install wrk)");
         let nanoseconds = self.cpu_time() - before;
         let report = String::from_utf8_lossy(&output.stdout);
         let requests = report.lines().find_map(|line| line.trim().split_once(" requests in "));
-        let requests: f64 = requests
+        let requests: usize = requests
             .and_then(|(count, _)| count.parse().ok())
             .unwrap_or_else(|| panic!("{report}"));
-        nanoseconds as f64 / 1_000.0 / requests
+        *sent += requests;
+        nanoseconds as f64 / 1_000.0 / requests as f64
     }
 
     fn script(&self, scenario: &Scenario, contender: &Contender) -> PathBuf {
@@ -72,7 +84,6 @@ impl<'g> Meter<'g> {
         }
         let requests: Vec<String> = scenario
             .requests(contender)
-            .iter()
             .map(|headers| {
                 let headers: Vec<String> = headers
                     .iter()
@@ -89,7 +100,7 @@ impl<'g> Meter<'g> {
         let script = format!(
             "local requests, at = {{}}, 0\n\
              local function add(part) for _, request in ipairs(part()) do requests[#requests + 1] = request end end\n\
-             function init()\n{}end\n\
+             function init(arguments)\n{}at = tonumber(arguments[1]) or 0\nend\n\
              function request() at = at % #requests + 1; return requests[at] end\n",
             parts.concat()
         );

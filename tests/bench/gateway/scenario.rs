@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use crate::contender::Algorithm::{EdDsa, Hs256};
 use crate::contender::Contender::{self, *};
+use crate::contender::{Credential, Limit};
 use crate::harness::Gateway;
 use crate::harness::client::Request;
 use crate::policy::{self, KEY_HEADER};
@@ -20,6 +22,9 @@ pub struct Scenario {
 /// The number of keys that requests are spread over, where there are as many. They are taken from all over the policy.
 const KEYS_ASKED: usize = 5_000;
 
+/// So many tokens, or unknown keys, come up before one comes up again: more than are remembered.
+const CREDENTIALS: usize = 20_000;
+
 impl Scenario {
     /// The listener that has the contender's filters.
     pub fn listener(&self, contender: &Contender) -> Value {
@@ -32,7 +37,7 @@ impl Scenario {
 
     /// One request is answered as it should be: what is fast must be right.
     pub fn check(&self, gateway: &Gateway, contender: &Contender) {
-        let headers = self.requests(contender).into_iter().next().unwrap_or_default();
+        let headers = self.requests(contender).next().unwrap_or_default();
         let response = gateway.send(&self.listener_name(contender), &self.request(headers));
         let expected = match contender {
             NoFilter | Empty | Floor => 200,
@@ -52,15 +57,22 @@ impl Scenario {
     }
 
     /// The headers of the requests that `contender` is sent, one after the other.
-    pub fn requests(&self, contender: &Contender) -> Vec<Headers> {
-        let keys = match contender {
-            Native(keys) | Keyfence(keys) => *keys,
-            _ => 1,
+    pub fn requests(&self, contender: &Contender) -> impl Iterator<Item = Headers> {
+        let (keys, count) = match contender {
+            Native(keys) | Keyfence(keys) => (*keys, (*keys).min(KEYS_ASKED)),
+            Scoped(Credential::Key | Credential::Token(_)) => (1, 1),
+            Scoped(_) => (1, CREDENTIALS),
+            _ => (1, 1),
         };
         // A stride that has no factor in common with the count comes by every key.
-        (0..keys.min(KEYS_ASKED))
-            .map(|n| (self.headers)(n * 7_919 % keys))
-            .collect()
+        (0..count).map(move |n| {
+            let mut headers = (self.headers)(n * 7_919 % keys);
+            if let Scoped(credential) = contender {
+                let key = headers.iter_mut().find(|(name, _)| *name == KEY_HEADER);
+                key.unwrap().1 = policy::credential(*credential, n);
+            }
+            headers
+        })
     }
 }
 
@@ -109,6 +121,44 @@ pub fn all() -> Vec<Scenario> {
             contenders: vec![NoFilter, Native(1), Lua, Keyfence(1)],
             status: 401,
             headers: with_unknown_key,
+        },
+        Scenario {
+            name: "scoped token",
+            method: "GET",
+            contenders: vec![
+                NoFilter,
+                Scoped(Credential::Key),
+                Scoped(Credential::Token(Hs256)),
+                Scoped(Credential::Token(EdDsa)),
+                Scoped(Credential::NewToken(Hs256)),
+                Scoped(Credential::NewToken(EdDsa)),
+            ],
+            status: 200,
+            headers: with_origin,
+        },
+        Scenario {
+            name: "denied, a flood",
+            method: "GET",
+            contenders: vec![
+                NoFilter,
+                Scoped(Credential::UnknownKey),
+                Scoped(Credential::ForgedToken(Hs256)),
+                Scoped(Credential::ForgedToken(EdDsa)),
+            ],
+            status: 401,
+            headers: with_origin,
+        },
+        Scenario {
+            name: "limit",
+            method: "GET",
+            contenders: vec![
+                NoFilter,
+                Limited(Limit::None),
+                Limited(Limit::Whole),
+                Limited(Limit::PerClient),
+            ],
+            status: 200,
+            headers: with_origin,
         },
         Scenario {
             name: "growth",
