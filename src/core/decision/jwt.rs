@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::config::node::Node;
+use crate::policy::sorted::sorted;
 
 /// The decoded parts of a token. Nothing in them has been verified.
 #[derive(Debug)]
@@ -64,8 +65,7 @@ impl<'j> Members<'j> {
         let Node::Object(members) = serde_json::from_slice(json).ok()? else {
             return None;
         };
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-        names.sort_unstable();
+        let names = sorted(members.iter().map(|(name, _)| &**name).collect());
         let is_repeated = names
             .windows(2)
             .any(|pair| matches!(pair, [one, other] if one == other));

@@ -15,7 +15,7 @@ pub mod origins;
 pub mod protected_headers;
 pub mod response_headers;
 pub mod scopes;
-mod sorted;
+pub mod sorted;
 mod source;
 pub mod token_verifier;
 pub mod upstream_headers;
