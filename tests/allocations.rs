@@ -141,12 +141,16 @@ impl RequestContext for World {
         Ok(NOW)
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.tokens.borrow_mut().get(PolicyId(1), digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.tokens.borrow_mut().good(PolicyId(1), text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
-        self.tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.borrow_mut().bad(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
+        self.tokens.borrow_mut().insert(PolicyId(1), text, digest, verdict);
     }
 
     fn admit(&self, _key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {
@@ -390,6 +394,47 @@ fn a_remembered_token_allocates_nothing() {
             assert_eq!(counted.allocations > 0, is_first, "{expected:?}: {counted:?}");
         }
     }
+}
+
+/// However many come, and whatever is in them. The newest is there.
+#[test]
+fn what_is_remembered_of_tokens_keeps_to_its_limit() {
+    const GOOD: usize = 256 << 10;
+    const BAD: usize = 32 << 10;
+    let policy = policy_with_tokens();
+    let (mut last, counted) = tally(|| {
+        let mut cache = TokenCache::with_limits(GOOD, BAD);
+        for number in 0..2_000 {
+            let further = match number % 3 {
+                0 => format!(r#""sub":"user-{number}""#),
+                1 => format!(r#""filter":"{}","jti":{number}"#, "f".repeat(900)),
+                _ => format!(r#""origins":["https://{number}.example","https://*-{number}.a.example"]"#),
+            };
+            let good = token(&further);
+            let bad = maker::good("parent", NOW.0, &further, maker::Signer::Secret(maker::OTHER_SECRET));
+            for text in [good, bad] {
+                let verdict = Unverified::read(&policy, &text, NOW).unwrap().verdict();
+                let digest = KeyDigest::of(text.as_bytes());
+                cache.insert(PolicyId(1), &text, digest, &verdict);
+                let found = [
+                    cache.good(PolicyId(1), &text, NOW),
+                    cache.bad(PolicyId(1), &digest, NOW),
+                ];
+                assert_eq!(
+                    found.map(|found| found.is_some()),
+                    [verdict.is_good(), !verdict.is_good()]
+                );
+                let elsewhere = cache
+                    .good(PolicyId(2), &text, NOW)
+                    .or(cache.bad(PolicyId(2), &digest, NOW));
+                assert!(elsewhere.is_none());
+            }
+        }
+        cache
+    });
+    println!("{} of {} bytes", counted.live, GOOD + BAD);
+    assert!(counted.live.unsigned_abs() <= GOOD + BAD, "{counted:?}");
+    last.forget(PolicyId(1));
 }
 
 /// The memory for remembered tokens is counted by what they say of themselves.

@@ -66,13 +66,17 @@ impl RequestContext for World {
         self.now.map(Timestamp).ok_or(Unavailable)
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.tokens.borrow_mut().get(self.policy, digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.tokens.borrow_mut().good(self.policy, text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.borrow_mut().bad(self.policy, digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
         self.verified.set(self.verified.get() + 1);
-        self.tokens.borrow_mut().insert(self.policy, digest, verdict);
+        self.tokens.borrow_mut().insert(self.policy, text, digest, verdict);
     }
 
     fn admit(&self, _: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {

@@ -390,13 +390,17 @@ impl<H: Host> RequestContext for HostContext<'_, H> {
         i64::try_from(seconds).map(Timestamp).map_err(|_| Unavailable)
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.tokens.try_borrow_mut().ok()?.get(self.policy, digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.tokens.try_borrow_mut().ok()?.good(self.policy, text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.try_borrow_mut().ok()?.bad(self.policy, digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
         if let Ok(mut tokens) = self.tokens.try_borrow_mut() {
-            tokens.insert(self.policy, digest, verdict);
+            tokens.insert(self.policy, text, digest, verdict);
         }
     }
 

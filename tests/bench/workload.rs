@@ -232,13 +232,17 @@ impl RequestContext for Caller {
         Ok(NOW)
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.tokens.as_ref()?.borrow_mut().get(PolicyId(1), digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.tokens.as_ref()?.borrow_mut().good(PolicyId(1), text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens.as_ref()?.borrow_mut().bad(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
         if let Some(tokens) = &self.tokens {
-            tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
+            tokens.borrow_mut().insert(PolicyId(1), text, digest, verdict);
         }
     }
 

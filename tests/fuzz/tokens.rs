@@ -144,13 +144,17 @@ impl RequestContext for Around<'_> {
         Ok(Timestamp(self.now))
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.tokens?.borrow_mut().get(self.policy, digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.tokens?.borrow_mut().good(self.policy, text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.tokens?.borrow_mut().bad(self.policy, digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
         if let Some(tokens) = self.tokens {
-            tokens.borrow_mut().insert(self.policy, digest, verdict);
+            tokens.borrow_mut().insert(self.policy, text, digest, verdict);
         }
     }
 

@@ -79,12 +79,19 @@ impl RequestContext for Around<'_> {
         Ok(Timestamp(self.seconds().try_into().unwrap()))
     }
 
-    fn remembered_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        self.slots.tokens.borrow_mut().get(PolicyId(1), digest, now)
+    fn good_token(&self, text: &str, now: Timestamp) -> Option<Verdict> {
+        self.slots.tokens.borrow_mut().good(PolicyId(1), text, now)
     }
 
-    fn remember_token(&self, digest: KeyDigest, verdict: &Verdict) {
-        self.slots.tokens.borrow_mut().insert(PolicyId(1), digest, verdict);
+    fn bad_token(&self, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        self.slots.tokens.borrow_mut().bad(PolicyId(1), digest, now)
+    }
+
+    fn remember_token(&self, text: &str, digest: KeyDigest, verdict: &Verdict) {
+        self.slots
+            .tokens
+            .borrow_mut()
+            .insert(PolicyId(1), text, digest, verdict);
     }
 
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal> {

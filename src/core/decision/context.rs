@@ -18,13 +18,19 @@ pub trait RequestContext {
     /// The current time.
     fn now(&self) -> Result<Timestamp, Unavailable>;
 
-    /// What [`RequestContext::remember_token`] got for the token with this digest, if it is remembered under the policy of the request.
-    fn remembered_token(&self, _digest: &KeyDigest, _now: Timestamp) -> Option<Verdict> {
+    /// The verdict on the token with this text that [`RequestContext::remember_token`] got, if it was good, and is remembered under the policy of
+    /// the request.
+    fn good_token(&self, _text: &str, _now: Timestamp) -> Option<Verdict> {
+        None
+    }
+
+    /// The same for a token with this digest, if it was bad.
+    fn bad_token(&self, _digest: &KeyDigest, _now: Timestamp) -> Option<Verdict> {
         None
     }
 
     /// Gets the verdict on a token, so that it need not be verified again. It may be forgotten at any time, or at once.
-    fn remember_token(&self, _digest: KeyDigest, _verdict: &Verdict) {}
+    fn remember_token(&self, _text: &str, _digest: KeyDigest, _verdict: &Verdict) {}
 
     /// Takes one request from the limit of `key`, or of anonymous requests.
     fn admit(&self, key: Option<&Key>, limit: NonZeroU32) -> Result<RateStatus, Refusal>;

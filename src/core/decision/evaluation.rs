@@ -165,17 +165,40 @@ fn find_key<'p>(
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
 ) -> Result<Subject<'p>, Unidentified> {
-    let digest = presented.digest(policy.max_credential_length());
-    let digest = digest.ok_or(Reason::InvalidApiKey)?;
-    if let Some(key) = policy.find_key(&digest) {
-        return Ok(Subject::of_key(key, None));
-    }
-    let token = find_token(policy, presented, digest, context)?;
+    let token = match find_good_token(policy, presented, context)? {
+        Some(token) => token,
+        None => {
+            let digest = presented.digest(policy.max_credential_length());
+            let digest = digest.ok_or(Reason::InvalidApiKey)?;
+            if let Some(key) = policy.find_key(&digest) {
+                return Ok(Subject::of_key(key, None));
+            }
+            find_token(policy, presented, digest, context)?
+        }
+    };
     let key = policy.parent(token.key).ok_or(TokenError::Parent)?;
     Ok(Subject::of_key(key, Some(token)))
 }
 
-/// Verifies a token, unless an earlier request has presented it. What costs less is checked before the signature. Only what depends on the
+/// Finds a token that an earlier request has presented, and that was good: so its text is not a key's. Its digest is not needed.
+fn find_good_token(
+    policy: &Policy,
+    presented: &PresentedKey<'_>,
+    context: &impl RequestContext,
+) -> Result<Option<Arc<ScopedToken>>, Unidentified> {
+    if !policy.has_tokens() {
+        return Ok(None);
+    }
+    let text = presented.text(policy.max_credential_length());
+    let Some(text) = text.filter(|text| jwt::begins_as_token(text)) else {
+        return Ok(None);
+    };
+    let now = context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
+    let verdict = context.good_token(&text, now);
+    Ok(verdict.map(|verdict| verdict.at(now)).transpose()?)
+}
+
+/// Verifies a token, unless an earlier request has presented it and it was bad. What costs less is checked before the signature. Only what depends on the
 /// signature is remembered: the time is compared on each request.
 #[inline(never)]
 fn find_token(
@@ -189,14 +212,14 @@ fn find_token(
         .filter(|text| jwt::begins_as_token(text))
         .ok_or(Reason::InvalidApiKey)?;
     let now = context.now().map_err(|Unavailable| Reason::PolicyUnavailable)?;
-    if let Some(verdict) = context.remembered_token(&digest, now) {
+    if let Some(verdict) = context.bad_token(&digest, now) {
         return Ok(verdict.at(now)?);
     }
     if !jwt::has_form(text) {
         return Err(Reason::InvalidApiKey.into());
     }
     let verdict = Unverified::read(policy, text, now)?.verdict();
-    context.remember_token(digest, &verdict);
+    context.remember_token(text, digest, &verdict);
     Ok(verdict.at(now)?)
 }
 

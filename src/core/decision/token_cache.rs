@@ -44,30 +44,31 @@ impl TokenCache {
         }
     }
 
-    /// What was found of the token with this digest under this policy. A token that has expired is forgotten.
-    pub fn get(&mut self, policy: PolicyId, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
-        let generations = [&mut self.good, &mut self.bad];
-        generations.into_iter().find_map(|generations| {
-            let verdict = generations.get(policy, digest)?;
-            if verdict.has_expired(now) {
-                generations.remove(policy, digest);
-            }
-            Some(verdict)
-        })
+    /// The verdict on a token with this text that is good, if this policy has found it. One that has expired is forgotten.
+    pub fn good(&mut self, policy: PolicyId, text: &str, now: Timestamp) -> Option<Verdict> {
+        let is = |entry: &Entry| entry.policy == policy && entry.text.as_deref() == Some(text);
+        self.good.get(hash_of(text), is, now)
     }
 
-    /// Remembers a verdict that [`TokenCache::get`] did not have.
-    pub fn insert(&mut self, policy: PolicyId, digest: KeyDigest, verdict: &Verdict) {
-        let generations = if verdict.is_good() {
-            &mut self.good
-        } else {
-            &mut self.bad
-        };
-        generations.push(Entry {
+    /// The verdict on a token with this digest that is bad, if this policy has found it. One that has expired is forgotten.
+    pub fn bad(&mut self, policy: PolicyId, digest: &KeyDigest, now: Timestamp) -> Option<Verdict> {
+        let is = |entry: &Entry| entry.policy == policy && entry.digest == *digest;
+        self.bad.get(digest.hash(), is, now)
+    }
+
+    /// Remembers a verdict that the cache does not have.
+    pub fn insert(&mut self, policy: PolicyId, text: &str, digest: KeyDigest, verdict: &Verdict) {
+        let entry = |hash, text| Entry {
             policy,
+            hash,
+            text,
             digest,
             verdict: verdict.clone(),
-        });
+        };
+        match verdict.is_good() {
+            true => self.good.push(entry(hash_of(text), Some(text.into()))),
+            false => self.bad.push(entry(digest.hash(), None)),
+        }
     }
 
     /// Forgets all verdicts under this policy.
@@ -87,10 +88,14 @@ struct Generations {
     limit: usize,
 }
 
-/// Clients choose the texts, so they can make digests that begin alike. That costs them more than it costs the look-up of one.
+/// A verdict. A good token is found by its text, which costs less than its digest. Clients choose the texts of bad ones, and could choose many
+/// that are found in the same place; so these are found by their digest.
 #[derive(Debug)]
 struct Entry {
     policy: PolicyId,
+    hash: u64,
+    /// Of a good token.
+    text: Option<Box<str>>,
     digest: KeyDigest,
     verdict: Verdict,
 }
@@ -98,13 +103,20 @@ struct Entry {
 /// A table that grows has the new entries beside the old ones for a moment, and at most seven in eight of them are used.
 const ENTRY_BYTES: usize = 3 * size_of::<Entry>();
 
-impl Entry {
-    fn is(policy: PolicyId, digest: &KeyDigest) -> impl Fn(&Entry) -> bool + '_ {
-        move |entry| entry.digest == *digest && entry.policy == policy
-    }
+/// The end of a good token is that of its signature, which nobody without the secret can choose. The multiplication spreads the bits of its
+/// characters, of which each has six.
+fn hash_of(text: &str) -> u64 {
+    let end = text
+        .as_bytes()
+        .last_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let product = end.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}
 
+impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.verdict.bytes()
+        ENTRY_BYTES + self.text.as_ref().map_or(0, |text| text.len()) + self.verdict.bytes()
     }
 }
 
@@ -118,14 +130,19 @@ impl Generations {
         }
     }
 
-    fn get(&mut self, policy: PolicyId, digest: &KeyDigest) -> Option<Verdict> {
-        if let Some(entry) = self.young.find(digest.hash(), Entry::is(policy, digest)) {
-            return Some(entry.verdict.clone());
+    fn get(&mut self, hash: u64, is: impl Fn(&Entry) -> bool, now: Timestamp) -> Option<Verdict> {
+        if let Some(entry) = self.young.find(hash, &is) {
+            let verdict = entry.verdict.clone();
+            if verdict.has_expired(now) {
+                self.remove(hash, &is);
+            }
+            return Some(verdict);
         }
-        let found = self.old.find_entry(digest.hash(), Entry::is(policy, digest));
-        let (entry, _) = found.ok()?.remove();
+        let (entry, _) = self.old.find_entry(hash, &is).ok()?.remove();
         let verdict = entry.verdict.clone();
-        self.push(entry);
+        if !verdict.has_expired(now) {
+            self.push(entry);
+        }
         Some(verdict)
     }
 
@@ -135,12 +152,11 @@ impl Generations {
             self.young_bytes = 0;
         }
         self.young_bytes += entry.bytes();
-        self.young
-            .insert_unique(entry.digest.hash(), entry, |entry| entry.digest.hash());
+        self.young.insert_unique(entry.hash, entry, |entry| entry.hash);
     }
 
-    fn remove(&mut self, policy: PolicyId, digest: &KeyDigest) {
-        if let Ok(entry) = self.young.find_entry(digest.hash(), Entry::is(policy, digest)) {
+    fn remove(&mut self, hash: u64, is: impl Fn(&Entry) -> bool) {
+        if let Ok(entry) = self.young.find_entry(hash, is) {
             let (entry, _) = entry.remove();
             self.young_bytes = self.young_bytes.saturating_sub(entry.bytes());
         }
@@ -170,15 +186,15 @@ mod tests {
     const OTHER: PolicyId = PolicyId(2);
 
     fn has(cache: &mut TokenCache, policy: PolicyId, number: u32) -> bool {
-        cache.get(policy, &digest(number), Timestamp(0)).is_some()
+        cache.bad(policy, &digest(number), Timestamp(0)).is_some()
     }
 
     #[test]
     fn a_verdict_is_of_one_policy() {
         let mut cache = TokenCache::default();
-        cache.insert(ONE, digest(1), &bad());
+        cache.insert(ONE, "", digest(1), &bad());
         assert!(has(&mut cache, ONE, 1) && !has(&mut cache, OTHER, 1) && !has(&mut cache, ONE, 2));
-        cache.insert(OTHER, digest(1), &bad());
+        cache.insert(OTHER, "", digest(1), &bad());
         cache.forget(ONE);
         assert!(!has(&mut cache, ONE, 1) && has(&mut cache, OTHER, 1));
     }
@@ -186,9 +202,9 @@ mod tests {
     #[test]
     fn what_has_expired_is_forgotten() {
         let mut cache = TokenCache::default();
-        cache.insert(ONE, digest(1), &bad());
+        cache.insert(ONE, "", digest(1), &bad());
         for (now, is_there) in [(99, true), (100, true), (99, false)] {
-            assert_eq!(cache.get(ONE, &digest(1), Timestamp(now)).is_some(), is_there, "{now}");
+            assert_eq!(cache.bad(ONE, &digest(1), Timestamp(now)).is_some(), is_there, "{now}");
         }
         assert_eq!(cache.bad.young_bytes, 0);
     }
@@ -197,10 +213,10 @@ mod tests {
     fn a_flood_takes_no_more_than_the_limit_and_displaces_what_is_not_used() {
         const LIMIT: usize = 64 << 10;
         let mut cache = TokenCache::with_limits(LIMIT, LIMIT);
-        cache.insert(ONE, digest(0), &bad());
-        cache.insert(ONE, digest(1), &bad());
+        cache.insert(ONE, "", digest(0), &bad());
+        cache.insert(ONE, "", digest(1), &bad());
         for number in 2..10_000 {
-            cache.insert(ONE, digest(number), &bad());
+            cache.insert(ONE, "", digest(number), &bad());
             assert!(has(&mut cache, ONE, 1), "used after {number}");
             let tables = [&cache.bad.young, &cache.bad.old];
             let bytes: usize = tables.map(|table| table.allocation_size()).iter().sum();

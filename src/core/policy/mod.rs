@@ -176,14 +176,18 @@ impl Policy {
         self.token_scopes.get(index).map(|(_, rules)| &**rules)
     }
 
+    /// Whether any key has scoped tokens.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.token_parents.is_empty()
+    }
+
     /// The most bytes of a key or token in a request.
     pub fn max_credential_length(&self) -> usize {
         /// The longest token.
         const MAX_TOKEN: usize = 4096;
-        if self.token_parents.is_empty() {
-            MAX_LENGTH
-        } else {
-            MAX_TOKEN
+        match self.has_tokens() {
+            true => MAX_TOKEN,
+            false => MAX_LENGTH,
         }
     }
 
