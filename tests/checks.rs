@@ -394,6 +394,7 @@ fn errors() -> Vec<Row> {
         ("secrets: 31 bytes", tokens(r#""secrets": ["BQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIw"]"#), "keys[0].scoped_tokens.secrets[0]", "32 to 1024 bytes when it is decoded, and this has 31", "32 random bytes"),
         ("secrets: a number", tokens(r#""secrets": [1]"#), "keys[0].scoped_tokens.secrets[0]", "expected a string, found a number", "in quotes"),
         ("secrets: a public key", tokens(&format!(r#""secrets": ["{JWK_X}"], "public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]"#)), "keys[0].scoped_tokens.secrets", "which is no secret", "take it out"),
+        ("secrets: a public key of another key", format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "scoped_tokens": {{"public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]}}}}, {{"id": "two", "kind": "secret", "scoped_tokens": {{"secrets": ["{JWK_X}"]}}}}]}}"#), "keys[1].scoped_tokens", "is a public key of the other", "32 random bytes"),
         ("public_keys: four", tokens(r#""public_keys": [1, 2, 3, 4]"#), "keys[0].scoped_tokens.public_keys", "at most 3", "take those out"),
         ("public_keys: a text", tokens(&format!(r#""public_keys": ["{JWK_X}"]"#)), "keys[0].scoped_tokens.public_keys[0]", "expected an object, found a string", "write an object"),
         ("public_keys: of RSA", jwk(r#""kty": "RSA", "n": "x", "e": "AQAB""#), "keys[0].scoped_tokens.public_keys[0].kty", "for Ed25519 signatures", "OKP"),

@@ -155,7 +155,7 @@ fn a_token_is_inspected() {
         ("with a line break in a claim", hs(r#""x":"a\nb\u001b[31m""#), 0, &["valid for "]),
         ("of a time that no calendar has", at(i64::MAX - 5, i64::MAX), 1, &["refused with 401 invalid_scoped_token: iat or nbf is over 60 seconds ahead"]),
         ("of a disabled key", good("off", now(), "", Signer::Secret(SECRET)), 1, &["refused with 401 key_disabled: its key is disabled\n"]),
-        ("not a token", "something".into(), 1, &["refused with 401 invalid_scoped_token: it is not three parts of base64url without padding\n"]),
+        ("not a token", "something".into(), 1, &["refused with 401 invalid_api_key: it does not have the form of a token: three parts between dots\n"]),
     ] {
         let (shown, error, found) = keyfence(folder.path(), &["token", "inspect", "policy.json"], &text);
         assert_eq!((error.as_str(), found), ("", code), "{name}: {shown}");
@@ -212,9 +212,9 @@ fn find_names_the_key_of_a_token() {
     let folder = folder();
     let good = |kid, at, secret| good(kid, at, r#""sub":"alice""#, Signer::Secret(secret));
     for (text, expected) in [
-        (good("site", now(), SECRET), "site, scoped tokens: enabled; the token is valid\n"),
-        (format!("curl -H 'Authorization: Bearer {}' https://api.example", good("site", now(), SECRET)), "site, scoped tokens: enabled; the token is valid\n"),
-        (format!("GET /v1?api_key={}&q=1 HTTP/1.1", good("off", now(), SECRET)), "off, scoped tokens: disabled; the token is valid\n"),
+        (good("site", now(), SECRET), "site, scoped tokens: enabled; the text has a token of it, which has not expired\n"),
+        (format!("curl -H 'Authorization: Bearer {}' https://api.example", good("site", now(), SECRET)), "site, scoped tokens: enabled; the text has a token of it, which has not expired\n"),
+        (format!("GET /v1?api_key={}&q=1 HTTP/1.1", good("off", now(), SECRET)), "off, scoped tokens: disabled; the text has a token of it, which has not expired\n"),
         (good("site", 1, SECRET), "site, scoped tokens: enabled; the token is refused: keyfence token inspect says why\n"),
         (good("site", now(), b"forged"), "site, scoped tokens: enabled; the token is refused: keyfence token inspect says why\n"),
         (good("nobody", now(), SECRET), ""),

@@ -1,4 +1,4 @@
-//! Reads API keys that must not be in a shell's history.
+//! Reads keys, tokens and other secrets that must not be in a shell's history.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};

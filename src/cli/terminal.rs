@@ -39,7 +39,7 @@ impl<'t> Hidden<'t> {
         Ok((length > 0).then_some(byte[0]))
     }
 
-    /// Whether the user's terminal has this meaning for the byte. 0 stands for "none".
+    /// Whether the user's terminal has this meaning for the byte. 0 means that there is none.
     fn means(&self, byte: u8, meaning: SpecialCodeIndex) -> bool {
         byte != 0 && self.before.special_codes[meaning] == byte
     }

@@ -36,7 +36,8 @@ struct Root {
     response_policy: Option<Arc<ResponsePolicy>>,
 }
 
-/// The memory that policies leave to others, in bytes: to about 100,000 open streams, and to what is remembered of tokens.
+/// The memory that policies leave free for others, in bytes: for about 100,000 open streams, and for what is remembered of tokens, even where some
+/// of it is in use already.
 pub const OTHER_MEMORY: usize = (16 << 20) + token_cache::MAX_BYTES;
 
 /// Why no policy was loaded.

@@ -87,7 +87,7 @@ fn forms(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     std::iter::once(Cow::Borrowed(text)).chain(decoded)
 }
 
-/// Replaces the escapes of JSON (RFC 8259, section 7) that stand for printable ASCII.
+/// Replaces the escapes of JSON (RFC 8259, section 7) that encode printable ASCII.
 fn without_json_escapes(line: &str) -> String {
     let mut parts = line.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -19,7 +19,7 @@ use known_keys::{Entry, Form, KnownKeys, Matches};
 /// Find out which key has leaked
 ///
 /// Reads a text from standard input, and prints the id of each API key of the policies that is in it, and whether that key still works.
-/// The text may be the key, a scoped token of it, its sha256: form, or what somebody pasted: a header, a URL, a command, lines of a log. It is never printed.
+/// The text may be the key, its sha256: form, a scoped token of it, the secret that signs such tokens, or what somebody pasted: a header, a URL, a command, lines of a log. It is never printed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -135,7 +135,7 @@ impl Found<'_> {
         text.push_str(match self.form {
             Form::Key => "",
             Form::TokenSecret => "; the text has a secret with which anybody makes tokens: take it out of secrets",
-            Form::Token => "; the token is valid",
+            Form::Token => "; the text has a token of it, which has not expired",
             Form::InvalidToken => "; the token is refused: keyfence token inspect says why",
             Form::Digest => "; the text has its sha256: form, from which nobody gets the key",
         });

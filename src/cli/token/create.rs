@@ -1,6 +1,6 @@
 //! `keyfence token create`: makes a scoped token.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -62,7 +62,7 @@ pub struct Arguments {
     #[arg(long = "index", value_name = "INDEX")]
     indexes: Vec<String>,
 
-    /// For how many seconds it is valid [default: an hour, or what the key allows if that is less]
+    /// For how many seconds from now it is valid [default: an hour, or what the key allows if that is less]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     expires_in: Option<u32>,
 
@@ -96,6 +96,12 @@ fn timestamp(text: &str) -> Result<Timestamp, String> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let is_stdin = |path: &Path| path == Path::new("-");
+    if is_stdin(&arguments.file) && arguments.private_key.as_deref().is_some_and(is_stdin) {
+        return Err(Failure::new(
+            "standard input cannot be both the policy and the private key",
+        ));
+    }
     let source = Source::read(&arguments.file)?;
     let (report, policy) = Report::of_policy(&source)?;
     let json = policy.map(|policy| policy.json).unwrap_or_default();

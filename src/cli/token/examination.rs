@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::decision::jwt::Jwt;
+use keyfence_core::decision::jwt::{Jwt, has_form};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::scoped_token::{ScopedToken, Unverified};
 use keyfence_core::decision::token_error::TokenError;
@@ -25,6 +25,8 @@ pub struct Examination {
 pub enum Refusal {
     /// It is longer than any token may be.
     TooLong(usize),
+    /// It does not look like a token, so it would be an unknown key.
+    NotAToken,
     /// The token itself is wrong.
     Token(TokenError),
     /// Its key is disabled, or not valid at this time.
@@ -61,6 +63,9 @@ fn examine(policy: &Policy, text: &str, now: Timestamp) -> Result<Arc<ScopedToke
     if text.len() > longest {
         return Err(Refusal::TooLong(longest));
     }
+    if !has_form(text) {
+        return Err(Refusal::NotAToken);
+    }
     let unverified = Unverified::read(policy, text, now);
     unverified.and_then(Unverified::verify).map_err(Refusal::Token)
 }
@@ -84,7 +89,7 @@ impl Refusal {
     /// What the client is told.
     pub fn reason(self) -> Reason {
         match self {
-            Refusal::TooLong(_) => Reason::InvalidApiKey,
+            Refusal::TooLong(_) | Refusal::NotAToken => Reason::InvalidApiKey,
             Refusal::Token(error) => error.reason(),
             Refusal::Key(reason) => reason,
         }
@@ -96,6 +101,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refusal::TooLong(longest) => write!(f, "it is longer than {longest} bytes"),
+            Refusal::NotAToken => f.write_str("it does not have the form of a token: three parts between dots"),
             Refusal::Token(error) => error.fmt(f),
             Refusal::Key(Reason::KeyDisabled) => f.write_str("its key is disabled"),
             Refusal::Key(Reason::KeyNotYetValid) => f.write_str("its key is not valid yet"),

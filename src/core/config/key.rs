@@ -28,7 +28,8 @@ pub use super::restrictions::{Enforcement, OriginCheck, Restrictions};
 pub struct Key<'a> {
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub id: Cow<'a, str>,
-    /// One entry or several, the newest first. Each is valid, so that a key can be rotated. None: only scoped tokens can be used.
+    /// One entry or several, the newest first. Each is valid, so that a key can be rotated. Without this field, only scoped
+    /// tokens work.
     #[cfg_attr(
         feature = "schema",
         schemars(rename = "api_key", with = "super::api_key::ApiKeyEntries")

@@ -61,7 +61,7 @@ impl TokenSecret {
         Hmac::new_from_slice(&self.0).ok()
     }
 
-    /// Whether few different bytes, or a short text again and again, make a secret that can be guessed.
+    /// Whether a text of at most half the length, repeated, makes the secret. Such a secret can be guessed.
     fn is_guessable(&self) -> bool {
         let repeats = |length: usize| {
             self.0

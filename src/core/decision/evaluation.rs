@@ -37,7 +37,7 @@ pub fn decide_with_trace<'p, 'r>(
     let subject = identify(policy, head, context);
     if head.is_preflight() {
         let decision = match subject {
-            Err(Unidentified {
+            Err(IdentificationError {
                 reason: Reason::PolicyUnavailable,
                 ..
             }) => preflight::unavailable(policy, head),
@@ -95,7 +95,7 @@ pub fn decide_with_trace<'p, 'r>(
     decision
 }
 
-/// Whose request it is.
+/// The key, the token and the restrictions of a request.
 struct Subject<'p> {
     /// `None`: it has no key.
     key: Option<KeyMatch<'p>>,
@@ -114,24 +114,24 @@ impl<'p> Subject<'p> {
     }
 }
 
-/// Why it is not known whose request it is.
-struct Unidentified {
+/// Why a request has no key or restrictions.
+struct IdentificationError {
     reason: Reason,
     token_error: Option<TokenError>,
 }
 
-impl From<Reason> for Unidentified {
+impl From<Reason> for IdentificationError {
     fn from(reason: Reason) -> Self {
-        Unidentified {
+        IdentificationError {
             reason,
             token_error: None,
         }
     }
 }
 
-impl From<TokenError> for Unidentified {
+impl From<TokenError> for IdentificationError {
     fn from(error: TokenError) -> Self {
-        Unidentified {
+        IdentificationError {
             reason: error.reason(),
             token_error: Some(error),
         }
@@ -142,7 +142,7 @@ fn identify<'p>(
     policy: &'p Policy,
     head: &Head<'_>,
     context: &impl RequestContext,
-) -> Result<Subject<'p>, Unidentified> {
+) -> Result<Subject<'p>, IdentificationError> {
     match head.credential {
         Credential::Ambiguous => Err(Reason::AmbiguousApiKey.into()),
         Credential::Missing => policy
@@ -164,7 +164,7 @@ fn find_key<'p>(
     policy: &'p Policy,
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
-) -> Result<Subject<'p>, Unidentified> {
+) -> Result<Subject<'p>, IdentificationError> {
     let token = match find_good_token(policy, presented, context)? {
         Some(token) => token,
         None => {
@@ -185,7 +185,7 @@ fn find_good_token(
     policy: &Policy,
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
-) -> Result<Option<Arc<ScopedToken>>, Unidentified> {
+) -> Result<Option<Arc<ScopedToken>>, IdentificationError> {
     if !policy.has_tokens() {
         return Ok(None);
     }
@@ -198,15 +198,15 @@ fn find_good_token(
     Ok(verdict.map(|verdict| verdict.at(now)).transpose()?)
 }
 
-/// Verifies a token, unless an earlier request has presented it and it was bad. What costs less is checked before the signature. Only what depends on the
-/// signature is remembered: the time is compared on each request.
+/// Verifies a token, unless an earlier request has presented it and it was bad. The cheaper checks come before the
+/// signature. Only what depends on the signature is remembered: the time is compared on each request.
 #[inline(never)]
 fn find_token(
     policy: &Policy,
     presented: &PresentedKey<'_>,
     digest: KeyDigest,
     context: &impl RequestContext,
-) -> Result<Arc<ScopedToken>, Unidentified> {
+) -> Result<Arc<ScopedToken>, IdentificationError> {
     let text = presented.text(policy.max_credential_length());
     let text = &*text
         .filter(|text| jwt::begins_as_token(text))

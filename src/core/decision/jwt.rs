@@ -25,7 +25,7 @@ pub struct Jwt<'t> {
 pub struct Members<'j>(Vec<(Cow<'j, str>, Node<'j>)>);
 
 /// Whether a text begins as the base64url of a JSON object does: with `{`, or with the white space that JSON allows before it. Nearly no key
-/// does, so this is the first look at a text that is not a key.
+/// does, so this cheap check comes first.
 pub fn begins_as_token(text: &str) -> bool {
     let [first, second, ..] = text.as_bytes() else {
         return false;
@@ -44,8 +44,8 @@ pub fn has_form(text: &str) -> bool {
 }
 
 impl<'t> Jwt<'t> {
-    /// Takes a token apart. `None` if it has another number of parts, or one that is not canonical base64url: with padding, or with bits that
-    /// nobody reads.
+    /// Takes a token apart. `None` if it has another number of parts, or one that is not canonical base64url: with padding, or with trailing bits
+    /// that are not zero.
     pub fn parse(text: &'t str) -> Option<Jwt<'t>> {
         let (signed, signature) = text.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;

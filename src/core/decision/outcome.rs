@@ -92,7 +92,7 @@ pub struct Matched<'p, 'r> {
     pub client: Option<Client>,
     /// Why the scoped token is refused.
     pub token_error: Option<TokenError>,
-    /// The same in the lists of the scoped token, if it has any.
+    /// What the request matched in the lists of the scoped token, if it has any.
     pub by_token: Option<MatchedByToken<'p, 'r>>,
 }
 

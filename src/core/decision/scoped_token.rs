@@ -19,6 +19,7 @@ use crate::policy::networks::Networks;
 use crate::policy::origin_list::{OriginList, OriginMatch};
 use crate::policy::origins::OriginTable;
 use crate::policy::scopes::{IndexList, ScopeRules};
+use crate::policy::sorted::sorted;
 use crate::policy::token_verifier::{Algorithm, TokenVerifier};
 
 /// A token whose signature and claims are right. Its times have to be compared with the clock on each request.
@@ -131,7 +132,7 @@ impl<'p, 't> Unverified<'p, 't> {
         if !self.verifier.verify(self.algorithm, signed.as_bytes(), signature) {
             return Err(TokenError::Signature);
         }
-        // What follows is read from signed text only.
+        // From here on, all that is read has been signed.
         let claims = Members::parse(claims).ok_or(TokenError::Claims)?;
         let mut entries = 0;
         let scopes = list(&claims, "scopes", &mut entries, |name| {
@@ -159,7 +160,11 @@ impl<'p, 't> Unverified<'p, 't> {
             filter: header_text(&claims, "filter", 1024)?,
             origins: origins.as_deref().map(TokenOrigins::new),
             networks: Networks::new(networks.as_deref().unwrap_or_default()),
-            scopes: scopes.map(Into::into),
+            scopes: scopes.map(|scopes| {
+                let mut scopes = sorted(scopes);
+                scopes.dedup();
+                scopes.into()
+            }),
             indexes: indexes.as_deref().map(IndexList::new),
             bytes: size_of::<ScopedToken>() + 2 * self.jwt.claims.len() + entries * ENTRY_BYTES + FIXED_BYTES,
         }))

@@ -19,7 +19,7 @@ use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
 use super::scopes::{IndexList, ScopeRules};
 use super::sorted::sorted;
 use super::source::Source;
-use super::token_verifier::TokenVerifier;
+use super::token_verifier::{KnownTokenKey, TokenVerifier};
 use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
 use super::{Entry, Key, Policy, Restrictions, TokenParent};
 use crate::config::api_key::{ApiKeyEntry, KeyDigest};
@@ -27,7 +27,7 @@ use crate::config::config_path::ConfigPath;
 use crate::config::key::{self, KeyContext};
 use crate::config::nearest::nearest;
 use crate::config::scope::{Rule, Scope};
-use crate::config::scoped_tokens::{ScopedTokens, TokenSecret};
+use crate::config::scoped_tokens::ScopedTokens;
 use crate::config::timestamp::Timestamp;
 use crate::config::token::{FILTER_HEADER, SUBJECT_HEADER};
 use crate::config::upstream_headers;
@@ -97,8 +97,8 @@ struct Compiler<'c> {
     entries: Vec<Entry>,
     table: KeyTable,
     token_parents: HashTable<TokenParent>,
-    /// The digests of all secrets and public keys of tokens, each with the index in the configuration of the first key that has it.
-    token_keys: HashTable<(KeyDigest, usize)>,
+    /// All secrets and public keys of tokens.
+    token_keys: HashTable<KnownTokenKey>,
     origins: OriginTable,
     union: OriginUnion,
     names_origins: bool,
@@ -158,9 +158,8 @@ impl<'c> Compiler<'c> {
         find_duplicate_labels(&key.entries, path, diagnostics);
         let restrictions = self.restrictions(&key.restrictions, path, diagnostics);
         if let Some(tokens) = &key.scoped_tokens {
-            if let Some(first) = self.insert_token_keys(index, tokens) {
-                let path = path.field("scoped_tokens");
-                diagnostics.add_bare(&path, &PolicyDiagnostic::SharedTokenKey { first });
+            if let Some(diagnostic) = self.insert_token_keys(index, tokens) {
+                diagnostics.add_bare(&path.field("scoped_tokens"), &diagnostic);
             }
             let parent = TokenParent {
                 key: KeyIndex(number),
@@ -233,21 +232,29 @@ impl<'c> Compiler<'c> {
         None
     }
 
-    /// Adds the secrets and public keys of the key with this index in the configuration. Returns the index of another key that has one of them.
-    fn insert_token_keys(&mut self, index: usize, tokens: &ScopedTokens) -> Option<usize> {
-        let secrets = tokens.secrets.iter().map(TokenSecret::bytes);
-        let public_keys = tokens.public_keys.iter().map(|key| key.0.as_bytes().as_slice());
-        let mut shared = None;
-        for digest in secrets.chain(public_keys).map(KeyDigest::of) {
-            match self.token_keys.find(digest.hash(), |(known, _)| *known == digest) {
-                Some((_, first)) => shared = shared.or(Some(*first).filter(|first| *first != index)),
+    /// Adds the secrets and public keys of the key with this index in the configuration. Returns what is wrong if another key has one of them.
+    fn insert_token_keys(&mut self, key: usize, tokens: &ScopedTokens) -> Option<PolicyDiagnostic> {
+        let secrets = tokens.secrets.iter().map(|secret| (secret.bytes(), true));
+        let public_keys = tokens.public_keys.iter();
+        let public_keys = public_keys.map(|key| (key.0.as_bytes().as_slice(), false));
+        let mut found = None;
+        for (bytes, is_secret) in secrets.chain(public_keys) {
+            let digest = KeyDigest::of(bytes);
+            match self.token_keys.find(digest.hash(), |known| known.digest == digest) {
+                // What is wrong within a key was found when it was read.
+                Some(known) if known.key == key => {}
+                Some(known) if known.is_secret != is_secret => {
+                    found = Some(PolicyDiagnostic::PublicTokenSecret { first: known.key });
+                }
+                Some(known) => found = found.or(Some(PolicyDiagnostic::SharedTokenKey { first: known.key })),
                 None => {
-                    let hash = |(digest, _): &(KeyDigest, usize)| digest.hash();
-                    self.token_keys.insert_unique(digest.hash(), (digest, index), hash);
+                    let known = KnownTokenKey { digest, key, is_secret };
+                    self.token_keys
+                        .insert_unique(digest.hash(), known, |known| known.digest.hash());
                 }
             }
         }
-        shared
+        found
     }
 
     fn restrictions(

@@ -23,6 +23,11 @@ pub enum PolicyDiagnostic {
         /// The index of the first in `keys`.
         first: usize,
     },
+    /// A token secret of one key is a public key of another.
+    PublicTokenSecret {
+        /// The index of the first in `keys`.
+        first: usize,
+    },
     /// A key sets a header that `upstream_header_names` does not list.
     UnlistedUpstreamHeader {
         /// The name that was probably meant.
@@ -70,6 +75,12 @@ impl DiagnosticKind for PolicyDiagnostic {
                     "keys[{first}] has one of these too: whoever makes tokens for one of the keys can make them for the other"
                 ),
                 "give each key secrets and public keys of its own",
+            ),
+            Self::PublicTokenSecret { first } => Message::error(
+                format!(
+                    "a token secret here or of keys[{first}] is a public key of the other: whoever knows that could make tokens"
+                ),
+                "make a secret of 32 random bytes",
             ),
             Self::UnlistedUpstreamHeader { nearest } => {
                 let help = nearest.as_ref().map(|name| format!("did you mean {name:?}?").into());

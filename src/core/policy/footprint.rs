@@ -6,7 +6,6 @@ use super::origins;
 use super::token_verifier;
 use super::upstream_headers;
 use super::{Entry, Key, TokenParent};
-use crate::config::api_key::KeyDigest;
 use crate::config::measure::Measure;
 use crate::config::node::Node;
 
@@ -18,7 +17,7 @@ pub struct Footprint {
     /// The most memory that compiling takes at any moment. Includes the compiled policy, but not the text of the configuration.
     pub peak: usize,
     /// The allocations among these that grow with the policy and must each be contiguous.
-    pub large: [usize; 13],
+    pub large: [usize; 14],
 }
 
 /// Allocations that do not grow with the policy, such as diagnostics.
@@ -54,6 +53,7 @@ impl Footprint {
             + values
             + rules(measure)
             + FIXED;
+        let known_token_keys = token_verifier::bytes_of_table(measure.token_keys);
         let index_of_ids = table_bytes::<usize>(measure.keys) + measure.keys * size_of::<usize>();
         let [patterns, text, index, stems] =
             origins::pieces_for(measure.origins, measure.label_origins, measure.origin_bytes);
@@ -61,7 +61,7 @@ impl Footprint {
             compiled,
             peak: compiled
                 + index_of_ids
-                + table_bytes::<(KeyDigest, usize)>(measure.token_keys)
+                + known_token_keys
                 + origins::shrinking_bytes_for(measure.origins, measure.label_origins)
                 + tree(measure.values, measure.value_bytes)
                 + 2 * tree(measure.key_values, measure.key_bytes),
@@ -71,6 +71,7 @@ impl Footprint {
                 digests,
                 list_of_entries,
                 token_parents,
+                known_token_keys,
                 patterns,
                 text,
                 index,
@@ -96,7 +97,7 @@ pub fn rules(measure: &Measure) -> usize {
     let scopes = if measure.token_parents > 0 { measure.scopes } else { 0 };
     match measure.scope_sets + scopes {
         0 => 0,
-        sets => RULES + sets * RULES_OF_A_SET,
+        sets => sets.saturating_mul(RULES_OF_A_SET).saturating_add(RULES),
     }
 }
 

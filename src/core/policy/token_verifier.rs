@@ -4,14 +4,15 @@ use ed25519_dalek::Signature;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::allocator::OVERHEAD;
+use super::allocator::{OVERHEAD, table_bytes};
+use crate::config::api_key::KeyDigest;
 use crate::config::scoped_tokens::{PublicKey, ScopedTokens, TokenSecret};
 use crate::config::timestamp::Timestamp;
 
 /// What verifies the scoped tokens of one key, and how long they may live.
 #[derive(Debug)]
 pub struct TokenVerifier {
-    /// Each with its secret hashed already, however long that is.
+    /// HMAC, already keyed, so that a request does not hash the secret.
     secrets: Box<[Hmac<Sha256>]>,
     public_keys: Box<[PublicKey]>,
     /// The most seconds between `iat` and `exp`.
@@ -59,7 +60,8 @@ impl TokenVerifier {
         }
     }
 
-    /// Whether a signature of this length can be one of these keys' at all. It costs nothing, so it is asked before [`Self::verify`].
+    /// Whether any key for this algorithm exists and the signature has the right length. It costs next to nothing, so it comes before
+    /// [`Self::verify`].
     pub fn may_verify(&self, algorithm: Algorithm, signature: &[u8]) -> bool {
         let has_key = match algorithm {
             Algorithm::Hs256 => !self.secrets.is_empty(),
@@ -90,6 +92,22 @@ impl TokenVerifier {
 pub fn bytes_for(parents: usize, keys: usize, bytes: usize) -> usize {
     let of_key = size_of::<PublicKey>().max(size_of::<Hmac<Sha256>>()) + 2 * OVERHEAD;
     parents * 2 * OVERHEAD + keys * of_key + bytes
+}
+
+/// A secret or a public key of tokens, by its digest.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTokenKey {
+    /// The SHA-256 of its bytes.
+    pub digest: KeyDigest,
+    /// The index in the configuration of the first key that has it.
+    pub key: usize,
+    /// Whether it is a secret there.
+    pub is_secret: bool,
+}
+
+/// An upper bound on the bytes of a table of this number of secrets and public keys.
+pub fn bytes_of_table(keys: usize) -> usize {
+    table_bytes::<KnownTokenKey>(keys)
 }
 
 #[cfg(test)]
