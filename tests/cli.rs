@@ -9,6 +9,9 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+#[path = "harness/program.rs"]
+mod program;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,34 +20,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use program::keyfence;
 use serde_json::Value;
 use tempfile::TempDir;
-
-struct Output {
-    stdout: String,
-    stderr: String,
-    code: i32,
-}
-
-/// Runs the command line in `folder`. Its files are therefore named without their folder.
-fn keyfence(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may have ended without reading.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Output {
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-        code: output.status.code().unwrap(),
-    }
-}
 
 fn with_file(name: &str, text: &str) -> TempDir {
     let folder = TempDir::new().unwrap();

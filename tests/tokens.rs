@@ -11,11 +11,11 @@
 
 #[path = "harness/token.rs"]
 mod maker;
+#[path = "harness/program.rs"]
+mod program;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -26,19 +26,8 @@ use tempfile::TempDir;
 
 /// Standard output, standard error, and the exit code.
 fn keyfence(folder: &Path, arguments: &[&str], stdin: &str) -> (String, String, i32) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may have ended without reading.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    let output = program::keyfence(folder, arguments, stdin);
+    (output.stdout, output.stderr, output.code)
 }
 
 fn now() -> i64 {

@@ -320,7 +320,7 @@ async function sendFrom(request) {
 
 // ---------------------------------------------------------------- who has signed in
 
-/** What a scoped token says, its header and its claims; null where `value` is no such token. Only the gateway can tell whether it is true. */
+/** What a scoped token says, its header and its claims; null where `value` is not a token. Only the gateway can tell whether it is true. */
 function readToken(value) {
   const parts = value.split(".");
   if (parts.length !== 3) return null;

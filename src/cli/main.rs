@@ -20,6 +20,7 @@ mod suffix;
 mod terminal;
 mod token;
 mod tree;
+mod written;
 mod yaml;
 
 use std::fmt;
@@ -114,6 +115,11 @@ fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(()),
     }
+}
+
+/// Parses a time in the arguments.
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write it as 2027-01-01T00:00:00Z".into())
 }
 
 /// The time; the epoch if the clock is before it.

@@ -7,7 +7,7 @@ use clap::Args;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::token::is_token;
 
-use crate::Format;
+use crate::{Format, timestamp};
 
 /// Show how a policy decides on a request: each step, and the exact headers that the client and the upstream would get
 ///
@@ -95,8 +95,4 @@ fn header(text: &str) -> Result<(String, String), String> {
 fn host(text: &str) -> Result<(String, String), String> {
     let (scheme, authority) = text.split_once("://").ok_or("write it as https://api.example.com")?;
     Ok((scheme.to_owned(), authority.to_owned()))
-}
-
-fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write it as 2027-01-01T00:00:00Z".into())
 }

@@ -10,14 +10,11 @@ mod step;
 use std::path::Path;
 use std::process::ExitCode;
 
-use keyfence_core::config::key::KeyContext;
-use keyfence_core::config::{self, Diagnostics};
-use keyfence_core::policy::Policy;
-
 pub use arguments::Arguments;
 
 use super::report::Report;
 use super::source::Source;
+use super::written::WrittenPolicy;
 use super::{DENIED, Failure, key_input, now};
 use simulation::Simulation;
 
@@ -29,31 +26,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
     let (report, policy) = Report::of_policy(&source)?;
     let json = policy.map(|policy| policy.json).unwrap_or_default();
-    let mut diagnostics = Diagnostics::default();
-    let (false, Ok(loaded), Some(config)) = (
-        report.has_errors(),
-        Policy::load(&json, now()),
-        config::read(&json, &mut diagnostics),
-    ) else {
+    let (false, Some(written)) = (report.has_errors(), WrittenPolicy::read(&json)) else {
         arguments
             .format
             .print(|style| report.to_text(style), || report.to_json())?;
         return Ok(ExitCode::from(DENIED));
     };
     let typed = arguments.key_file.as_deref().map(key_input::read_key).transpose()?;
-    let mut keys = Vec::new();
-    let context = KeyContext {
-        now: now(),
-        sources: &config.key_sources,
-        has_identity_header: config.identity_header.is_some(),
-    };
-    config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
     let simulation = Simulation {
         arguments,
         key: typed.as_deref().or(arguments.key.as_deref()),
-        policy: &loaded.policy,
-        config: &config,
-        keys: &keys,
+        policy: &written.policy,
+        config: &written.config,
+        keys: &written.keys,
         now: arguments.now.unwrap_or_else(now),
     };
     let explanation = simulation.run()?;

@@ -7,7 +7,6 @@ use std::num::NonZeroU32;
 use keyfence_core::config::api_key::{ApiKey, ApiKeyEntry, ApiKeyError};
 use keyfence_core::config::key::{Enforcement, Key};
 use keyfence_core::config::key_source::KeySource;
-use keyfence_core::config::nearest::nearest;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{ClientIp, Config, DiagnosticKind};
 use keyfence_core::decision::address::SourceAddress;
@@ -31,6 +30,7 @@ use super::browser::{self, Page};
 use super::explanation::{Explanation, Header, Response, StepResult};
 use super::step::{self, Evidence};
 use crate::Failure;
+use crate::written::key_of_id;
 
 /// Shown instead of the API key.
 const HIDDEN: &str = "(the API key)";
@@ -304,21 +304,13 @@ impl Simulation<'_> {
 
     /// The presented key, replaced by the policy's key of this id: by its first entry that has not expired, or else by its first.
     fn with_key<'r>(&self, presented: PresentedKey<'r>, id: &str) -> Result<PresentedKey<'r>, Failure> {
-        let key = self.keys.iter().find(|key| key.id == id);
+        let key = key_of_id(self.keys, id)?;
         let is_valid = |entry: &&ApiKeyEntry<'_>| entry.expires_at.is_none_or(|end| self.now < end);
-        let entry = key.and_then(|key| key.entries.iter().find(is_valid).or(key.entries.first()));
-        match entry {
+        match key.entries.iter().find(is_valid).or(key.entries.first()) {
             Some(entry) => Ok(presented.with_digest(entry.key.digest)),
-            None if key.is_some() => Err(Failure(format!(
+            None => Err(Failure(format!(
                 "--key-id: the key {id:?} has no api_key; give a token, which keyfence token create makes, in place of the key"
             ))),
-            None => {
-                let near = nearest(id, self.keys.iter().map(|key| &*key.id));
-                let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-                Err(Failure(format!(
-                    "--key-id: no key of the policy has the id {id:?}{near}"
-                )))
-            }
         }
     }
 

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use keyfence_core::config::key::{Key, KeyContext};
-use keyfence_core::config::nearest::nearest;
+use keyfence_core::config::DiagnosticKind;
+use keyfence_core::config::key::Key;
 use keyfence_core::config::network::Network;
 use keyfence_core::config::origin::OriginPattern;
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::config::{self, DiagnosticKind, Diagnostics};
-use keyfence_core::policy::Policy;
 use serde_json::{Map, Value, json};
 
 use super::Examination;
@@ -18,7 +16,8 @@ use super::signing_key::SigningKey;
 use crate::report::Report;
 use crate::source::Source;
 use crate::style::Style;
-use crate::{DENIED, Failure, now, print};
+use crate::written::{WrittenPolicy, key_of_id};
+use crate::{DENIED, Failure, now, print, timestamp};
 
 /// Make a scoped token for one user
 ///
@@ -91,10 +90,6 @@ fn network(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned())
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write it as 2027-01-01T00:00:00Z".into())
-}
-
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let is_stdin = |path: &Path| path == Path::new("-");
     if is_stdin(&arguments.file) && arguments.private_key.as_deref().is_some_and(is_stdin) {
@@ -105,26 +100,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
     let (report, policy) = Report::of_policy(&source)?;
     let json = policy.map(|policy| policy.json).unwrap_or_default();
-    let mut diagnostics = Diagnostics::default();
-    let (false, Ok(loaded), Some(config)) = (
-        report.has_errors(),
-        Policy::load(&json, now()),
-        config::read(&json, &mut diagnostics),
-    ) else {
+    let (false, Some(written)) = (report.has_errors(), WrittenPolicy::read(&json)) else {
         eprint!("{}", report.to_text(Style::of_stderr()));
         return Ok(ExitCode::from(DENIED));
     };
-    let context = KeyContext {
-        now: now(),
-        sources: &config.key_sources,
-        has_identity_header: config.identity_header.is_some(),
-    };
-    let mut keys = Vec::new();
-    config::read_keys(&json, context, &mut diagnostics, &mut |_, key, _, _| keys.push(key));
-    let token = arguments.token(&keys)?;
+    let token = arguments.token(&written.keys)?;
     // A token that begins later is examined then.
     let begin = arguments.not_before.map_or(now(), |begin| begin.max(now()));
-    let examination = Examination::of(&loaded.policy, &token, begin);
+    let examination = Examination::of(&written.policy, &token, begin);
     if let Err(refusal) = examination.result {
         eprintln!("keyfence: the policy refuses such a token: {refusal}");
         return Ok(ExitCode::from(DENIED));
@@ -136,13 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 impl Arguments {
     fn token(&self, keys: &[Key<'_>]) -> Result<String, Failure> {
         let id = self.key_id.as_str();
-        let Some(key) = keys.iter().find(|key| key.id == id) else {
-            let near = nearest(id, keys.iter().map(|key| &*key.id));
-            let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-            return Err(Failure(format!(
-                "--key-id: no key of the policy has the id {id:?}{near}"
-            )));
-        };
+        let key = key_of_id(keys, id)?;
         let Some(tokens) = &key.scoped_tokens else {
             return Err(Failure(format!("--key-id: the key {id:?} has no scoped_tokens")));
         };

@@ -14,7 +14,7 @@ use super::Examination;
 use crate::report::Report;
 use crate::source::Source;
 use crate::style::{Colour, Style};
-use crate::{DENIED, Failure, Format, escape, key_input, now};
+use crate::{DENIED, Failure, Format, escape, key_input, now, timestamp};
 
 /// Show what a scoped token may do, or why it is refused
 ///
@@ -40,10 +40,6 @@ const EXAMPLES: &str = "Examples:
   keyfence token create policy.json --key-id frontend | keyfence token inspect policy.json
 
 Exit codes: 0, the token is valid; 1, it is refused; 2, wrong usage, or a file cannot be read.";
-
-fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write it as 2027-01-01T00:00:00Z".into())
-}
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.file == Path::new("-") {

@@ -318,7 +318,15 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
         self.token.map_or(Ok(()), |token| self.address_of_token(token))
     }
 
-    pub(super) fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
+    /// The address that a check has compared already, or else the host's.
+    pub(super) fn known_address(&self) -> Result<Option<IpAddr>, Reason> {
+        match self.decision.matched.address {
+            None => self.trusted_address(),
+            compared => Ok(compared),
+        }
+    }
+
+    fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
         let address = self.context.source_address();
         let address = address.map_err(|Unavailable| Reason::PolicyUnavailable)?;
         Ok(address.trusted(self.policy.client_ip))
@@ -419,11 +427,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
         if let Some(digest) = self.token.and_then(ScopedToken::subject_digest) {
             return Ok(Client::Subject(digest));
         }
-        let address = match self.decision.matched.address {
-            None => self.trusted_address()?,
-            compared => compared,
-        };
-        Ok(Client::new(address))
+        Ok(Client::new(self.known_address()?))
     }
 }
 

@@ -19,10 +19,7 @@ impl<'p, 'r, C: RequestContext> Evaluation<'p, 'r, '_, C> {
         if !token.lists_networks() {
             return Ok(());
         }
-        let address = match self.decision.matched.address {
-            None => self.trusted_address()?,
-            compared => compared,
-        };
+        let address = self.known_address()?;
         let network = address.and_then(|address| token.networks.find(address));
         self.decision.matched.address = address;
         self.by_token().network = network;
