@@ -100,6 +100,29 @@ matrix: build
 		ENVOY_BIN=$$envoy cargo test --test e2e || exit 1; \
 	done
 
+# keyfence under control planes: in Istio, in Envoy Gateway, and beside the reference rate limit service. What they run is built from Go
+# modules the first time, which takes minutes, and kept in the user's cache folder: tests/mesh/README.md.
+ISTIO ?= 1.31 1.30
+mesh = envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_ISTIO=$(2) tests/mesh/namespace cargo test --offline --test mesh -- --ignored $(1)
+.PHONY: test-mesh test-istio test-envoy-gateway test-rate-limit
+test-mesh: test-istio test-envoy-gateway test-rate-limit
+
+test-istio: build
+	tests/mesh/programs etcd kubernetes $(addprefix istio-,$(ISTIO)) >/dev/null
+	cargo test --test mesh --no-run
+	$(foreach version,$(ISTIO),@echo "Istio $(version)" && $(call mesh,istio::,$(version))
+	)
+
+test-envoy-gateway: build
+	tests/mesh/programs envoy-gateway >/dev/null
+	cargo test --test mesh --no-run
+	@$(call mesh,envoy_gateway::)
+
+test-rate-limit: build
+	tests/mesh/programs rate-limit >/dev/null
+	cargo test --test mesh --no-run
+	@$(call mesh,rate_limit::)
+
 # Alerts and dashboard, in a Prometheus that scrapes the gateway.
 .PHONY: test-monitoring
 test-monitoring: build

@@ -247,8 +247,8 @@ fn old_entries_and_expiries_are_counted() {
     let mut plugin = plugin(&host);
     let values = || {
         (
-            host.value("keyfence_policy_expiries_within_week.plugin.keyfence"),
-            host.value("keyfence_policy_next_expiry_timestamp_seconds.plugin.keyfence"),
+            host.value("plugin=.=keyfence;.;keyfence_policy_expiries_within_week"),
+            host.value("plugin=.=keyfence;.;keyfence_policy_next_expiry_timestamp_seconds"),
             host.value("keyfence_old_entry_requests_total"),
         )
     };
@@ -452,7 +452,7 @@ fn one_client_over_its_limit_is_refused_and_another_passes() {
             assert_eq!(host.last_answer(), Some((429, "client_rate_limit_exceeded".into())));
         }
     }
-    let refused = "keyfence_requests_total.decision.deny.code.client_rate_limit_exceeded";
+    let refused = "decision=.=deny;.;code=.=client_rate_limit_exceeded;.;keyfence_requests_total";
     assert_eq!(host.value(refused), 4);
     // What is counted is not in the policy, so another one does not forget it.
     assert!(configure(&mut plugin, &host, 1));
@@ -517,7 +517,7 @@ fn whatever_call_fails_while_a_policy_is_loaded_nothing_passes() {
                 "call {number}"
             );
             assert_eq!(
-                host.value("keyfence_policy_load_failures_total.plugin.keyfence"),
+                host.value("plugin=.=keyfence;.;keyfence_policy_load_failures_total"),
                 1,
                 "call {number}: {failed:?}"
             );
@@ -549,7 +549,7 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
     let host = Fake::new(&policy_with("first", 0));
     let mut plugin = plugin(&host);
     assert_eq!(send(&mut plugin, &host, 2, 1, "first"), Action::Continue);
-    let accepted = host.value("keyfence_policy_hash.plugin.keyfence");
+    let accepted = host.value("plugin=.=keyfence;.;keyfence_policy_hash");
     // The text fits, and the policy does not.
     let second = policy_with("second", 1_000);
     host.0.memory.set(OTHER_MEMORY + second.len() + 1_000);
@@ -558,8 +558,8 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
         assert_eq!(send(&mut plugin, &host, 4, 3, key), Action::Pause);
         assert_eq!(host.last_answer(), Some((503, "policy_unavailable".into())));
     }
-    assert_eq!(host.value("keyfence_policy_load_failures_total.plugin.keyfence"), 1);
-    let missing = host.value("keyfence_policy_missing_hash.plugin.keyfence");
+    assert_eq!(host.value("plugin=.=keyfence;.;keyfence_policy_load_failures_total"), 1);
+    let missing = host.value("plugin=.=keyfence;.;keyfence_policy_missing_hash");
     assert!(missing != 0 && missing != accepted);
     assert!(
         host.0
@@ -572,7 +572,7 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
     host.0
         .values
         .borrow_mut()
-        .insert("keyfence_policy_hash.plugin.keyfence".into(), 4711);
+        .insert("plugin=.=keyfence;.;keyfence_policy_hash".into(), 4711);
     host.0.memory.set(0);
     assert!(reconfigure(
         &mut plugin,
@@ -582,12 +582,12 @@ fn a_policy_that_does_not_fit_is_none_and_is_told_of() {
         &policy_with("unread", 0)
     ));
     assert_eq!(send(&mut plugin, &host, 8, 7, "unread"), Action::Pause);
-    assert_eq!(host.value("keyfence_policy_missing_hash.plugin.keyfence"), 4711);
+    assert_eq!(host.value("plugin=.=keyfence;.;keyfence_policy_missing_hash"), 4711);
     // The next one fits.
     host.0.memory.set(usize::MAX);
     assert!(reconfigure(&mut plugin, &host, 5, "keyfence", &policy_with("third", 0)));
     assert_eq!(send(&mut plugin, &host, 6, 5, "third"), Action::Continue);
-    assert_ne!(host.value("keyfence_policy_hash.plugin.keyfence"), missing);
+    assert_ne!(host.value("plugin=.=keyfence;.;keyfence_policy_hash"), missing);
 }
 
 #[test]
@@ -671,5 +671,5 @@ fn another_plugin_s_policy_stays_through_a_thousand_updates() {
     assert!(reconfigure(&mut plugin, &host, 5_000, "busy", &policy_with("busy", 0)));
     host.0.memory.set(usize::MAX);
     assert_eq!(send(&mut plugin, &host, 6_000, 1, "idle"), Action::Continue);
-    assert_eq!(host.value("keyfence_keys.plugin.idle"), 1);
+    assert_eq!(host.value("plugin=.=idle;.;keyfence_keys"), 1);
 }

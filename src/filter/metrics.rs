@@ -2,6 +2,9 @@
 //!
 //! No metric's name contains a key id, an origin or a header, because Envoy never removes a metric. Gauges carry the plugin's name, because
 //! two policies in one Envoy would otherwise overwrite each other's gauges.
+//!
+//! proxy-wasm has no labels, so they are a part of the name, in the notation that Istio's bootstrap reads (`extraStatTags`), before the
+//! metric's own name: `decision=.=deny;.;code=.=missing_api_key;.;keyfence_requests_total`. Other hosts have `stats_tags` for it.
 
 use keyfence_core::config::key::Enforcement;
 use keyfence_core::decision::reason::Reason;
@@ -34,20 +37,26 @@ fn counter(host: &impl Host, name: &str) -> Result<MetricId> {
     host.define_metric(MetricType::Counter, name)
 }
 
+/// A label in front of a metric's name.
+fn label(label: &str, value: &str) -> String {
+    // The value would end at the separator.
+    let value = value.replace(";.;", "_");
+    format!("{label}=.={value};.;")
+}
+
 impl Counters {
     fn define(host: &impl Host, name: &str, reasons: &[Reason]) -> Result<Counters> {
         let by_reason = |decision: &str| -> Result<Vec<Option<MetricId>>> {
             let all = Reason::ALL.iter();
             all.map(|reason| {
-                let code = reason.code();
                 let is_counted = reasons.contains(reason);
-                let name = format!("{name}.decision.{decision}.code.{code}");
+                let name = label("decision", decision) + &label("code", reason.code()) + name;
                 is_counted.then(|| counter(host, &name)).transpose()
             })
             .collect()
         };
         Ok(Counters {
-            allow: counter(host, &format!("{name}.decision.allow"))?,
+            allow: counter(host, &(label("decision", "allow") + name))?,
             report: None,
             deny_by_reason: by_reason("deny")?,
             report_by_reason: by_reason("report")?,
@@ -69,8 +78,9 @@ impl Metrics {
     /// Defines all counters in the host.
     pub fn define(host: &impl Host) -> Result<Metrics> {
         let reasons = [Reason::PolicyUnavailable, Reason::OriginNotAllowed];
-        let mut preflights = Counters::define(host, "keyfence_preflights_total", &reasons)?;
-        preflights.report = Some(counter(host, "keyfence_preflights_total.decision.report")?);
+        let name = "keyfence_preflights_total";
+        let mut preflights = Counters::define(host, name, &reasons)?;
+        preflights.report = Some(counter(host, &(label("decision", "report") + name))?);
         Ok(Metrics {
             requests: Counters::define(host, "keyfence_requests_total", &Reason::ALL)?,
             preflights,
@@ -107,7 +117,7 @@ impl Metrics {
 /// Metrics about the policies that a plugin loaded, labelled with the plugin's name.
 pub struct PolicyMetrics<'h, H> {
     host: &'h H,
-    /// Suffix of each metric's name: `.plugin.` and the plugin's name, or empty if the plugin has no name.
+    /// In front of each metric's name; empty if the plugin has no name.
     label: String,
 }
 
@@ -116,13 +126,13 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
     pub fn of(host: &'h H, plugin: &str) -> Self {
         let label = match plugin {
             "" => String::new(),
-            name => format!(".plugin.{name}"),
+            name => label("plugin", name),
         };
         PolicyMetrics { host, label }
     }
 
     fn gauge(&self, name: &str) -> Result<MetricId> {
-        let name = format!("{name}{}", self.label);
+        let name = format!("{}{name}", self.label);
         self.host.define_metric(MetricType::Gauge, &name)
     }
 
@@ -159,6 +169,6 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
 
     /// Defines the counter of load failures, so that it shows 0 before the first one.
     pub fn load_failures(&self) -> Result<MetricId> {
-        counter(self.host, &format!("keyfence_policy_load_failures_total{}", self.label))
+        counter(self.host, &format!("{}keyfence_policy_load_failures_total", self.label))
     }
 }

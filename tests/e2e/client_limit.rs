@@ -40,7 +40,7 @@ fn limit(response: &Response) -> (Option<u64>, Option<u64>) {
 
 /// So many requests were over the limit of their client.
 fn counted(gateway: &Gateway, decision: &str) -> u64 {
-    let name = format!("keyfence_requests_total.decision.{decision}.code.client_rate_limit_exceeded");
+    let name = format!("decision=.={decision};.;code=.=client_rate_limit_exceeded;.;keyfence_requests_total");
     let stats = gateway.admin(&format!("/stats?filter={name}"));
     stats.trim().rsplit(": ").next().unwrap().parse().unwrap()
 }

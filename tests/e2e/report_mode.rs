@@ -173,14 +173,15 @@ fn the_same_requests_in_both_modes() {
             let counters = counters(&gateway);
             for (counter, count) in &counters {
                 // Of each pair one is the enforcing listener's, the other the reporting one's.
-                let twin = match counter {
-                    name if name.contains(".decision.deny.") => name.replace(".deny.", ".report."),
-                    name if name.contains(".decision.report.") => name.replace(".report.", ".deny."),
-                    name if name.starts_with("keyfence_preflights") && name.ends_with(".allow") => {
-                        name.replace(".allow", ".report")
+                let twin = match counter.as_str() {
+                    "decision=.=allow;.;keyfence_preflights_total" => {
+                        "decision=.=report;.;keyfence_preflights_total".into()
                     }
-                    name if name.starts_with("keyfence_preflights") => name.replace(".report", ".allow"),
-                    name => name.clone(),
+                    "decision=.=report;.;keyfence_preflights_total" => {
+                        "decision=.=allow;.;keyfence_preflights_total".into()
+                    }
+                    name if name.contains("=deny;") => name.replace("=deny;", "=report;"),
+                    name => name.replace("=report;", "=deny;"),
                 };
                 assert_eq!(
                     counters.get(&twin),

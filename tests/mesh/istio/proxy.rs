@@ -1,0 +1,198 @@
+//! Istio's agent with an Envoy, as they run in a gateway's pod or as a workload's sidecar.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::ControlPlane;
+use crate::harness::{Request, Response, Version};
+use crate::process::{PATIENCE, Process, folder, within};
+
+/// Each proxy takes the next ports, for they all have the same addresses.
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A running agent. It ends with its owner.
+pub struct Proxy {
+    pub process: Option<Process>,
+    pub folder: TempDir,
+    pub pod: Pod,
+    offset: u16,
+}
+
+/// What of a pod its agent knows.
+#[derive(Clone)]
+pub struct Pod {
+    pub name: String,
+    pub namespace: &'static str,
+    /// `router` for a gateway, `sidecar` beside a workload.
+    pub kind: &'static str,
+    pub address: &'static str,
+    pub labels: Value,
+}
+
+impl Pod {
+    /// A gateway's pod with this label for `istio`.
+    pub fn gateway(namespace: &'static str, label: &str) -> Self {
+        Self {
+            name: label.to_owned(),
+            namespace,
+            kind: "router",
+            address: "10.66.0.1",
+            labels: json!({"istio": label}),
+        }
+    }
+
+    /// The sidecar of a workload with this label for `app`.
+    pub fn sidecar(namespace: &'static str, label: &str) -> Self {
+        Self {
+            name: label.to_owned(),
+            namespace,
+            kind: "sidecar",
+            address: "10.66.0.2",
+            labels: json!({"app": label}),
+        }
+    }
+}
+
+impl Proxy {
+    /// Starts it and waits until it is ready.
+    pub fn start(plane: &ControlPlane, pod: Pod) -> Self {
+        let mut proxy = Self {
+            process: None,
+            folder: folder(),
+            pod,
+            offset: 100 * NEXT.fetch_add(1, Ordering::Relaxed),
+        };
+        proxy.start_again(plane);
+        proxy
+    }
+
+    /// Ends it where it runs, and starts it anew, as a new container of the pod would.
+    pub fn start_again(&mut self, plane: &ControlPlane) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
+        let mut process = Process::start(self.folder.path(), "agent", &mut self.command(plane));
+        let ready = self.port(15_021);
+        process.wait_for("the agent", || {
+            let answer = Request::get("/healthz/ready").send(Version::Http1, ready);
+            answer.is_ok_and(|answer| answer.status == 200)
+        });
+        self.process = Some(process);
+    }
+
+    fn command(&self, plane: &ControlPlane) -> Command {
+        let (folder, pod) = (self.folder.path(), &self.pod);
+        let write = |path: &str, text: &str| {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        // istiod writes its root certificate into every namespace.
+        let mut root = String::new();
+        within(PATIENCE, "istiod's root certificate", || {
+            let path = r"jsonpath={.data.root-cert\.pem}";
+            let arguments = [
+                "get",
+                "configmap",
+                "istio-ca-root-cert",
+                "-n",
+                pod.namespace,
+                "-o",
+                path,
+            ];
+            root = plane.kubectl(&arguments, "").unwrap_or_default();
+            !root.is_empty()
+        });
+        write("var/run/secrets/istio/root-cert.pem", &root);
+        let token = [
+            "create",
+            "token",
+            "default",
+            "-n",
+            pod.namespace,
+            "--audience",
+            "istio-ca",
+        ];
+        let token = plane.kubectl(&token, "").unwrap();
+        write("var/run/secrets/tokens/istio-token", token.trim());
+        write("etc/istio/proxy/here", "");
+
+        let mut command = Command::new(plane.istio("pilot-agent"));
+        command
+            .current_dir(folder)
+            .args([
+                "proxy",
+                pod.kind,
+                "--domain",
+                &format!("{}.svc.cluster.local", pod.namespace),
+            ])
+            .arg("--meshConfig")
+            .arg(plane.mesh_config())
+            .args(["--proxyLogLevel=warning", "--log_output_level=default:info"])
+            .env("POD_NAME", &pod.name)
+            .env("POD_NAMESPACE", pod.namespace)
+            .env("INSTANCE_IP", pod.address)
+            .env("SERVICE_ACCOUNT", "default")
+            .env("TRUST_DOMAIN", "cluster.local")
+            .env("ISTIO_META_CLUSTER_ID", "Kubernetes")
+            .env("ISTIO_META_WORKLOAD_NAME", &pod.name)
+            .env("ISTIO_META_APP_CONTAINERS", "app")
+            .env("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")
+            .env("ISTIO_META_MESH_ID", "cluster.local")
+            .env("ISTIO_METAJSON_LABELS", pod.labels.to_string())
+            .env("ENVOY_STATUS_PORT", self.port(15_021).port().to_string())
+            .env("ENVOY_PROMETHEUS_PORT", self.port(15_090).port().to_string())
+            .env("PROXY_CONFIG", self.proxy_config(plane).to_string());
+        if pod.kind == "router" {
+            command.env("ISTIO_META_UNPRIVILEGED_POD", "true");
+        }
+        command
+    }
+
+    fn proxy_config(&self, plane: &ControlPlane) -> Value {
+        json!({
+            "discoveryAddress": "istiod.istio-system.svc:15012",
+            "binaryPath": std::env::var("ENVOY_BIN").expect("ENVOY_BIN"),
+            "configPath": self.folder.path().join("etc/istio/proxy"),
+            "proxyBootstrapTemplatePath": plane.istio("bootstrap.json"),
+            "proxyAdminPort": self.port(15_000).port(),
+            "statusPort": self.port(15_020).port(),
+            "concurrency": 2,
+            "terminationDrainDuration": "1s",
+        })
+    }
+
+    /// The address of a port that is `port` in a pod of its own.
+    pub fn port(&self, port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port + self.offset))
+    }
+
+    /// What the agent shows Prometheus: Envoy's metrics and its own.
+    pub fn metrics(&self) -> String {
+        let answer = Request::get("/stats/prometheus").send(Version::Http1, self.port(15_020));
+        answer.unwrap().text()
+    }
+
+    /// The log of the agent and of Envoy, access log included.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    pub fn send(&self, request: &Request) -> Response {
+        let to = SocketAddr::new(self.pod.address.parse().unwrap(), self.listener_port());
+        let request = request.clone().from("10.66.0.9");
+        request
+            .send(Version::Http1, to)
+            .unwrap_or_else(|error| panic!("{error}: {request:?}\n{}", self.log()))
+    }
+
+    /// Where the gateway listens for clients.
+    pub fn listener_port(&self) -> u16 {
+        18_080 + self.offset
+    }
+}

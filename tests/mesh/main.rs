@@ -1,0 +1,19 @@
+//! keyfence in a mesh: a real API server, control plane and agent, on this machine and in a network namespace of its own.
+//!
+//! Ignored unless asked for: `make test-mesh` builds the programs and runs the tests inside `tests/mesh/namespace`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod istio;
+mod process;
+mod registry;
