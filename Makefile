@@ -110,8 +110,7 @@ test-mesh: test-istio test-envoy-gateway test-rate-limit
 test-istio: build
 	tests/mesh/programs etcd kubernetes $(addprefix istio-,$(ISTIO)) >/dev/null
 	cargo test --test mesh --no-run
-	$(foreach version,$(ISTIO),@echo "Istio $(version)" && $(call mesh,istio::,$(version))
-	)
+	@for version in $(ISTIO); do echo "Istio $$version" && $(call mesh,istio::,$$version) || exit 1; done
 
 test-envoy-gateway: build
 	tests/mesh/programs envoy-gateway >/dev/null
