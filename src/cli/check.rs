@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::manifest;
 use super::report::Report;
 use super::source::Source;
 use super::{DENIED, Failure, Format};
@@ -35,9 +36,11 @@ const EXAMPLES: &str = "Examples:
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
     let mut report = Report::new(&source);
-    match source.policies()? {
-        Ok(policies) => policies.iter().for_each(|policy| report.check(policy)),
-        Err(error) => report.add_syntax_error(&error),
+    let contents = source.contents()?;
+    contents.errors.iter().for_each(|error| report.add_syntax_error(error));
+    contents.policies.iter().for_each(|policy| report.check(policy));
+    for (manifest, diagnostics) in manifest::check(&contents.manifests) {
+        report.add(&diagnostics, &manifest.tree);
     }
     arguments
         .format

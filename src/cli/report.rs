@@ -7,6 +7,7 @@ use keyfence_core::policy::{Policy, Summary};
 use serde_json::{Value, json};
 
 use super::escape;
+use super::located::LocatedTree;
 use super::source::{LocatedPolicy, Source};
 use super::style::{Colour, Style};
 use super::tree::{Mark, SyntaxError};
@@ -90,32 +91,33 @@ impl Report {
         let mut diagnostics = match Policy::load(&policy.json, now()) {
             Ok(loaded) => {
                 self.accepted.push(Accepted {
-                    mark: policy.start(),
+                    mark: policy.tree.start(),
                     summary: loaded.summary(),
                 });
                 loaded.diagnostics
             }
             Err(diagnostics) => diagnostics,
         };
-        if let Some(tree) = &policy.tree {
-            suffix::check(tree, &mut diagnostics);
+        if let Some(root) = &policy.tree.root {
+            suffix::check(root, &mut diagnostics);
         }
-        self.add(&diagnostics, policy);
+        self.add(&diagnostics, &policy.tree);
     }
 
-    fn add(&mut self, diagnostics: &Diagnostics, policy: &LocatedPolicy) {
+    /// Adds the diagnostics of a document.
+    pub fn add(&mut self, diagnostics: &Diagnostics, tree: &LocatedTree) {
         let all = || diagnostics.errors().iter().chain(diagnostics.warnings());
         let paths: Vec<&str> = all().map(|diagnostic| diagnostic.path.as_str()).collect();
-        let locations = policy.locate(&paths);
+        let locations = tree.locate(&paths);
         let entries = all().map(|diagnostic| {
             let mark = match (diagnostic.message.subject, locations.get(&diagnostic.path)) {
-                (Subject::Position { line, column }, _) => Some(policy.in_source(Mark {
+                (Subject::Position { line, column }, _) => Some(tree.origin.in_source(Mark {
                     line,
                     column: column.max(1),
                 })),
                 (Subject::Name, Some(location)) => Some(location.name),
                 (Subject::Value, Some(location)) => Some(location.value),
-                (_, None) => policy.tree.is_some().then(|| policy.start()),
+                (_, None) => tree.root.is_some().then(|| tree.start()),
             };
             Entry::new(diagnostic, mark)
         });

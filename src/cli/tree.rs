@@ -36,6 +36,8 @@ pub struct Member {
     /// The position of the name.
     pub mark: Mark,
     pub name: String,
+    /// Whether the name is a plain `<<`, a merge key of YAML 1.1.
+    pub is_merge: bool,
     pub node: Node,
 }
 
@@ -131,8 +133,14 @@ enum Content {
     Object {
         members: Vec<Member>,
         /// The name whose value follows.
-        name: Option<(Mark, String)>,
+        name: Option<Name>,
     },
+}
+
+struct Name {
+    mark: Mark,
+    text: String,
+    is_merge: bool,
 }
 
 impl Builder {
@@ -152,7 +160,7 @@ impl Builder {
                 let size = NODE_SIZE + scalar.text.len();
                 let value = Value::Scalar(scalar.into());
                 let node = Node { mark, value };
-                self.close(Measured { node, size }, anchor);
+                self.close(Measured { node, size }, anchor, false);
             }
             Event::SequenceStart(_, anchor, _) => self.open(mark, Content::List(Vec::new()), anchor),
             Event::MappingStart(_, anchor, _) => {
@@ -172,7 +180,7 @@ impl Builder {
                         Content::Object { members, .. } => Value::Object(members.into()),
                     };
                     let node = Node { mark, value };
-                    self.close(Measured { node, size }, anchor);
+                    self.close(Measured { node, size }, anchor, false);
                 }
             }
             Event::Alias(anchor) => {
@@ -186,7 +194,7 @@ impl Builder {
                     let message = format!("up to this alias, aliases stand for more than {MAX_ALIASED} bytes");
                     return Err(SyntaxError { mark, message });
                 }
-                self.close(aliased, 0);
+                self.close(aliased, 0, true);
             }
             _ => {}
         }
@@ -203,7 +211,7 @@ impl Builder {
     }
 
     /// Adds a complete node to its parent, or to the documents.
-    fn close(&mut self, closed: Measured, anchor: usize) {
+    fn close(&mut self, closed: Measured, anchor: usize, is_alias: bool) {
         if anchor != 0 {
             self.anchors.insert(anchor, closed.clone());
         }
@@ -216,14 +224,33 @@ impl Builder {
         match &mut parent.content {
             Content::List(items) => items.push(node),
             Content::Object { members, name } => match name.take() {
-                Some((mark, name)) => members.push(Member { mark, name, node }),
-                None => *name = Some((node.mark, node.text().unwrap_or_default().to_owned())),
+                Some(name) => members.push(Member {
+                    mark: name.mark,
+                    name: name.text,
+                    is_merge: name.is_merge,
+                    node,
+                }),
+                None => {
+                    let is_merge = node.scalar().is_some_and(|scalar| scalar.is_plain && scalar.text == "<<");
+                    *name = Some(Name {
+                        mark: node.mark,
+                        text: node.text().unwrap_or_default().to_owned(),
+                        // kubectl does not take an alias of `<<` for a merge key.
+                        is_merge: is_merge && !is_alias,
+                    });
+                }
             },
         }
     }
 }
 
 impl Node {
+    /// The first value with this name.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        let member = self.members().iter().find(|member| member.name == name);
+        member.map(|member| &member.node)
+    }
+
     /// The node of an empty document, which is null.
     pub fn null() -> Node {
         Node {
@@ -234,12 +261,6 @@ impl Node {
                 block: None,
             })),
         }
-    }
-
-    /// The first value with this name.
-    pub fn get(&self, name: &str) -> Option<&Node> {
-        let member = self.members().iter().find(|member| member.name == name);
-        member.map(|member| &member.node)
     }
 
     /// The value at this path of names.
