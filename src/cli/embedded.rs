@@ -58,7 +58,7 @@ pub struct File<'t> {
     pub name: &'t str,
     pub content: &'t Node,
     pub is_base64: bool,
-    /// Whether its name or that of the resource contains `keyfence`.
+    /// Whether the names of the resource and the file say that it is a policy of keyfence: `policy.json` in `keyfence`, or `keyfence.yaml`.
     pub is_named: bool,
 }
 
@@ -93,10 +93,16 @@ pub fn files(document: &Node) -> Vec<File<'_>> {
             name: &member.name,
             content: &member.node,
             is_base64: *is_base64,
-            is_named: is_named || member.name.contains("keyfence"),
+            is_named: names_a_policy(is_named, &member.name),
         }));
     }
     files
+}
+
+fn names_a_policy(is_named: bool, file: &str) -> bool {
+    let (stem, extension) = file.rsplit_once('.').unwrap_or((file, ""));
+    let is_policy = stem == "keyfence" || stem.contains("policy") && (is_named || stem.contains("keyfence"));
+    is_policy && matches!(extension, "json" | "yaml" | "yml")
 }
 
 /// Whether a document is a configuration of Envoy or Kubernetes, not a policy.
@@ -151,10 +157,17 @@ impl<'t> Search<'t> {
             Some("EnvoyExtensionPolicy") => {
                 const NAMES: [&[&str]; 3] = [&["name"], &["code", "image", "url"], &["code", "http", "url"]];
                 let resource = self.place(node);
-                for (index, extension) in node.at(&["spec", "wasm"]).map_or(&[][..], Node::items).iter().enumerate() {
+                for (index, extension) in node
+                    .at(&["spec", "wasm"])
+                    .map_or(&[][..], Node::items)
+                    .iter()
+                    .enumerate()
+                {
                     let mut place = resource.clone();
                     place.node = extension;
-                    place.path.extend([Step::Field("spec"), Step::Field("wasm"), Step::Item(index)]);
+                    place
+                        .path
+                        .extend([Step::Field("spec"), Step::Field("wasm"), Step::Item(index)]);
                     self.plugins.push(Plugin {
                         kind: PluginKind::EnvoyExtensionPolicy,
                         is_named: names_keyfence(extension, &NAMES),

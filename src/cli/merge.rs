@@ -40,7 +40,9 @@ fn resolved_all<'n>(nodes: impl Iterator<Item = &'n Node> + Clone) -> Result<Opt
     if all.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let nodes = nodes.zip(all).map(|(node, resolved)| resolved.unwrap_or_else(|| node.clone()));
+    let nodes = nodes
+        .zip(all)
+        .map(|(node, resolved)| resolved.unwrap_or_else(|| node.clone()));
     Ok(Some(nodes.collect()))
 }
 
@@ -57,7 +59,10 @@ fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
     for member in members {
         if member.is_merge {
             if has_merge {
-                return Err(error(member.mark, "<< is there twice; write one with a list: <<: [*a, *b]"));
+                return Err(error(
+                    member.mark,
+                    "<< is there twice; write one with a list: <<: [*a, *b]",
+                ));
             }
             has_merge = true;
             merge(&member, &mut result, &mut taken)?;
@@ -73,7 +78,10 @@ fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
             Entry::Occupied(_) => result.push(member),
             Entry::Vacant(free) => {
                 let index = result.len();
-                free.insert(Taken { index, is_merged: false });
+                free.insert(Taken {
+                    index,
+                    is_merged: false,
+                });
                 result.push(member);
             }
         }
@@ -90,14 +98,19 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
     };
     let is_wrong = |source: &&Node| !matches!(source.value, Value::Object(_));
     if sources.iter().any(|source| is_wrong(&source)) || matches!(merge.node.value, Value::Scalar(_)) {
-        return Err(error(merge.mark, "<< merges an object, or a list of objects, and this is neither"));
+        return Err(error(
+            merge.mark,
+            "<< merges an object, or a list of objects, and this is neither",
+        ));
     }
     for member in sources.iter().flat_map(Node::members) {
         match taken.entry(member.name.clone()) {
             Entry::Occupied(known) if known.get().is_merged => {}
             Entry::Occupied(_) => {
                 let name = &member.name;
-                let message = format!("<< overwrites {name:?} for kubectl, and not for other readers, because it is after it; write << first");
+                let message = format!(
+                    "<< overwrites {name:?} for kubectl, and not for other readers, because it is after it; write << first"
+                );
                 return Err(error(merge.mark, message));
             }
             Entry::Vacant(free) => {

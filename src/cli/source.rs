@@ -246,9 +246,8 @@ impl Contents {
             (text.as_bytes().to_vec(), origin.of_string(file.content))
         };
         let text = without_byte_order_mark(&text);
-        let extension = path.extension().and_then(OsStr::to_str);
         let expected = Expected::AnyFile {
-            is_named: file.is_named && matches!(extension, Some("json" | "yaml" | "yml")),
+            is_named: file.is_named,
         };
         if text.is_empty() {
             return;
@@ -286,7 +285,10 @@ fn mentions_a_key(text: &[u8]) -> bool {
 fn has_the_fields_of_a_policy(root: &Node) -> bool {
     let is_key = |item: &Node| item.get("id").is_some() || item.get("api_key").is_some();
     let keys = root.get("keys").map_or(&[][..], Node::items);
-    keys.iter().any(is_key) || root.get("anonymous").is_some_and(|anonymous| !anonymous.members().is_empty())
+    keys.iter().any(is_key)
+        || root
+            .get("anonymous")
+            .is_some_and(|anonymous| !anonymous.members().is_empty())
 }
 
 impl LocatedPolicy {

@@ -231,7 +231,9 @@ impl Builder {
                     node,
                 }),
                 None => {
-                    let is_merge = node.scalar().is_some_and(|scalar| scalar.is_plain && scalar.text == "<<");
+                    let is_merge = node
+                        .scalar()
+                        .is_some_and(|scalar| scalar.is_plain && scalar.text == "<<");
                     *name = Some(Name {
                         mark: node.mark,
                         text: node.text().unwrap_or_default().to_owned(),

@@ -37,7 +37,10 @@ fn is_trusted(header: &Node) -> bool {
 }
 
 fn targets(resource: &Node) -> impl Iterator<Item = Gateway<'_>> {
-    let namespace = resource.at(&["metadata", "namespace"]).and_then(Node::text).unwrap_or("default");
+    let namespace = resource
+        .at(&["metadata", "namespace"])
+        .and_then(Node::text)
+        .unwrap_or("default");
     let listed = resource.at(&["spec", "targetRefs"]).map_or(&[][..], Node::items);
     let targets = listed.iter().chain(resource.at(&["spec", "targetRef"]));
     targets.filter_map(move |target| Some((namespace, target.get("name")?.text()?)))

@@ -183,13 +183,17 @@ mod tests {
             Value::Array(types) => types[0].as_str(),
             kind => kind.as_str(),
         };
-        let choices = schema["enum"].as_array().map(|all| all.iter().filter_map(Value::as_str));
+        let choices = schema["enum"]
+            .as_array()
+            .map(|all| all.iter().filter_map(Value::as_str));
         match (kind, choices) {
             (_, Some(choices)) => format!("one of {:?}", choices.collect::<BTreeSet<_>>()),
             (Some("array"), _) => format!("list of {}", published(&schema["items"])),
             (Some("object"), _) if schema["properties"].is_object() => {
                 let fields = schema["properties"].as_object().into_iter().flatten();
-                let fields: BTreeSet<String> = fields.map(|(name, schema)| format!("{name}: {}", published(schema))).collect();
+                let fields: BTreeSet<String> = fields
+                    .map(|(name, schema)| format!("{name}: {}", published(schema)))
+                    .collect();
                 format!("{fields:#?}")
             }
             (Some("object"), _) if schema["additionalProperties"].is_object() => "labels".into(),
@@ -208,7 +212,10 @@ mod tests {
             Choice(choices) => format!("one of {:?}", choices.iter().collect::<BTreeSet<_>>()),
             List(items) => format!("list of {}", known(*items)),
             Object(fields) => {
-                let fields: BTreeSet<String> = fields.iter().map(|(name, kind)| format!("{name}: {}", known(*kind))).collect();
+                let fields: BTreeSet<String> = fields
+                    .iter()
+                    .map(|(name, kind)| format!("{name}: {}", known(*kind)))
+                    .collect();
                 format!("{fields:#?}")
             }
         }
@@ -219,11 +226,17 @@ mod tests {
         for ((kind, fields), (published_kind, text)) in KINDS.into_iter().zip(PUBLISHED) {
             assert_eq!(kind, published_kind);
             let schema: Value = serde_saphyr::from_str(text).unwrap_or_default();
-            let spec = fields.iter().find(|(name, _)| *name == "spec").map(|(_, spec)| known(*spec));
+            let spec = fields
+                .iter()
+                .find(|(name, _)| *name == "spec")
+                .map(|(_, spec)| known(*spec));
             assert_eq!(spec, Some(published(&schema["properties"]["spec"])), "{kind}");
             let version = fields.iter().find(|(name, _)| *name == "apiVersion");
             let published = schema["properties"]["apiVersion"]["const"].as_str();
-            assert_eq!(version.map(|(_, version)| known(*version)), published.map(|version| format!("one of {{{version:?}}}")));
+            assert_eq!(
+                version.map(|(_, version)| known(*version)),
+                published.map(|version| format!("one of {{{version:?}}}"))
+            );
         }
     }
 }

@@ -166,7 +166,8 @@ struct OpenSetting {
     help: &'static str,
 }
 
-const ISTIO_REASON: &str = "while the agent cannot fetch the module, and once the filter has failed, every request passes unchecked";
+const ISTIO_REASON: &str =
+    "while the agent cannot fetch the module, and once the filter has failed, every request passes unchecked";
 const ISTIO_HELP: &str = "write FAIL_CLOSE, or from Istio 1.27 FAIL_RELOAD";
 const ENVOY_REASON: &str = "once the filter has failed or refused the policy, every request passes unchecked";
 

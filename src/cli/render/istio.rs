@@ -10,7 +10,9 @@ pub const NAMESPACE: &str = "istio-ingress";
 pub fn mesh_settings() -> String {
     const MESH: &str = include_str!("../../../envoy/istio/mesh.yaml");
     let settings = comment(MESH);
-    format!("#\n# Client addresses, metrics and the access log also need settings of the mesh, which kubectl does not apply:\n#\n{settings}#\n")
+    format!(
+        "#\n# Client addresses, metrics and the access log also need settings of the mesh, which kubectl does not apply:\n#\n{settings}#\n"
+    )
 }
 
 pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, Failure> {

@@ -187,7 +187,10 @@ impl Arguments {
 
     /// The labels of the pods, in YAML.
     fn labels(&self, indentation: usize) -> String {
-        let labels = self.selector.iter().map(|(name, value)| yaml::member(name, value, indentation));
+        let labels = self
+            .selector
+            .iter()
+            .map(|(name, value)| yaml::member(name, value, indentation));
         let labels: String = labels.collect();
         if labels.is_empty() {
             yaml::member("istio", "ingressgateway", indentation)

@@ -67,7 +67,11 @@ impl Arguments {
             ("--sha256", self.sha256.is_some(), &[Istio, EnvoyGateway]),
             ("--pull-secret", self.pull_secret.is_some(), &[Istio, EnvoyGateway]),
             ("--name", self.name.is_some(), &[Istio, EnvoyFilter, EnvoyGateway]),
-            ("--namespace", self.namespace.is_some(), &[Istio, EnvoyFilter, EnvoyGateway]),
+            (
+                "--namespace",
+                self.namespace.is_some(),
+                &[Istio, EnvoyFilter, EnvoyGateway],
+            ),
             ("--gateway", !self.gateway.is_empty(), &[Istio, EnvoyGateway]),
             ("--selector", !self.selector.is_empty(), &[Istio, EnvoyFilter]),
             ("--kind", self.kind.is_some(), &[Istio]),
