@@ -61,7 +61,8 @@ fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
             if has_merge {
                 return Err(error(
                     member.mark,
-                    "<< is there twice; write one with a list: <<: [*a, *b]",
+                    "<< is there twice",
+                    "write one with a list: <<: [*a, *b]",
                 ));
             }
             has_merge = true;
@@ -101,6 +102,7 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
         return Err(error(
             merge.mark,
             "<< merges an object, or a list of objects, and this is neither",
+            "write <<: *name, or <<: [*name, *other]",
         ));
     }
     for member in sources.iter().flat_map(Node::members) {
@@ -108,10 +110,9 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
             Entry::Occupied(known) if known.get().is_merged => {}
             Entry::Occupied(_) => {
                 let name = &member.name;
-                let message = format!(
-                    "<< overwrites {name:?} for kubectl, and not for other readers, because it is after it; write << first"
-                );
-                return Err(error(merge.mark, message));
+                let message =
+                    format!("kubectl lets << overwrite {name:?}, which is before it, and other readers do not");
+                return Err(error(merge.mark, message, "write << first"));
             }
             Entry::Vacant(free) => {
                 let index = result.len();
@@ -123,9 +124,10 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
     Ok(())
 }
 
-fn error(mark: Mark, message: impl Into<String>) -> SyntaxError {
+fn error(mark: Mark, reason: impl Into<String>, help: &'static str) -> SyntaxError {
     SyntaxError {
         mark,
-        message: message.into(),
+        reason: reason.into(),
+        help: Some(help),
     }
 }

@@ -70,10 +70,11 @@ impl Report {
         }
     }
 
-    /// Adds an error for a source that is not valid YAML.
+    /// Adds an error for a source that cannot be read as YAML.
     pub fn add_syntax_error(&mut self, error: &SyntaxError) {
-        let reason = format!("this is not YAML: {}", error.message);
-        let help = format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        let reason = error.reason.clone();
+        let position = || format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        let help = error.help.map_or_else(position, str::to_owned);
         self.errors += 1;
         self.entries.push(Entry {
             severity: Severity::Error,

@@ -3,6 +3,7 @@
 //! JSON is a subset of YAML, so one parser reads both.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
@@ -45,7 +46,19 @@ pub struct Member {
 #[derive(Debug)]
 pub struct SyntaxError {
     pub mark: Mark,
-    pub message: String,
+    pub reason: String,
+    /// What to write instead, if that is known.
+    pub help: Option<&'static str>,
+}
+
+impl SyntaxError {
+    fn new(mark: Mark, message: impl fmt::Display) -> SyntaxError {
+        SyntaxError {
+            mark,
+            reason: format!("this is not YAML: {message}"),
+            help: None,
+        }
+    }
 }
 
 /// The most that the aliases of a source may add to it, in bytes. The tree shares what they refer to, but JSON and the compiled
@@ -72,10 +85,8 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
     if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        return Err(SyntaxError {
-            mark: Mark { line, column },
-            message: "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not".into(),
-        });
+        let message = "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not";
+        return Err(SyntaxError::new(Mark { line, column }, message));
     }
     parse(text, Options::default())
 }
@@ -92,12 +103,12 @@ pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
 fn parse(text: &str, options: Options) -> Result<Vec<Node>, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(|error| SyntaxError {
-            mark: Mark {
+        let (event, span) = event.map_err(|error| {
+            let mark = Mark {
                 line: error.marker().line(),
                 column: error.marker().col() + 1,
-            },
-            message: error.kind().to_string(),
+            };
+            SyntaxError::new(mark, error.kind())
         })?;
         builder.take(event, span)?;
     }
@@ -186,13 +197,12 @@ impl Builder {
             Event::Alias(anchor) => {
                 // An alias within its own anchor has no complete node yet.
                 let Some(aliased) = self.anchors.get(&anchor).cloned() else {
-                    let message = "the alias is within what it stands for".into();
-                    return Err(SyntaxError { mark, message });
+                    return Err(SyntaxError::new(mark, "the alias is within what it stands for"));
                 };
                 self.aliased += aliased.size;
                 if self.aliased > MAX_ALIASED {
                     let message = format!("up to this alias, aliases stand for more than {MAX_ALIASED} bytes");
-                    return Err(SyntaxError { mark, message });
+                    return Err(SyntaxError::new(mark, message));
                 }
                 self.close(aliased, 0, true);
             }

@@ -148,6 +148,43 @@ fn a_wrong_value_is_refused() {
     }
 }
 
+/// Each kind of what is rendered is one that `check` finds nothing wrong with.
+#[test]
+fn check_finds_nothing_wrong_with_what_is_rendered() {
+    for arguments in [
+        "envoy",
+        "ecds",
+        "istio",
+        "istio --kind traffic-extension --fail-strategy fail-reload --sha256 DIGEST --pull-secret s",
+        "istio --gateway a --gateway b --sha256 DIGEST --pull-secret s --name n",
+        "istio --kind traffic-extension --gateway a",
+        "envoy-filter --selector a=b",
+        "envoy-gateway --gateway a --sha256 DIGEST --pull-secret s --trusted-hops 1",
+    ] {
+        let words = words(arguments);
+        let rest: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let policy = r#"{"anonymous": {"allowed_ips": ["192.0.2.0/24"]}, "client_ip": "forwarded"}"#;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rendered"), render(&words[0], &rest, policy)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyfence"));
+        let output = command
+            .args(["check", "rendered"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            printed.lines().all(|line| line.contains(": policy accepted: ")),
+            "{arguments}: {printed}"
+        );
+        assert_eq!(
+            (output.status.code(), printed.lines().count()),
+            (Some(0), 1),
+            "{arguments}: {printed}"
+        );
+    }
+}
+
 /// No argument makes a gateway that lets requests pass after a failure.
 #[test]
 fn nothing_that_is_rendered_is_open() {

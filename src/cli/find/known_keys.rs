@@ -77,8 +77,8 @@ impl KnownKeys {
         let policies = source.policies()?.map_err(|error| {
             let Mark { line, column } = error.mark;
             Failure(format!(
-                "{name}:{line}:{column}: this is not YAML: {}; its keys were not compared",
-                error.message
+                "{name}:{line}:{column}: {}; its keys were not compared",
+                error.reason
             ))
         })?;
         let mut errors = 0;
