@@ -140,8 +140,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces a file atomically. Envoy's file-based xDS reloads a file only when another one is moved to its path.
+/// Replaces a file atomically. Envoy's file-based xDS reloads a file only when another one is moved to its path. A device or pipe, such as
+/// `/dev/null`, is written to: a rename would put a file in its place.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return fs::write(path, text);
+    }
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(format!(".{}.new", process::id()));
     let temporary = path.with_file_name(name);
