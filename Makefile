@@ -108,7 +108,7 @@ mesh = envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_ISTIO=$(2) tests/mesh
 test-mesh: test-istio test-envoy-gateway test-rate-limit
 
 test-istio: build
-	tests/mesh/programs etcd kubernetes $(addprefix istio-,$(ISTIO)) >/dev/null
+	tests/mesh/programs etcd kubernetes helm $(addprefix istio-,$(ISTIO)) >/dev/null
 	cargo test --test mesh --no-run
 	@for version in $(ISTIO); do echo "Istio $$version" && $(call mesh,istio::,$$version) || exit 1; done
 

@@ -53,6 +53,7 @@ pub mod rate_limit_service;
 pub mod skipped;
 pub mod token;
 pub mod token_cases;
+pub mod traffic_for_graphs;
 pub mod upstream;
 pub mod witness;
 
