@@ -1,13 +1,11 @@
 //! The example of one limit for a whole fleet: Envoy's rate limit filter behind keyfence, and a stand-in for the service.
 
 use std::collections::BTreeSet;
-use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::command_line::printed;
-use crate::harness::gateway::{built_filter, repository};
+use crate::harness::rate_limit_example::{configuration, replace, sample_policy, shipped};
 use crate::harness::rate_limit_service::{Question, RESET, RateLimitService};
 use crate::harness::{Gateway, Request, Response, Upstream, Version};
 
@@ -16,53 +14,15 @@ const SEARCH: &str = "demo_search_0123456789";
 /// A key that keyfence itself limits, to one request a minute.
 const LIMITED: &str = "limited_0123456789abcdef";
 
-fn shipped(file: &str) -> String {
-    fs::read_to_string(repository().join("envoy").join(file)).unwrap()
-}
-
-/// The text with `from` in it, once at least, replaced.
-fn replace(text: &str, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "the example has no {from:?}");
-    text.replace(from, to)
-}
-
-/// The example as it is shipped, with addresses of the test's own; the sample policy, with anonymous requests.
+/// The example with the sample policy, for anonymous requests and one more key as well.
 fn gateway(upstream: &Upstream, service: &RateLimitService, rendered: &TempDir) -> Gateway {
-    built_filter();
-    let mut policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
+    let mut policy = sample_policy();
     policy["anonymous"] = json!({});
     let limited = json!({"id": "limited", "api_key": LIMITED, "allowed_origins": [SITE], "rate_limit_per_minute": 1});
     policy["keys"].as_array_mut().unwrap().push(limited);
-    let filter = rendered.path().join("filter.json");
-    printed(
-        &["render", "ecds", "-", "--output", filter.to_str().unwrap()],
-        &policy.to_string(),
-    );
-    let mut configuration = shipped("ratelimit/envoy.yaml");
-    for (from, to) in [
-        (
-            "\"::\", ipv4_compat: true, port_value: 10000",
-            "127.0.0.1, port_value: 0".to_owned(),
-        ),
-        (
-            "pipe: { path: /tmp/admin.sock, mode: 0600 }",
-            "socket_address: { address: 127.0.0.1, port_value: 0 }".to_owned(),
-        ),
-        (
-            "upstream, port_value: 10001",
-            format!("127.0.0.1, port_value: {}", upstream.address().port()),
-        ),
-        (
-            "ratelimit, port_value: 8081",
-            format!("127.0.0.1, port_value: {}", service.address().port()),
-        ),
-        ("path: target/gateway", format!("path: {}", rendered.path().display())),
-        // However busy the machine is.
-        ("timeout: 0.1s", "timeout: 10s".to_owned()),
-    ] {
-        configuration = replace(&configuration, from, &to);
-    }
-    Gateway::from_yaml(&configuration)
+    let configuration = configuration(upstream.address(), service.address(), &policy, rendered.path());
+    // However busy the machine is.
+    Gateway::from_yaml(&replace(&configuration, "timeout: 0.1s", "timeout: 10s"))
 }
 
 #[test]
@@ -205,7 +165,7 @@ fn what_the_service_refuses_clients_of_grpc_can_read() {
 fn the_limits_of_the_service_are_for_what_it_is_asked() {
     let limits = shipped("ratelimit/config/limits.yaml");
     assert!(limits.contains("\ndomain: keyfence\n"), "{limits}");
-    let policy: Value = serde_json::from_str(&shipped("policy.json")).unwrap();
+    let policy = sample_policy();
     let ids: Vec<&str> = policy["keys"]
         .as_array()
         .unwrap()
