@@ -122,22 +122,12 @@ impl Compose {
     }
 }
 
-/// `docker compose`, or the older docker-compose where there is only that.
+/// The command in `KEYFENCE_COMPOSE`, else `docker compose`.
 fn compose() -> Command {
-    let has_plugin = Command::new("docker")
-        .args(["compose", "version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let mut command = if has_plugin {
-        let mut docker = Command::new("docker");
-        docker.arg("compose");
-        docker
-    } else {
-        Command::new("docker-compose")
-    };
-    command.current_dir(repository());
+    let command = std::env::var("KEYFENCE_COMPOSE").unwrap_or_else(|_| "docker compose".into());
+    let mut words = command.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).current_dir(repository());
     command
 }
 
