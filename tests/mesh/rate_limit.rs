@@ -154,6 +154,7 @@ impl Fleet {
 
     /// What requests of a key get while nobody counts them: all pass, each after a wait that has a bound.
     fn passes_uncounted(&self, what: &str) {
+        let before = self.uncounted();
         let mut waits: Vec<Duration> = Vec::new();
         for _ in 0..20 {
             let start = Instant::now();
@@ -167,6 +168,20 @@ impl Fleet {
             "{what}: requests pass uncounted, after {median:.1?} in the median, {longest:.1?} at most"
         ));
         assert!(longest < TIMEOUT + SLACK, "{what}: {longest:?}");
+        let after = self.uncounted();
+        assert_eq!(
+            after - before,
+            waits.len() as u64,
+            "{what}: Envoy's metric of what passes uncounted"
+        );
+    }
+
+    /// How many requests Envoy has let pass without an answer from the service.
+    fn uncounted(&self) -> u64 {
+        let stats = self.gateways[0].admin("/stats/prometheus");
+        let name = "envoy_cluster_ratelimit_failure_mode_allowed{envoy_cluster_name=\"upstream\"} ";
+        let value = stats.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// Until requests are counted again.
