@@ -71,13 +71,10 @@ fn the_service_counts_and_takes_up_edited_limits() {
     fs::write(&next, example.replace(": 60 }", ": 4 }")).unwrap();
     fs::rename(next, &file).unwrap();
     within(Duration::from_secs(20), "the limit moved into place", || limit_is("4"));
-    let refused = (0..20).map(|_| search.send(Version::Http1, gateway).unwrap());
-    let refused = refused.last().unwrap();
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (429, "rate_limit_exceeded"),
-        "{refused:?}"
-    );
+    within(Duration::from_secs(20), "a refusal", || {
+        let answer = search.send(Version::Http1, gateway);
+        answer.is_ok_and(|answer| answer.code() == "rate_limit_exceeded")
+    });
 }
 
 /// Of the service and of Redis: those that the environment names, else made of what tests/mesh has built.
