@@ -16,4 +16,5 @@ mod harness;
 
 mod istio;
 mod process;
+mod rate_limit;
 mod registry;
