@@ -14,6 +14,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod envoy_gateway;
 mod istio;
 mod process;
 mod registry;
