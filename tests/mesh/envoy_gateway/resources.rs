@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::harness::gateway::repository;
+use crate::registry::digest;
 
 /// A manifest of `envoy/envoy-gateway`.
 pub fn manifest(name: &str) -> Value {
@@ -27,4 +28,23 @@ pub fn shipped() -> [Value; 5] {
         manifest("extension-policy"),
         route,
     ]
+}
+
+/// The keys of the shipped policy, once [`with_known_keys`] has replaced the digests, whose keys nobody has.
+pub const WEB_KEY: &str = "web_key_0123456789";
+pub const SERVER_KEY: &str = "server_key_0123456789";
+
+pub fn with_known_keys(mut extension_policy: Value) -> Value {
+    let keys = extension_policy["spec"]["wasm"][0]["config"]["keys"].as_array_mut().unwrap();
+    for (key, raw) in keys.iter_mut().zip([WEB_KEY, SERVER_KEY]) {
+        key["api_key"] = json!(digest(raw.as_bytes()));
+    }
+    extension_policy
+}
+
+/// The shipped EnvoyExtensionPolicy with another policy.
+pub fn extension_policy(policy: Value) -> Value {
+    let mut resource = manifest("extension-policy");
+    resource["spec"]["wasm"][0]["config"] = policy;
+    resource
 }
