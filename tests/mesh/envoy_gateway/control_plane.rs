@@ -32,12 +32,13 @@ pub struct EnvoyGateway {
     pub upstream: Upstream,
     control_plane: Option<Process>,
     proxy: Option<Process>,
+    admin: Option<SocketAddr>,
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl EnvoyGateway {
-    /// Starts it with what is shipped and `changes`, which replace the resources of their kinds; waits until it answers.
+    /// Starts it with what is shipped and `changes`, which replace the resources of the same kind and name; waits until it answers.
     pub fn start(changes: &[Value]) -> Self {
         let mut gateway = Self::stopped(changes);
         gateway.start_control_plane();
@@ -54,6 +55,7 @@ impl EnvoyGateway {
             upstream: Upstream::start(),
             control_plane: None,
             proxy: None,
+            admin: None,
             folder: folder(),
             _alone: alone,
         };
@@ -65,22 +67,23 @@ impl EnvoyGateway {
         gateway
     }
 
-    /// Creates or replaces a resource; there is one of each kind. The filter's image is this test's.
+    /// Creates or replaces a resource. The filter's image is this test's.
     pub fn put(&self, resource: &Value) {
         let image = self.registry.image("");
         let text = resource.to_string().replace("registry.example.com/keyfence:", &image);
-        self.put_text(resource["kind"].as_str().unwrap(), &text);
-    }
-
-    fn put_text(&self, kind: &str, text: &str) {
         let partial = self.folder.path().join("partial.yaml");
         fs::write(&partial, text).unwrap();
-        fs::rename(partial, self.resources().join(format!("{kind}.yaml"))).unwrap();
+        fs::rename(partial, self.file(resource)).unwrap();
     }
 
-    /// Deletes the resource of this kind.
-    pub fn delete(&self, kind: &str) {
-        fs::remove_file(self.resources().join(format!("{kind}.yaml"))).unwrap();
+    /// Deletes a resource.
+    pub fn delete(&self, resource: &Value) {
+        fs::remove_file(self.file(resource)).unwrap();
+    }
+
+    fn file(&self, resource: &Value) -> PathBuf {
+        let [kind, name] = [&resource["kind"], &resource["metadata"]["name"]].map(|text| text.as_str().unwrap());
+        self.resources().join(format!("{kind}-{name}.yaml"))
     }
 
     /// Starts Envoy Gateway and waits until it has said how Envoy is to be started.
@@ -108,16 +111,20 @@ impl EnvoyGateway {
             process.stop();
         }
         let arguments = self.proxy_arguments();
-        let _ = fs::remove_file(Self::admin_file(&arguments));
+        let flag = arguments.iter().position(|argument| argument == "--admin-address-path");
+        let admin = Path::new(&arguments[flag.unwrap() + 1]);
+        // Envoy Gateway deletes the folder of the Envoy that ended with it.
+        fs::create_dir_all(admin.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(admin);
         let mut command = Command::new(std::env::var("ENVOY_BIN").expect("ENVOY_BIN"));
         command.args(["--file-flush-interval-msec", "50"]).args(&arguments);
         let mut process = Process::start(self.folder.path(), "envoy", &mut command);
         process.wait_for("Envoy", || {
-            let admin = fs::read_to_string(Self::admin_file(&arguments)).unwrap_or_default();
-            let ready = admin.parse().ok().map(|admin| Request::get("/ready").send(Version::Http1, admin));
-            ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.status == 200))
+            fs::read_to_string(admin).is_ok_and(|admin| !admin.is_empty())
         });
+        self.admin = Some(fs::read_to_string(admin).unwrap().parse().unwrap());
         self.proxy = Some(process);
+        self.wait_for("readiness", Self::is_ready);
     }
 
     /// The arguments that Envoy Gateway gives to Envoy.
@@ -126,9 +133,10 @@ impl EnvoyGateway {
         text.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
     }
 
-    fn admin_file(arguments: &[String]) -> PathBuf {
-        let flag = arguments.iter().position(|argument| argument == "--admin-address-path").unwrap();
-        arguments[flag + 1].as_str().into()
+    /// What the readiness probe of the pod asks.
+    pub fn is_ready(&self) -> bool {
+        let answer = Request::get("/ready").send(Version::Http1, SocketAddr::from((GATEWAY, 19_003)));
+        answer.is_ok_and(|answer| answer.status == 200)
     }
 
     fn resources(&self) -> PathBuf {
@@ -210,14 +218,22 @@ impl EnvoyGateway {
 
     /// `GET` from Envoy's admin interface.
     pub fn admin(&self, path: &str) -> String {
-        let admin = fs::read_to_string(Self::admin_file(&self.proxy_arguments())).unwrap();
-        let answer = Request::get(path).send(Version::Http1, admin.parse().unwrap());
+        let answer = Request::get(path).send(Version::Http1, self.admin.unwrap());
         answer.unwrap().text()
     }
 
     /// The series that Prometheus sees. Envoy Gateway has them at port 19001 of the pod, and here at the admin interface.
     pub fn metrics(&self) -> String {
         self.admin("/stats/prometheus")
+    }
+
+    /// The value of a series, with its labels as Envoy writes them; none where there is no such series.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let metrics = self.metrics();
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
     }
 
     /// The lines of the access log, in the form of envoy-proxy.yaml.

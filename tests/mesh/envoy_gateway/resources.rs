@@ -30,12 +30,21 @@ pub fn shipped() -> [Value; 5] {
     ]
 }
 
+/// The shipped EnvoyProxy, with this many seconds for connections and streams under an old policy.
+pub fn drain_time(seconds: u64) -> Value {
+    let mut resource = manifest("envoy-proxy");
+    resource["spec"]["shutdown"]["drainTimeout"] = json!(format!("{seconds}s"));
+    resource
+}
+
 /// The keys of the shipped policy, once [`with_known_keys`] has replaced the digests, whose keys nobody has.
 pub const WEB_KEY: &str = "web_key_0123456789";
 pub const SERVER_KEY: &str = "server_key_0123456789";
 
 pub fn with_known_keys(mut extension_policy: Value) -> Value {
-    let keys = extension_policy["spec"]["wasm"][0]["config"]["keys"].as_array_mut().unwrap();
+    let keys = extension_policy["spec"]["wasm"][0]["config"]["keys"]
+        .as_array_mut()
+        .unwrap();
     for (key, raw) in keys.iter_mut().zip([WEB_KEY, SERVER_KEY]) {
         key["api_key"] = json!(digest(raw.as_bytes()));
     }
