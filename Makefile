@@ -163,7 +163,7 @@ image: wasm
 	@envoy/plugin-image target/$(TARGET)/release/keyfence.wasm keyfence:$(VERSION)
 
 # On Debian, as root: the programs without which some tests are skipped. No other target installs packages.
-PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io go:golang-go node:nodejs \
+PROGRAMS := chromium:chromium chromedriver:chromium-driver docker-compose:docker-compose dockerd:docker.io go:golang-go iptables:iptables node:nodejs \
 	npm:npm openssl:openssl php:php-cli composer:composer prometheus:prometheus valgrind:valgrind
 .PHONY: test-programs
 test-programs:

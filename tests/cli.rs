@@ -1210,3 +1210,20 @@ fn a_policy_with_errors_leaves_the_file_as_it_was() {
         "nothing else is left there"
     );
 }
+
+/// As root, a rename over `/dev/null` would leave the machine without it. Here it is a link in a folder, which a rename replaces too.
+#[cfg(unix)]
+#[test]
+fn a_device_is_written_to_and_not_replaced() {
+    let folder = TempDir::new().unwrap();
+    let link = folder.path().join("output");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let rendered = keyfence(
+        folder.path(),
+        &["render", "ecds", "-", "--output", "output"],
+        "{\"keys\": []}",
+    );
+    assert_eq!(rendered.code, 0, "{}", rendered.stderr);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::manifest;
 use super::report::Report;
 use super::source::Source;
 use super::{DENIED, Failure, Format};
@@ -15,6 +16,10 @@ use super::{DENIED, Failure, Format};
 /// For a policy without errors it prints the same summary as the filter's log. The metric keyfence_policy_hash of a gateway that uses
 /// the policy shows the same hash. Only this command, and not the filter, warns of wildcards over a public suffix, such as
 /// https://*.github.io.
+///
+/// In a manifest of Istio or Envoy Gateway it also checks the resource's own fields, and warns of settings that let requests pass
+/// unchecked, such as failOpen: true. Policies may be in a WasmPlugin, TrafficExtension, EnvoyExtensionPolicy or EnvoyFilter, in files of a
+/// ConfigMap or Secret, and in a List of these. Merge keys (<<) in manifests are read as kubectl does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -30,14 +35,17 @@ const EXAMPLES: &str = "Examples:
   keyfence check envoy/policy.json
   keyfence check wasmplugin.yaml
   kubectl get wasmplugin keyfence -o yaml | keyfence check -
+  kubectl get configmaps -A -o yaml | keyfence check -
   keyfence check --format json policy.yaml | jq '.diagnostics[].path'";
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let source = Source::read(&arguments.file)?;
     let mut report = Report::new(&source);
-    match source.policies()? {
-        Ok(policies) => policies.iter().for_each(|policy| report.check(policy)),
-        Err(error) => report.add_syntax_error(&error),
+    let contents = source.contents()?;
+    contents.errors.iter().for_each(|error| report.add_syntax_error(error));
+    contents.policies.iter().for_each(|policy| report.check(policy));
+    for (manifest, diagnostics) in manifest::check(&contents.manifests) {
+        report.add(&diagnostics, &manifest.tree);
     }
     arguments
         .format

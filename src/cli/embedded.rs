@@ -1,13 +1,44 @@
-//! Finds the policies in a configuration of Envoy, Istio or Envoy Gateway.
+//! Finds what a configuration of Envoy, Istio or Envoy Gateway holds: plugins with their policies, and files.
 
 use super::tree::Node;
 
-/// The configuration of a Wasm plugin.
+/// A node of a document, and its path there.
+#[derive(Debug, Clone)]
+pub struct Place<'t> {
+    pub node: &'t Node,
+    pub path: Vec<Step<'t>>,
+}
+
+/// A step of a path.
 #[derive(Debug, Clone, Copy)]
+pub enum Step<'t> {
+    Field(&'t str),
+    Item(usize),
+}
+
+/// A Wasm plugin.
+#[derive(Debug, Clone)]
 pub struct Plugin<'t> {
+    pub kind: PluginKind,
     /// Whether one of its names or its image contains `keyfence`.
     pub is_named: bool,
     pub policy: Policy<'t>,
+    /// What configures the plugin.
+    pub place: Place<'t>,
+    /// The Kubernetes resource that is or contains the plugin. For Envoy it is the plugin.
+    pub resource: Place<'t>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginKind {
+    /// A `WasmPlugin` of Istio.
+    WasmPlugin,
+    /// A `TrafficExtension` of Istio.
+    TrafficExtension,
+    /// An item of `spec.wasm` in an `EnvoyExtensionPolicy` of Envoy Gateway.
+    EnvoyExtensionPolicy,
+    /// A `PluginConfig` of Envoy.
+    Envoy,
 }
 
 /// The policy in a plugin's configuration.
@@ -21,14 +52,57 @@ pub enum Policy<'t> {
     Missing(&'t Node),
 }
 
+/// A file in a `ConfigMap` or `Secret`.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'t> {
+    pub name: &'t str,
+    pub content: &'t Node,
+    pub is_base64: bool,
+    /// Whether the names of the resource and the file say that it is a policy of keyfence: `policy.json` in `keyfence`, or `keyfence.yaml`.
+    pub is_named: bool,
+}
+
 /// The plugins of a document that are named keyfence, or all of them if none is.
 pub fn plugins(document: &Node) -> Vec<Plugin<'_>> {
-    let mut plugins = Vec::new();
-    collect(document, &mut plugins);
+    let mut search = Search::default();
+    search.visit(document);
+    let mut plugins = search.plugins;
     if plugins.iter().any(|plugin| plugin.is_named) {
         plugins.retain(|plugin| plugin.is_named);
     }
     plugins
+}
+
+/// The files of a document that is a `ConfigMap`, a `Secret`, or a `List` of resources.
+pub fn files(document: &Node) -> Vec<File<'_>> {
+    const FIELDS: [(&str, &str, bool); 4] = [
+        ("ConfigMap", "data", false),
+        ("ConfigMap", "binaryData", true),
+        ("Secret", "stringData", false),
+        ("Secret", "data", true),
+    ];
+    let mut files = Vec::new();
+    for resource in document.get("items").map_or(&[][..], Node::items) {
+        files.extend(self::files(resource));
+    }
+    let kind = document.get("kind").and_then(Node::text);
+    let is_named = names_keyfence(document, &[&["metadata", "name"]]);
+    for (_, field, is_base64) in FIELDS.iter().filter(|(of, _, _)| Some(*of) == kind) {
+        let members = document.get(field).map_or(&[][..], Node::members);
+        files.extend(members.iter().map(|member| File {
+            name: &member.name,
+            content: &member.node,
+            is_base64: *is_base64,
+            is_named: names_a_policy(is_named, &member.name),
+        }));
+    }
+    files
+}
+
+fn names_a_policy(is_named: bool, file: &str) -> bool {
+    let (stem, extension) = file.rsplit_once('.').unwrap_or((file, ""));
+    let is_policy = stem == "keyfence" || stem.contains("policy") && (is_named || stem.contains("keyfence"));
+    is_policy && matches!(extension, "json" | "yaml" | "yml")
 }
 
 /// Whether a document is a configuration of Envoy or Kubernetes, not a policy.
@@ -52,41 +126,99 @@ pub fn is_kubernetes(document: &Node) -> bool {
     document.get("apiVersion").is_some() && document.get("kind").is_some()
 }
 
-fn collect<'t>(node: &'t Node, plugins: &mut Vec<Plugin<'t>>) {
-    match node.get("kind").and_then(Node::text) {
-        Some("WasmPlugin") => {
-            const NAMES: [&[&str]; 3] = [&["metadata", "name"], &["spec", "pluginName"], &["spec", "url"]];
-            return plugins.push(Plugin {
-                is_named: names_keyfence(node, &NAMES),
-                policy: fields(node, &["spec", "pluginConfig"]),
-            });
+#[derive(Default)]
+struct Search<'t> {
+    plugins: Vec<Plugin<'t>>,
+    path: Vec<Step<'t>>,
+}
+
+impl<'t> Search<'t> {
+    fn visit(&mut self, node: &'t Node) {
+        match node.get("kind").and_then(Node::text) {
+            Some("WasmPlugin") => {
+                const NAMES: [&[&str]; 3] = [&["metadata", "name"], &["spec", "pluginName"], &["spec", "url"]];
+                return self.add(
+                    PluginKind::WasmPlugin,
+                    node,
+                    &NAMES,
+                    fields(node, &["spec", "pluginConfig"]),
+                );
+            }
+            // One without `spec.wasm` is a Lua script.
+            Some("TrafficExtension") if node.at(&["spec", "wasm"]).is_some() => {
+                const NAMES: [&[&str]; 3] = [
+                    &["metadata", "name"],
+                    &["spec", "wasm", "pluginName"],
+                    &["spec", "wasm", "url"],
+                ];
+                let policy = fields(node, &["spec", "wasm", "pluginConfig"]);
+                return self.add(PluginKind::TrafficExtension, node, &NAMES, policy);
+            }
+            Some("EnvoyExtensionPolicy") => {
+                const NAMES: [&[&str]; 3] = [&["name"], &["code", "image", "url"], &["code", "http", "url"]];
+                let resource = self.place(node);
+                for (index, extension) in node
+                    .at(&["spec", "wasm"])
+                    .map_or(&[][..], Node::items)
+                    .iter()
+                    .enumerate()
+                {
+                    let mut place = resource.clone();
+                    place.node = extension;
+                    place
+                        .path
+                        .extend([Step::Field("spec"), Step::Field("wasm"), Step::Item(index)]);
+                    self.plugins.push(Plugin {
+                        kind: PluginKind::EnvoyExtensionPolicy,
+                        is_named: names_keyfence(extension, &NAMES),
+                        policy: fields(extension, &["config"]),
+                        place,
+                        resource: resource.clone(),
+                    });
+                }
+                return;
+            }
+            _ => {}
         }
-        Some("EnvoyExtensionPolicy") => {
-            const NAMES: [&[&str]; 3] = [&["name"], &["code", "image", "url"], &["code", "http", "url"]];
-            let wasm = node.at(&["spec", "wasm"]).map_or(&[][..], Node::items);
-            return plugins.extend(wasm.iter().map(|extension| Plugin {
-                is_named: names_keyfence(extension, &NAMES),
-                policy: fields(extension, &["config"]),
-            }));
+        if node.get("vm_config").is_some() {
+            const NAMES: [&[&str]; 4] = [
+                &["name"],
+                &["root_id"],
+                &["vm_config", "vm_id"],
+                &["vm_config", "code", "local", "filename"],
+            ];
+            // Its configuration is opaque to Envoy, so nothing in it is another plugin.
+            return self.add(PluginKind::Envoy, node, &NAMES, any(node));
         }
-        _ => {}
+        for member in node.members() {
+            self.visit_child(Step::Field(&member.name), &member.node);
+        }
+        for (index, item) in node.items().iter().enumerate() {
+            self.visit_child(Step::Item(index), item);
+        }
     }
-    if node.get("vm_config").is_some() {
-        const NAMES: [&[&str]; 4] = [
-            &["name"],
-            &["root_id"],
-            &["vm_config", "vm_id"],
-            &["vm_config", "code", "local", "filename"],
-        ];
-        // Its configuration is opaque to Envoy, so nothing in it is another plugin.
-        return plugins.push(Plugin {
-            is_named: names_keyfence(node, &NAMES),
-            policy: any(node),
+
+    fn visit_child(&mut self, step: Step<'t>, child: &'t Node) {
+        self.path.push(step);
+        self.visit(child);
+        self.path.pop();
+    }
+
+    fn place(&self, node: &'t Node) -> Place<'t> {
+        Place {
+            node,
+            path: self.path.clone(),
+        }
+    }
+
+    fn add(&mut self, kind: PluginKind, node: &'t Node, names: &[&[&str]], policy: Policy<'t>) {
+        self.plugins.push(Plugin {
+            kind,
+            is_named: names_keyfence(node, names),
+            policy,
+            place: self.place(node),
+            resource: self.place(node),
         });
-    }
-    let members = node.members().iter().map(|member| &member.node);
-    for child in members.chain(node.items()) {
-        collect(child, plugins);
     }
 }
 

@@ -7,6 +7,7 @@ use keyfence_core::policy::{Policy, Summary};
 use serde_json::{Value, json};
 
 use super::escape;
+use super::located::LocatedTree;
 use super::source::{LocatedPolicy, Source};
 use super::style::{Colour, Style};
 use super::tree::{Mark, SyntaxError};
@@ -69,10 +70,11 @@ impl Report {
         }
     }
 
-    /// Adds an error for a source that is not valid YAML.
+    /// Adds an error for a source that cannot be read as YAML.
     pub fn add_syntax_error(&mut self, error: &SyntaxError) {
-        let reason = format!("this is not YAML: {}", error.message);
-        let help = format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        let reason = error.reason.clone();
+        let position = || format!("look at line {}, column {}", error.mark.line, error.mark.column);
+        let help = error.help.map_or_else(position, str::to_owned);
         self.errors += 1;
         self.entries.push(Entry {
             severity: Severity::Error,
@@ -90,32 +92,33 @@ impl Report {
         let mut diagnostics = match Policy::load(&policy.json, now()) {
             Ok(loaded) => {
                 self.accepted.push(Accepted {
-                    mark: policy.start(),
+                    mark: policy.tree.start(),
                     summary: loaded.summary(),
                 });
                 loaded.diagnostics
             }
             Err(diagnostics) => diagnostics,
         };
-        if let Some(tree) = &policy.tree {
-            suffix::check(tree, &mut diagnostics);
+        if let Some(root) = &policy.tree.root {
+            suffix::check(root, &mut diagnostics);
         }
-        self.add(&diagnostics, policy);
+        self.add(&diagnostics, &policy.tree);
     }
 
-    fn add(&mut self, diagnostics: &Diagnostics, policy: &LocatedPolicy) {
+    /// Adds the diagnostics of a document.
+    pub fn add(&mut self, diagnostics: &Diagnostics, tree: &LocatedTree) {
         let all = || diagnostics.errors().iter().chain(diagnostics.warnings());
         let paths: Vec<&str> = all().map(|diagnostic| diagnostic.path.as_str()).collect();
-        let locations = policy.locate(&paths);
+        let locations = tree.locate(&paths);
         let entries = all().map(|diagnostic| {
             let mark = match (diagnostic.message.subject, locations.get(&diagnostic.path)) {
-                (Subject::Position { line, column }, _) => Some(policy.in_source(Mark {
+                (Subject::Position { line, column }, _) => Some(tree.origin.in_source(Mark {
                     line,
                     column: column.max(1),
                 })),
                 (Subject::Name, Some(location)) => Some(location.name),
                 (Subject::Value, Some(location)) => Some(location.value),
-                (_, None) => policy.tree.is_some().then(|| policy.start()),
+                (_, None) => tree.root.is_some().then(|| tree.start()),
             };
             Entry::new(diagnostic, mark)
         });

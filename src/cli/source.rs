@@ -1,19 +1,20 @@
 //! Reads policies from a file or standard input: a policy itself, or a configuration that contains policies.
 
-use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, str};
 
-use keyfence_core::config::config_path::ConfigPath;
+use base64ct::{Base64, Encoding};
 use keyfence_core::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
 use super::Failure;
-use super::embedded::{self, Policy};
-use super::scalar::{Block, Dialect};
-use super::tree::{self, Mark, Node, SyntaxError};
+use super::embedded::{self, File, Policy};
+use super::located::{LocatedTree, Origin};
+use super::merge;
+use super::scalar::Dialect;
+use super::tree::{self, Node, SyntaxError};
 
 /// The text of a file or of standard input.
 #[derive(Debug)]
@@ -28,20 +29,34 @@ pub struct Source {
 pub struct LocatedPolicy {
     /// The configuration that the filter gets.
     pub json: Vec<u8>,
-    /// `None` if the policy is not valid JSON or YAML; then it has no positions.
-    pub tree: Option<Node>,
-    offset: Offset,
+    pub tree: LocatedTree,
 }
 
-/// Maps positions in the policy to positions in its source.
+/// A configuration of Envoy or Kubernetes.
+#[derive(Debug)]
+pub struct Manifest {
+    pub tree: LocatedTree,
+    pub dialect: Dialect,
+}
+
+/// Everything that a source contains.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub policies: Vec<LocatedPolicy>,
+    pub manifests: Vec<Manifest>,
+    pub errors: Vec<SyntaxError>,
+}
+
+/// What a text may be if it is not a configuration of Envoy or Kubernetes.
 #[derive(Debug, Clone, Copy)]
-enum Offset {
-    /// They are the same.
-    None,
-    /// The policy is a literal block.
-    Block(Block),
-    /// The policy is a string of another kind. All its positions map to the start of the string.
-    At(Mark),
+enum Expected {
+    /// A policy.
+    Policy,
+    /// A policy, or a file of another program.
+    AnyFile {
+        /// Whether its names say that it is a policy.
+        is_named: bool,
+    },
 }
 
 /// The policy of a plugin without a configuration.
@@ -73,33 +88,32 @@ impl Source {
         }
     }
 
+    /// Everything that the source contains: at least one policy or syntax error. A failure means that the source cannot be used.
+    pub fn contents(&self) -> Result<Contents, Failure> {
+        let mut contents = Contents::default();
+        if is_json(&self.path, &self.text) {
+            contents.add_json(&self.text, &Origin::default(), Expected::Policy);
+        } else {
+            let text = str::from_utf8(&self.text)
+                .map_err(|error| Failure(format!("{}: it is not UTF-8: {error}", self.name())))?;
+            contents.add_yaml(text, &Origin::default(), Expected::Policy);
+        }
+        if contents.policies.is_empty() && contents.errors.is_empty() {
+            let name = self.name();
+            return Err(Failure(format!(
+                "{name} is a configuration of Envoy or Kubernetes without a Wasm plugin or a policy; give one that loads keyfence, or a policy"
+            )));
+        }
+        Ok(contents)
+    }
+
     /// All policies of the source, at least one. The inner error is a syntax error; the outer one means that the source cannot be used.
     pub fn policies(&self) -> Result<Result<Vec<LocatedPolicy>, SyntaxError>, Failure> {
-        if self.is_json() {
-            return self.json_policies().map(Ok);
-        }
-        let text = str::from_utf8(&self.text)
-            .map_err(|error| Failure(format!("{}: it is not UTF-8: {error}", self.name())))?;
-        let documents = match tree::parse_yaml(text) {
-            Ok(documents) => documents,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut policies = Vec::new();
-        for document in &documents {
-            let dialect = if embedded::is_kubernetes(document) {
-                Dialect::Kubernetes
-            } else {
-                Dialect::Envoy
-            };
-            match embedded_policies(document, dialect) {
-                Some(embedded) => policies.extend(embedded),
-                None => policies.push(LocatedPolicy::fields(document, dialect)),
-            }
-        }
-        if documents.is_empty() {
-            policies.push(LocatedPolicy::fields(&Node::null(), Dialect::Envoy));
-        }
-        self.at_least_one(policies).map(Ok)
+        let contents = self.contents()?;
+        Ok(match contents.errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(contents.policies),
+        })
     }
 
     /// The only policy of the source. Errors are as for [`Source::policies`].
@@ -117,163 +131,188 @@ impl Source {
             ))),
         }
     }
+}
 
-    /// Decides by the file extension, otherwise by the first character. YAML that begins with a brace or bracket is read as JSON.
-    fn is_json(&self) -> bool {
-        match self.path.extension().and_then(OsStr::to_str) {
-            Some("json") => true,
-            Some("yaml" | "yml") => false,
-            _ => matches!(self.text.trim_ascii_start().first(), None | Some(b'{' | b'[')),
-        }
-    }
-
-    fn json_policies(&self) -> Result<Vec<LocatedPolicy>, Failure> {
-        let is_json = serde_json::from_slice::<IgnoredAny>(&self.text).is_ok();
-        let tree = str::from_utf8(&self.text)
-            .ok()
-            .filter(|_| is_json)
-            .and_then(one_document);
-        if let Some(policies) = tree.as_ref().and_then(|tree| embedded_policies(tree, Dialect::Json)) {
-            return self.at_least_one(policies);
-        }
-        Ok(vec![LocatedPolicy {
-            json: self.text.clone(),
-            tree,
-            offset: Offset::None,
-        }])
-    }
-
-    fn at_least_one(&self, policies: Vec<LocatedPolicy>) -> Result<Vec<LocatedPolicy>, Failure> {
-        if policies.is_empty() {
-            let name = self.name();
-            return Err(Failure(format!(
-                "{name} is a configuration of Envoy or Kubernetes without a Wasm plugin; give one that loads keyfence, or a policy"
-            )));
-        }
-        Ok(policies)
+/// Decides by the file extension, otherwise by the first character. YAML that begins with a brace or bracket is read as JSON.
+fn is_json(path: &Path, text: &[u8]) -> bool {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("json") => true,
+        Some("yaml" | "yml") => false,
+        _ => matches!(text.trim_ascii_start().first(), None | Some(b'{' | b'[')),
     }
 }
 
-fn one_document(text: &str) -> Option<Node> {
-    tree::parse_json(text).ok()?
+/// The tree of a JSON text; `None` if it is not valid JSON.
+fn json_tree(text: &[u8]) -> Option<Node> {
+    serde_json::from_slice::<IgnoredAny>(text).ok()?;
+    tree::parse_json(str::from_utf8(text).ok()?).ok()?
 }
 
-/// The policies in a configuration of Envoy or Kubernetes; `None` if the document is a policy itself.
-fn embedded_policies(document: &Node, dialect: Dialect) -> Option<Vec<LocatedPolicy>> {
-    let plugins = embedded::plugins(document);
-    if plugins.is_empty() && !embedded::is_foreign(document) {
-        return None;
+impl Contents {
+    fn add_json(&mut self, text: &[u8], origin: &Origin, expected: Expected) {
+        let tree = LocatedTree {
+            root: json_tree(text),
+            origin: origin.clone(),
+        };
+        match &tree.root {
+            Some(root) if self.add_manifest(root, Dialect::Json, origin, expected) => {}
+            root if expected.is_policy(root.as_ref(), text) => self.policies.push(LocatedPolicy {
+                json: text.to_owned(),
+                tree,
+            }),
+            _ => {}
+        }
     }
-    let policies = plugins.iter().map(|plugin| match plugin.policy {
-        Policy::Fields(node) => LocatedPolicy::fields(node, dialect),
-        Policy::Text(node) => LocatedPolicy::text(node),
-        Policy::Missing(plugin) => LocatedPolicy {
-            json: EMPTY_POLICY.into(),
-            tree: one_document(EMPTY_POLICY),
-            offset: Offset::At(plugin.mark),
-        },
-    });
-    Some(policies.collect())
+
+    fn add_yaml(&mut self, text: &str, origin: &Origin, expected: Expected) {
+        let documents = match tree::parse_yaml(text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                if expected.is_policy(None, text.as_bytes()) {
+                    self.add_error(error, origin);
+                }
+                return;
+            }
+        };
+        let has_merge_keys = text.contains("<<");
+        for document in &documents {
+            let (dialect, document) = if !embedded::is_kubernetes(document) {
+                (Dialect::Envoy, Ok(document.clone()))
+            } else if has_merge_keys {
+                (Dialect::Kubernetes, merge::resolve(document))
+            } else {
+                (Dialect::Kubernetes, Ok(document.clone()))
+            };
+            match document {
+                Ok(document) => self.add_document(&document, dialect, origin, expected),
+                Err(error) => self.add_error(error, origin),
+            }
+        }
+        if documents.is_empty() {
+            self.add_document(&Node::null(), Dialect::Envoy, origin, expected);
+        }
+    }
+
+    fn add_document(&mut self, document: &Node, dialect: Dialect, origin: &Origin, expected: Expected) {
+        if !self.add_manifest(document, dialect, origin, expected) && expected.is_policy(Some(document), b"") {
+            self.policies.push(LocatedPolicy::fields(document, dialect, origin));
+        }
+    }
+
+    /// Adds a configuration of Envoy or Kubernetes and the policies in it. Returns false if the document is something else.
+    fn add_manifest(&mut self, document: &Node, dialect: Dialect, origin: &Origin, expected: Expected) -> bool {
+        let plugins = embedded::plugins(document);
+        if plugins.is_empty() && !embedded::is_foreign(document) {
+            return false;
+        }
+        for plugin in plugins {
+            self.policies.push(match plugin.policy {
+                Policy::Fields(node) => LocatedPolicy::fields(node, dialect, origin),
+                Policy::Text(node) => LocatedPolicy::text(node, origin),
+                Policy::Missing(node) => LocatedPolicy {
+                    json: EMPTY_POLICY.into(),
+                    tree: LocatedTree {
+                        root: json_tree(EMPTY_POLICY.as_bytes()),
+                        origin: origin.at(node.mark),
+                    },
+                },
+            });
+        }
+        // The files of a resource that is in a file are not read: nothing mounts them.
+        if let Expected::Policy = expected {
+            for file in embedded::files(document) {
+                self.add_file(&file, origin);
+            }
+        }
+        self.manifests.push(Manifest {
+            tree: LocatedTree {
+                root: Some(document.clone()),
+                origin: origin.clone(),
+            },
+            dialect,
+        });
+        true
+    }
+
+    fn add_file(&mut self, file: &File<'_>, origin: &Origin) {
+        let path = Path::new(file.name);
+        let text = file.content.text().unwrap_or_default();
+        let (text, origin) = if file.is_base64 {
+            let text: String = text.split_ascii_whitespace().collect();
+            // Kubernetes refuses what is not base64.
+            let decoded = Base64::decode_vec(&text).unwrap_or_default();
+            (decoded, origin.at(file.content.mark))
+        } else {
+            (text.as_bytes().to_vec(), origin.of_string(file.content))
+        };
+        let text = without_byte_order_mark(&text);
+        let expected = Expected::AnyFile {
+            is_named: file.is_named,
+        };
+        if text.is_empty() {
+            return;
+        }
+        if is_json(path, text) {
+            self.add_json(text, &origin, expected);
+        } else if let Ok(text) = str::from_utf8(text) {
+            self.add_yaml(text, &origin, expected);
+        }
+    }
+
+    fn add_error(&mut self, error: SyntaxError, origin: &Origin) {
+        self.errors.push(SyntaxError {
+            mark: origin.in_source(error.mark),
+            ..error
+        });
+    }
+}
+
+impl Expected {
+    /// Whether a text is a policy, or is meant to be one. `root` is `None` if it cannot be parsed.
+    fn is_policy(self, root: Option<&Node>, text: &[u8]) -> bool {
+        let Expected::AnyFile { is_named } = self else {
+            return true;
+        };
+        is_named || root.map_or_else(|| mentions_a_key(text), has_the_fields_of_a_policy)
+    }
+}
+
+fn mentions_a_key(text: &[u8]) -> bool {
+    str::from_utf8(text).is_ok_and(|text| text.contains("api_key") && text.contains("keys"))
+}
+
+/// A JSON Web Key Set also has `keys`, and other fields in them.
+fn has_the_fields_of_a_policy(root: &Node) -> bool {
+    let is_key = |item: &Node| item.get("id").is_some() || item.get("api_key").is_some();
+    let keys = root.get("keys").map_or(&[][..], Node::items);
+    keys.iter().any(is_key)
+        || root
+            .get("anonymous")
+            .is_some_and(|anonymous| !anonymous.members().is_empty())
 }
 
 impl LocatedPolicy {
     /// A policy whose fields are in the document, at `node`.
-    fn fields(node: &Node, dialect: Dialect) -> LocatedPolicy {
+    fn fields(node: &Node, dialect: Dialect, origin: &Origin) -> LocatedPolicy {
         LocatedPolicy {
             json: node.to_json(dialect).into(),
-            tree: Some(node.clone()),
-            offset: Offset::None,
+            tree: LocatedTree {
+                root: Some(node.clone()),
+                origin: origin.clone(),
+            },
         }
     }
 
     /// A policy in a string.
-    fn text(node: &Node) -> LocatedPolicy {
-        let scalar = node.scalar();
-        let text = scalar
-            .map(|scalar| scalar.text.as_str())
-            .filter(|text| !text.is_empty());
-        let text = text.unwrap_or(EMPTY_POLICY);
+    fn text(node: &Node, origin: &Origin) -> LocatedPolicy {
+        let text = node.text().filter(|text| !text.is_empty()).unwrap_or(EMPTY_POLICY);
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         LocatedPolicy {
             json: text.into(),
-            tree: Some(text).filter(|_| is_json).and_then(one_document),
-            offset: match scalar.and_then(|scalar| scalar.block) {
-                Some(block) => Offset::Block(block),
-                None => Offset::At(node.mark),
+            tree: LocatedTree {
+                root: json_tree(text.as_bytes()),
+                origin: origin.of_string(node),
             },
-        }
-    }
-
-    /// Maps a position in the policy to a position in the source.
-    pub fn in_source(&self, mark: Mark) -> Mark {
-        match self.offset {
-            Offset::None => mark,
-            Offset::At(mark) => mark,
-            Offset::Block(block) => Mark {
-                line: block.first_line + mark.line - 1,
-                column: block.indentation + mark.column,
-            },
-        }
-    }
-
-    /// The position in the source at which the policy begins.
-    pub fn start(&self) -> Mark {
-        let start = self.tree.as_ref().map_or(Mark { line: 1, column: 1 }, |tree| tree.mark);
-        self.in_source(start)
-    }
-
-    /// Finds the positions in the source of the values at these paths, in the notation of [`ConfigPath`].
-    pub fn locate(&self, paths: &[&str]) -> HashMap<String, Location> {
-        let mut search = Search {
-            wanted: paths.iter().copied().filter(|path| !path.is_empty()).collect(),
-            found: HashMap::new(),
-        };
-        if let Some(tree) = &self.tree {
-            search.visit(tree, &ConfigPath::ROOT);
-        }
-        for location in search.found.values_mut() {
-            location.value = self.in_source(location.value);
-            location.name = self.in_source(location.name);
-        }
-        search.found
-    }
-}
-
-/// The position of a value. If its name is repeated, it is the last one's.
-#[derive(Debug, Clone, Copy)]
-pub struct Location {
-    pub value: Mark,
-    /// The position of its name, or of the value for an item of a list.
-    pub name: Mark,
-}
-
-struct Search<'w> {
-    wanted: BTreeSet<&'w str>,
-    found: HashMap<String, Location>,
-}
-
-impl Search<'_> {
-    fn visit(&mut self, node: &Node, path: &ConfigPath<'_>) {
-        for (index, item) in node.items().iter().enumerate() {
-            self.match_path(item, item.mark, &path.item(index));
-        }
-        for member in node.members() {
-            self.match_path(&member.node, member.mark, &path.field(&member.name));
-        }
-    }
-
-    /// Records the node if its path is wanted, and visits its children if one of theirs may be.
-    fn match_path(&mut self, node: &Node, name: Mark, path: &ConfigPath<'_>) {
-        let text = path.to_string();
-        if self.wanted.contains(text.as_str()) {
-            let value = node.mark;
-            self.found.insert(text.clone(), Location { value, name });
-        }
-        // The path of a child begins with the path of its parent.
-        let mut below = self.wanted.range(text.as_str()..).skip_while(|wanted| **wanted == text);
-        if below.next().is_some_and(|wanted| wanted.starts_with(&text)) {
-            self.visit(node, path);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! JSON is a subset of YAML, so one parser reads both.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
@@ -36,6 +37,8 @@ pub struct Member {
     /// The position of the name.
     pub mark: Mark,
     pub name: String,
+    /// Whether the name is a plain `<<`, a merge key of YAML 1.1.
+    pub is_merge: bool,
     pub node: Node,
 }
 
@@ -43,7 +46,19 @@ pub struct Member {
 #[derive(Debug)]
 pub struct SyntaxError {
     pub mark: Mark,
-    pub message: String,
+    pub reason: String,
+    /// What to write instead, if that is known.
+    pub help: Option<&'static str>,
+}
+
+impl SyntaxError {
+    fn new(mark: Mark, message: impl fmt::Display) -> SyntaxError {
+        SyntaxError {
+            mark,
+            reason: format!("this is not YAML: {message}"),
+            help: None,
+        }
+    }
 }
 
 /// The most that the aliases of a source may add to it, in bytes. The tree shares what they refer to, but JSON and the compiled
@@ -70,10 +85,8 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
     if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        return Err(SyntaxError {
-            mark: Mark { line, column },
-            message: "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not".into(),
-        });
+        let message = "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not";
+        return Err(SyntaxError::new(Mark { line, column }, message));
     }
     parse(text, Options::default())
 }
@@ -90,12 +103,12 @@ pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
 fn parse(text: &str, options: Options) -> Result<Vec<Node>, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(|error| SyntaxError {
-            mark: Mark {
+        let (event, span) = event.map_err(|error| {
+            let mark = Mark {
                 line: error.marker().line(),
                 column: error.marker().col() + 1,
-            },
-            message: error.kind().to_string(),
+            };
+            SyntaxError::new(mark, error.kind())
         })?;
         builder.take(event, span)?;
     }
@@ -131,8 +144,14 @@ enum Content {
     Object {
         members: Vec<Member>,
         /// The name whose value follows.
-        name: Option<(Mark, String)>,
+        name: Option<Name>,
     },
+}
+
+struct Name {
+    mark: Mark,
+    text: String,
+    is_merge: bool,
 }
 
 impl Builder {
@@ -152,7 +171,7 @@ impl Builder {
                 let size = NODE_SIZE + scalar.text.len();
                 let value = Value::Scalar(scalar.into());
                 let node = Node { mark, value };
-                self.close(Measured { node, size }, anchor);
+                self.close(Measured { node, size }, anchor, false);
             }
             Event::SequenceStart(_, anchor, _) => self.open(mark, Content::List(Vec::new()), anchor),
             Event::MappingStart(_, anchor, _) => {
@@ -172,21 +191,20 @@ impl Builder {
                         Content::Object { members, .. } => Value::Object(members.into()),
                     };
                     let node = Node { mark, value };
-                    self.close(Measured { node, size }, anchor);
+                    self.close(Measured { node, size }, anchor, false);
                 }
             }
             Event::Alias(anchor) => {
                 // An alias within its own anchor has no complete node yet.
                 let Some(aliased) = self.anchors.get(&anchor).cloned() else {
-                    let message = "the alias is within what it stands for".into();
-                    return Err(SyntaxError { mark, message });
+                    return Err(SyntaxError::new(mark, "the alias is within what it stands for"));
                 };
                 self.aliased += aliased.size;
                 if self.aliased > MAX_ALIASED {
                     let message = format!("up to this alias, aliases stand for more than {MAX_ALIASED} bytes");
-                    return Err(SyntaxError { mark, message });
+                    return Err(SyntaxError::new(mark, message));
                 }
-                self.close(aliased, 0);
+                self.close(aliased, 0, true);
             }
             _ => {}
         }
@@ -203,7 +221,7 @@ impl Builder {
     }
 
     /// Adds a complete node to its parent, or to the documents.
-    fn close(&mut self, closed: Measured, anchor: usize) {
+    fn close(&mut self, closed: Measured, anchor: usize, is_alias: bool) {
         if anchor != 0 {
             self.anchors.insert(anchor, closed.clone());
         }
@@ -216,14 +234,35 @@ impl Builder {
         match &mut parent.content {
             Content::List(items) => items.push(node),
             Content::Object { members, name } => match name.take() {
-                Some((mark, name)) => members.push(Member { mark, name, node }),
-                None => *name = Some((node.mark, node.text().unwrap_or_default().to_owned())),
+                Some(name) => members.push(Member {
+                    mark: name.mark,
+                    name: name.text,
+                    is_merge: name.is_merge,
+                    node,
+                }),
+                None => {
+                    let is_merge = node
+                        .scalar()
+                        .is_some_and(|scalar| scalar.is_plain && scalar.text == "<<");
+                    *name = Some(Name {
+                        mark: node.mark,
+                        text: node.text().unwrap_or_default().to_owned(),
+                        // kubectl does not take an alias of `<<` for a merge key.
+                        is_merge: is_merge && !is_alias,
+                    });
+                }
             },
         }
     }
 }
 
 impl Node {
+    /// The first value with this name.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        let member = self.members().iter().find(|member| member.name == name);
+        member.map(|member| &member.node)
+    }
+
     /// The node of an empty document, which is null.
     pub fn null() -> Node {
         Node {
@@ -234,12 +273,6 @@ impl Node {
                 block: None,
             })),
         }
-    }
-
-    /// The first value with this name.
-    pub fn get(&self, name: &str) -> Option<&Node> {
-        let member = self.members().iter().find(|member| member.name == name);
-        member.map(|member| &member.node)
     }
 
     /// The value at this path of names.

@@ -1,18 +1,14 @@
 //! Alerts and dashboard: as `promtool` sees them, and before a real Prometheus that scrapes the
 //! gateway. Both programs come with Debian's package `prometheus`.
 
-use std::fs::{self, File};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::harness::gateway::{Process, repository};
-use crate::harness::{Gateway, Listener, Request, Upstream, Version};
+use crate::harness::gateway::repository;
+use crate::harness::prometheus::Prometheus;
+use crate::harness::{Gateway, Listener, Request, Upstream};
 use crate::manifests::yaml;
 use crate::observability::with_labels;
 
@@ -59,7 +55,7 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
         .amend(with_labels)
         .crash_expected()
         .start();
-    let prometheus = Prometheus::scraping(gateway.admin_address());
+    let prometheus = Prometheus::scraping("keyfence", gateway.admin_address());
     prometheus.wait_for("the first scrape", "keyfence_keys == 4");
 
     let site = |origin| Request::get("/").bearer("ak_test_site_000000").header("Origin", origin);
@@ -116,101 +112,6 @@ fn every_graph_and_alert_has_data_after_some_traffic() {
     assert_eq!(prometheus.unhealthy_rules(), [""; 0]);
 }
 
-/// A Prometheus with the project's rules; it ends with its owner.
-struct Prometheus {
-    _process: Process,
-    _directory: TempDir,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    fn scraping(target: SocketAddr) -> Self {
-        let directory = TempDir::new().unwrap();
-        let mut config = yaml("envoy/monitoring/prometheus.yaml");
-        config["global"] = json!({"scrape_interval": "500ms", "evaluation_interval": "500ms"});
-        config["rule_files"] = json!([repository().join("envoy/monitoring/alerts.yaml")]);
-        config["scrape_configs"][0]["static_configs"] = json!([{"targets": [target.to_string()]}]);
-        let config_path = directory.path().join("prometheus.json");
-        fs::write(&config_path, config.to_string()).unwrap();
-        let log_path = directory.path().join("prometheus.log");
-        let log = File::create(&log_path).unwrap();
-        let mut command = Command::new("prometheus");
-        command
-            .arg("--web.listen-address=127.0.0.1:0")
-            .arg(format!("--config.file={}", config_path.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.path().join("data").display()
-            ))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let process = Process::spawn(command);
-        let address = address_when_ready(&log_path);
-        Self {
-            _process: process,
-            _directory: directory,
-            address,
-        }
-    }
-
-    /// Asks again and again until the query has a result.
-    fn wait_for(&self, what: &str, query: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let answer = self.get(&format!("/api/v1/query?query={}", percent_encoded(query)));
-            assert_eq!(answer["status"], "success", "{query}: {answer}");
-            if answer["data"]["result"]
-                .as_array()
-                .is_some_and(|result| !result.is_empty())
-            {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no data for {what}: {query}");
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn unhealthy_rules(&self) -> Vec<String> {
-        let groups = self.get("/api/v1/rules")["data"]["groups"].take();
-        let rules = groups
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|group| group["rules"].as_array().unwrap());
-        rules
-            .filter(|rule| rule["health"] != "ok")
-            .map(Value::to_string)
-            .collect()
-    }
-
-    fn get(&self, path: &str) -> Value {
-        Request::get(path).send(Version::Http1, self.address).unwrap().json()
-    }
-}
-
-/// Prometheus says in its log which port it was given, and is ready a little later.
-fn address_when_ready(log_path: &Path) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let log = fs::read_to_string(log_path).unwrap_or_default();
-        let address = log
-            .lines()
-            .filter(|line| line.contains("Listening on"))
-            .find_map(|line| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok());
-        let ready = Request::get("/-/ready");
-        if let Some(address) = address
-            && ready
-                .send(Version::Http1, address)
-                .is_ok_and(|answer| answer.status == 200)
-        {
-            return address;
-        }
-        assert!(Instant::now() < deadline, "Prometheus did not start:\n{log}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn alerts() -> Vec<String> {
     let rules = yaml("envoy/monitoring/alerts.yaml")["groups"][0]["rules"].take();
     let names = rules.as_array().unwrap().iter();
@@ -225,8 +126,4 @@ fn dashboard_expressions() -> Vec<String> {
         .flat_map(|panel| panel["targets"].as_array().unwrap())
         .map(|target| target["expr"].as_str().unwrap().to_owned())
         .collect()
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

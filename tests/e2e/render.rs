@@ -2,6 +2,8 @@
 //! Envoy does.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,24 +35,50 @@ fn wasm() -> &'static str {
     built_filter().to_str().unwrap()
 }
 
+/// A rendered configuration whose admin interface and metrics have ports of their own.
+fn static_envoy(arguments: &[&str], policy: &str) -> String {
+    let arguments = [
+        &["render", "envoy", "-", "--wasm", wasm(), "--listen", "127.0.0.1:0"],
+        arguments,
+    ]
+    .concat();
+    let mut rendered = printed(&arguments, policy);
+    for (from, to) in [
+        (
+            "pipe: { path: /tmp/keyfence-admin.sock, mode: 384 }",
+            "socket_address: { address: 127.0.0.1, port_value: 0 }",
+        ),
+        ("port_value: 9902", "port_value: 0"),
+    ] {
+        assert_eq!(rendered.matches(from).count(), 1, "{from}");
+        rendered = rendered.replace(from, to);
+    }
+    rendered
+}
+
 #[test]
 fn a_static_envoy_loads_it() {
     let upstream = Upstream::start();
     let address = upstream.address().to_string();
-    let arguments = [
-        "render",
-        "envoy",
-        "-",
-        "--wasm",
-        wasm(),
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        &address,
-    ];
-    let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
-    let gateway = Gateway::from_yaml(&(admin.to_owned() + &printed(&arguments, POLICY)));
+    let gateway = Gateway::from_yaml(&static_envoy(&["--upstream", &address], POLICY));
     assert_in_force(&gateway, "gateway", &upstream);
+    // The documented labels and headers. Envoy answers what is no HTTP without the filter.
+    gateway.wait_for("labelled metrics", |gateway| {
+        let metrics = gateway.admin("/stats/prometheus");
+        let is_labelled = |line: &str| line.contains("decision=\"deny\"") && line.contains("code=\"missing_api_key\"");
+        metrics.lines().any(is_labelled)
+    });
+    let headers = local_reply_headers(&gateway);
+    assert!(headers.contains("x-content-type-options: nosniff"), "{headers}");
+}
+
+/// What Envoy answers to a request that is no HTTP.
+fn local_reply_headers(gateway: &Gateway) -> String {
+    let mut stream = TcpStream::connect(gateway.address("gateway")).unwrap();
+    stream.write_all(b"\x01\x02 / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.to_ascii_lowercase()
 }
 
 /// What `gateway` has as the configuration of its one Wasm plugin, as it read it itself.
@@ -68,10 +96,8 @@ fn an_envoy_reads_special_texts_as_they_are() {
     let long = ["k".repeat(1_100), "あ".repeat(400)];
     let texts: Vec<String> = SPECIAL.iter().map(|text| (*text).to_owned()).chain(long).collect();
     let policy = policy(&texts);
-    let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n";
-    let arguments = ["render", "envoy", "-", "--wasm", wasm(), "--listen", "127.0.0.1:0"];
-    let rendered = printed(&arguments, &policy.to_string());
-    let gateway = Gateway::from_yaml(&(admin.to_owned() + &rendered));
+    let rendered = static_envoy(&[], &policy.to_string());
+    let gateway = Gateway::from_yaml(&rendered);
     let text = configuration(&gateway);
     assert_eq!(serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap(), policy);
 
@@ -84,7 +110,7 @@ fn an_envoy_reads_special_texts_as_they_are() {
         .unwrap();
     let fields: String = fields.lines().map(|line| format!("                {line}\n")).collect();
     let yaml = format!(
-        "{admin}{before}google.protobuf.Struct\n                  value:\n{fields}          - name: envoy.filters.http.router\n{after}"
+        "{before}google.protobuf.Struct\n                  value:\n{fields}          - name: envoy.filters.http.router\n{after}"
     );
     assert_eq!(configuration(&Gateway::from_yaml(&yaml)), policy);
 }
@@ -133,20 +159,52 @@ fn an_envoy_loads_what_an_envoy_filter_inserts() {
 
 #[test]
 fn manifests_have_the_fields_of_the_published_schemas() {
+    const POLICY_FIELDS: &str = "/spec/pluginConfig";
     let policy: Value = serde_json::from_str(POLICY).unwrap();
-    for (target, fixture, place) in [
-        ("istio", "istio-wasmplugin", "/spec/pluginConfig"),
+    let digest = "0".repeat(64);
+    // The arguments, the fixture of each document, and where the first has the policy as fields.
+    for (arguments, fixtures, place) in [
+        ("istio", &["istio-wasmplugin"][..], POLICY_FIELDS),
         (
-            "envoy-gateway",
-            "envoy-gateway-envoyextensionpolicy",
+            "istio --selector a=b --selector c=d --sha256 DIGEST --pull-secret s --fail-strategy fail-reload --name n",
+            &["istio-wasmplugin"],
+            POLICY_FIELDS,
+        ),
+        ("istio --gateway a --gateway b", &["istio-wasmplugin"], POLICY_FIELDS),
+        (
+            "istio --kind traffic-extension --sha256 DIGEST --pull-secret s",
+            &["istio-trafficextension"],
+            "/spec/wasm/pluginConfig",
+        ),
+        (
+            "istio --kind traffic-extension --gateway a --fail-strategy fail-reload",
+            &["istio-trafficextension"],
+            "/spec/wasm/pluginConfig",
+        ),
+        (
+            "envoy-gateway --gateway a --gateway b --sha256 DIGEST --pull-secret s --trusted-hops 2",
+            &[
+                "envoy-gateway-envoyextensionpolicy",
+                "envoy-gateway-envoyproxy",
+                "envoy-gateway-clienttrafficpolicy",
+            ],
             "/spec/wasm/0/config",
         ),
-        ("envoy-filter", "istio-envoyfilter", ""),
+        ("envoy-filter --selector a=b --selector c=d", &["istio-envoyfilter"], ""),
     ] {
-        let manifest = yaml(&printed(&["render", target, "-"], POLICY));
-        assert_eq!(faults(&manifest, fixture), [""; 0], "{target}");
+        let arguments = format!(
+            "render {}",
+            arguments.replacen(' ', " - ", 1).replace("DIGEST", &digest)
+        );
+        let mut words: Vec<&str> = arguments.split(' ').collect();
+        words.extend((!words.contains(&"-")).then_some("-"));
+        let manifests: Vec<Value> = serde_saphyr::from_multiple(&printed(&words, POLICY)).unwrap();
+        assert_eq!(manifests.len(), fixtures.len(), "{arguments}");
+        for (manifest, fixture) in manifests.iter().zip(fixtures) {
+            assert_eq!(faults(manifest, fixture), [""; 0], "{arguments}: {fixture}");
+        }
         if !place.is_empty() {
-            assert_eq!(manifest.pointer(place), Some(&policy), "{target}");
+            assert_eq!(manifests[0].pointer(place), Some(&policy), "{arguments}");
         }
     }
 }
@@ -233,6 +291,8 @@ static_resources:
                   value:
                    scopes:
 {scopes}
+                    # A name like others: neither merges.
+                    sMerge: [{{<<: {{methods: [GET], path: /a}}}}]
 "#,
         wasm = wasm(),
     );
@@ -254,5 +314,11 @@ static_resources:
     let checked = keyfence(&["check", file.to_str().unwrap()], "");
     let expected = diagnostics(&log);
     assert!(expected.len() > SCALARS.len(), "{log}");
+    assert!(
+        expected
+            .iter()
+            .any(|line| line.starts_with("scopes.sMerge[0][\"<<\"]: unknown field")),
+        "{log}"
+    );
     assert_eq!(diagnostics(&String::from_utf8_lossy(&checked.stdout)), expected);
 }

@@ -48,6 +48,7 @@ pub mod gateway;
 pub mod http2;
 pub mod listener;
 pub mod memory;
+pub mod prometheus;
 pub mod rate_limit_service;
 pub mod skipped;
 pub mod token;

@@ -32,7 +32,15 @@ pub struct Received {
 
 /// Hands each connection to a free port of 127.0.0.1 to `serve`, on a thread of its own.
 pub(super) fn listen<S: Send + Sync + 'static>(state: &Arc<S>, serve: fn(TcpStream, &S) -> Option<()>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen_at(SocketAddr::from(([127, 0, 0, 1], 0)), state, serve)
+}
+
+fn listen_at<S: Send + Sync + 'static>(
+    address: SocketAddr,
+    state: &Arc<S>,
+    serve: fn(TcpStream, &S) -> Option<()>,
+) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let state = Arc::clone(state);
     thread::spawn(move || {
@@ -46,8 +54,13 @@ pub(super) fn listen<S: Send + Sync + 'static>(state: &Arc<S>, serve: fn(TcpStre
 
 impl Upstream {
     pub fn start() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// At an address of the test's own.
+    pub fn at(address: SocketAddr) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
-        let address = listen(&state, serve);
+        let address = listen_at(address, &state, serve);
         Self { address, state }
     }
 

@@ -1,7 +1,7 @@
 //! A registry of OCI images on loopback, with the filter's image as `make image` makes it, and images that are wrong.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,9 +176,16 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     packed
 }
 
+/// The first byte of a client that speaks TLS (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 fn serve(connection: TcpStream, state: &State) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut connection = connection;
+    // Who speaks TLS learns at once that this does not.
+    if reader.fill_buf().ok()?.first() == Some(&TLS_HANDSHAKE) {
+        return None;
+    }
     while let Some(request) = Received::read(&mut reader) {
         let line = request.request_line();
         let path = request.path();

@@ -9,7 +9,10 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+mod options;
+mod size;
 mod special;
+mod whole;
 mod yaml_1_1;
 
 use std::collections::HashMap;
@@ -30,42 +33,48 @@ fn long() -> Vec<String> {
     lengths.chain([format!("{}\u{2028}a: b", "k".repeat(1_100))]).collect()
 }
 
-/// Where a target has the policy, and whether it is text there.
+/// Where a target has the policy, in the list of its documents, and whether it is text there.
 const TARGETS: [(&str, &str, bool); 5] = [
     (
         "envoy",
-        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value",
+        "/0/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value",
         true,
     ),
-    ("ecds", "/resources/0/typed_config/config/configuration/value", true),
-    ("istio", "/spec/pluginConfig", false),
+    ("ecds", "/0/resources/0/typed_config/config/configuration/value", true),
+    ("istio", "/0/spec/pluginConfig", false),
     (
         "envoy-filter",
-        "/spec/configPatches/0/patch/value/typed_config/config/configuration/value",
+        "/0/spec/configPatches/0/patch/value/typed_config/config/configuration/value",
         true,
     ),
-    ("envoy-gateway", "/spec/wasm/0/config", false),
+    ("envoy-gateway", "/0/spec/wasm/0/config", false),
 ];
 
 /// The arguments of each target that are text, where they are in what is rendered, and what is around them in both.
 #[rustfmt::skip]
 const ARGUMENTS: &[(&str, &str, &str, &str, &str)] = &[
-    ("envoy", "--wasm=@", "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code/local", "filename", "@"),
-    ("envoy", "--listen=@:10000", "/static_resources/listeners/0/address/socket_address", "address", "@"),
-    ("envoy", "--upstream=@:10001", "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address", "address", "@"),
-    ("ecds", "--wasm=@", "/resources/0/typed_config/config/vm_config/code/local", "filename", "@"),
-    ("istio", "--namespace=@", "/metadata", "namespace", "@"),
-    ("istio", "--image=@", "/spec", "url", "oci://@"),
-    ("istio", "--selector=istio=@", "/spec/selector/matchLabels", "istio", "@"),
-    ("envoy-filter", "--wasm=@", "/spec/configPatches/0/patch/value/typed_config/config/vm_config/code/local", "filename", "@"),
-    ("envoy-filter", "--namespace=@", "/metadata", "namespace", "@"),
-    ("envoy-filter", "--selector=istio=@", "/spec/workloadSelector/labels", "istio", "@"),
-    ("envoy-gateway", "--namespace=@", "/metadata", "namespace", "@"),
-    ("envoy-gateway", "--gateway=@", "/spec/targetRefs/0", "name", "@"),
-    ("envoy-gateway", "--image=@", "/spec/wasm/0/code/image", "url", "@"),
+    ("envoy", "--wasm=@", "/0/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code/local", "filename", "@"),
+    ("envoy", "--listen=@:10000", "/0/static_resources/listeners/0/address/socket_address", "address", "@"),
+    ("envoy", "--upstream=@:10001", "/0/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address", "address", "@"),
+    ("ecds", "--wasm=@", "/0/resources/0/typed_config/config/vm_config/code/local", "filename", "@"),
+    ("istio", "--namespace=@", "/0/metadata", "namespace", "@"),
+    ("istio", "--image=@", "/0/spec", "url", "oci://@"),
+    ("istio", "--selector=istio=@", "/0/spec/selector/matchLabels", "istio", "@"),
+    ("envoy-filter", "--wasm=@", "/0/spec/configPatches/0/patch/value/typed_config/config/vm_config/code/local", "filename", "@"),
+    ("envoy-filter", "--namespace=@", "/0/metadata", "namespace", "@"),
+    ("envoy-filter", "--selector=istio=@", "/0/spec/workloadSelector/labels", "istio", "@"),
+    ("istio", "--pull-secret=@", "/0/spec", "imagePullSecret", "@"),
+    ("envoy-gateway", "--gateway=@", "/0/spec/targetRefs/0", "name", "@"),
+    ("envoy-gateway", "--pull-secret=@", "/0/spec/wasm/0/code/image/pullSecretRef", "name", "@"),
+    ("envoy-gateway", "--image=@", "/0/spec/wasm/0/code/image", "url", "@"),
 ];
 
 fn render(target: &str, arguments: &[&str], policy: &str) -> String {
+    render_with_warnings(target, arguments, policy).0
+}
+
+/// What is on standard output, and on standard error.
+fn render_with_warnings(target: &str, arguments: &[&str], policy: &str) -> (String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
         .args(["render", target, "-"])
         .args(arguments)
@@ -76,23 +85,19 @@ fn render(target: &str, arguments: &[&str], policy: &str) -> String {
         .unwrap();
     child.stdin.take().unwrap().write_all(policy.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let errors: Vec<&str> = stderr.lines().filter(|line| !line.contains("warning:")).collect();
-    assert!(
-        output.status.success(),
-        "{target} {arguments:?}: {errors:#?} of {policy}"
-    );
-    String::from_utf8(output.stdout).unwrap()
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{target} {arguments:?}: {stderr} of {policy}");
+    (String::from_utf8(output.stdout).unwrap(), stderr)
 }
 
-/// What both readers see.
+/// The documents that both readers see, as a list.
 fn read(rendered: &str) -> Value {
     let seen = yaml_1_1::read(rendered).unwrap_or_else(|error| panic!("YAML 1.1: {error} in {rendered}"));
     let options = serde_saphyr::options! { budget: None };
-    let other: Value = serde_saphyr::from_str_with_options(rendered, options)
+    let other: Vec<Value> = serde_saphyr::from_multiple_with_options(rendered, options)
         .unwrap_or_else(|error| panic!("YAML 1.2: {error} in {rendered}"));
     assert_eq!(other, seen, "YAML 1.2 and 1.1: {rendered}");
-    seen
+    seen.into()
 }
 
 /// Characters that no version of YAML allows unescaped, the additional line breaks of 1.1, and bidirectional controls.
@@ -144,7 +149,7 @@ fn a_1_1_reader_ends_lines_where_a_1_2_reader_does_not() {
     for separator in ["\u{85}", "\u{2028}", "\u{2029}"] {
         let text = format!("a: \"\"\nb: |\n  c{separator}d: e\n");
         let seen = yaml_1_1::read(&text).unwrap();
-        assert_eq!(seen["d"], "e", "{seen}");
+        assert_eq!(seen[0]["d"], "e", "{seen:?}");
         let seen: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(seen["d"], Value::Null, "{seen}");
     }
@@ -260,12 +265,56 @@ fn no_argument_adds_to_the_yaml() {
     let texts = SPECIAL.iter().map(|text| (*text).to_owned()).chain(long());
     let texts: Vec<String> = texts.filter(|text| !text.contains(['\0', '[', ']'])).collect();
     for (target, argument, pointer, name, expected) in ARGUMENTS {
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
         for text in &texts {
             let rendered = render(target, &[&argument.replace('@', text)], "{}");
             let mut wanted = ANY[target].clone();
+            // Not there without the argument.
+            if wanted.pointer(pointer).is_none() {
+                wanted.pointer_mut(parent).unwrap()[field] = json!({});
+            }
             wanted.pointer_mut(pointer).unwrap()[name] = expected.replace('@', text).into();
             assert_eq!(read(&rendered), wanted, "{target} {argument} {text:?}: {rendered}");
         }
+    }
+}
+
+/// Names in several documents, and lists.
+#[test]
+fn no_argument_adds_to_the_other_documents() {
+    let texts = SPECIAL.iter().map(|text| (*text).to_owned()).chain(long());
+    for text in texts.filter(|text| !text.contains('\0')) {
+        let arguments = [
+            &format!("--namespace={text}"),
+            &format!("--gateway={text}"),
+            "--gateway=other",
+            "--trusted-hops=2",
+        ];
+        let rendered = render("envoy-gateway", &arguments, "{}");
+        let seen = read(&rendered);
+        let gateway = |name: &str| json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name});
+        let targets = json!([gateway(&text), gateway("other")]);
+        let mut wanted = ANY["envoy-gateway"].clone();
+        wanted[0]["spec"]["targetRefs"] = targets.clone();
+        wanted.as_array_mut().unwrap().push(json!({
+            "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+            "kind": "ClientTrafficPolicy",
+            "metadata": {"name": "keyfence"},
+            "spec": {"targetRefs": targets, "clientIPDetection": {"xForwardedFor": {"numTrustedHops": 2}}},
+        }));
+        for document in wanted.as_array_mut().unwrap() {
+            document["metadata"]["namespace"] = text.clone().into();
+        }
+        assert_eq!(seen, wanted, "{text:?}: {rendered}");
+
+        let arguments = [&*format!("--gateway={text}"), "--kind=traffic-extension"];
+        let rendered = read(&render("istio", &arguments, "{}"));
+        assert_eq!(rendered[0]["spec"]["targetRefs"], json!([gateway(&text)]), "{text:?}");
+        assert_eq!(
+            rendered[0]["spec"].as_object().unwrap().len(),
+            3,
+            "{text:?}: {rendered}"
+        );
     }
 }
 
@@ -273,13 +322,14 @@ fn no_argument_adds_to_the_yaml() {
 fn no_label_adds_to_the_yaml() {
     let texts = SPECIAL.iter().map(|text| (*text).to_owned()).chain(long());
     for (target, pointer) in [
-        ("istio", "/spec/selector/matchLabels"),
-        ("envoy-filter", "/spec/workloadSelector/labels"),
+        ("istio", "/0/spec/selector/matchLabels"),
+        ("envoy-filter", "/0/spec/workloadSelector/labels"),
     ] {
         for text in texts.clone().filter(|text| !text.contains(['\0', '='])) {
-            let rendered = render(target, &[&format!("--selector={text}=a")], "{}");
+            let arguments = [&*format!("--selector={text}=a"), "--selector=other-label=b"];
+            let rendered = render(target, &arguments, "{}");
             let mut wanted = ANY[target].clone();
-            *wanted.pointer_mut(pointer).unwrap() = json!({text: "a"});
+            *wanted.pointer_mut(pointer).unwrap() = json!({text: "a", "other-label": "b"});
             assert_eq!(read(&rendered), wanted, "{target}: {rendered}");
         }
     }

@@ -1,22 +1,28 @@
 //! A reader of YAML 1.1 as Kubernetes has it: libyaml's parser line by line, which ends lines at U+0085, U+2028 and U+2029, too.
 
+use std::net::Ipv4Addr;
+
 use libyaml_safer::{EventData, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
-/// The one document of a text. What readers of YAML 1.1 do not agree on is an error: a plain scalar that may be something else than it
+/// The documents of a text. What readers of YAML 1.1 do not agree on is an error: a plain scalar that may be something else than it
 /// looks like, a name that comes twice, an anchor, an alias or a tag.
-pub fn read(text: &str) -> Result<Value, String> {
+pub fn read(text: &str) -> Result<Vec<Value>, String> {
     let mut parser = Parser::new();
     parser.set_input(text.as_bytes());
     let mut reader = Reader { parser };
     reader.next()?;
-    reader.next()?;
-    let first = reader.next()?;
-    let value = reader.value(first)?;
-    reader.next()?;
-    match reader.next()? {
-        EventData::StreamEnd => Ok(value),
-        other => Err(format!("more than one document: {other:?}")),
+    let mut documents = Vec::new();
+    loop {
+        match reader.next()? {
+            EventData::StreamEnd => return Ok(documents),
+            EventData::DocumentStart { .. } => {
+                let first = reader.next()?;
+                documents.push(reader.value(first)?);
+                reader.next()?;
+            }
+            other => return Err(format!("not a document: {other:?}")),
+        }
     }
 }
 
@@ -99,9 +105,14 @@ fn plain(text: &str) -> Result<Value, String> {
     let is_decimal = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_decimal && let Ok(number) = text.parse::<u64>() {
         Ok(number.into())
-    } else if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && !is_word {
+    } else if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && !is_word || is_no_number(text) {
         Ok(text.into())
     } else {
         Err(format!("ambiguous without quotes: {text:?}"))
     }
+}
+
+/// What begins with a digit and is a string to every reader.
+fn is_no_number(text: &str) -> bool {
+    text.contains(';') || text.parse::<Ipv4Addr>().is_ok()
 }

@@ -77,8 +77,8 @@ impl KnownKeys {
         let policies = source.policies()?.map_err(|error| {
             let Mark { line, column } = error.mark;
             Failure(format!(
-                "{name}:{line}:{column}: this is not YAML: {}; its keys were not compared",
-                error.message
+                "{name}:{line}:{column}: {}; its keys were not compared",
+                error.reason
             ))
         })?;
         let mut errors = 0;
@@ -203,7 +203,7 @@ impl KnownKeys {
         let (name, policy, _) = self.policies.get(entry.policy)?;
         // `api_key` is a list, or the only entry itself.
         let item = format!("{}[{}]", entry.path, entry.index);
-        let found = policy.locate(&[&item, &entry.path]);
+        let found = policy.tree.locate(&[&item, &entry.path]);
         let path = if found.contains_key(&item) {
             item
         } else {
@@ -211,7 +211,7 @@ impl KnownKeys {
         };
         let mark = found
             .get(&path)
-            .map_or_else(|| policy.start(), |location| location.value);
+            .map_or_else(|| policy.tree.start(), |location| location.value);
         Some((name, path, mark))
     }
 }

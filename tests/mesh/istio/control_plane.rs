@@ -131,10 +131,12 @@ impl ControlPlane {
         *self.istiod.lock().unwrap() = Some(istiod);
     }
 
-    pub fn kill_istiod(&self) {
+    /// Kills istiod; another one starts when the result goes out of scope.
+    pub fn without_istiod(&self) -> WithoutIstiod<'_> {
         let istiod = self.istiod.lock().unwrap().take().unwrap();
         istiod.signal("KILL");
         istiod.stop();
+        WithoutIstiod(self)
     }
 
     /// What `kubectl` printed; what it printed of an error, where it exits with one.
@@ -175,6 +177,15 @@ impl ControlPlane {
     pub fn apply(&self, manifest: &str) {
         self.kubectl(&["apply", "-f", "-"], manifest)
             .unwrap_or_else(|error| panic!("{error}\n{manifest}"));
+    }
+}
+
+/// While there is no istiod.
+pub struct WithoutIstiod<'p>(&'p ControlPlane);
+
+impl Drop for WithoutIstiod<'_> {
+    fn drop(&mut self) {
+        self.0.start_istiod();
     }
 }
 

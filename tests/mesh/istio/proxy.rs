@@ -1,16 +1,16 @@
 //! Istio's agent with an Envoy, as they run in a gateway's pod or as a workload's sidecar.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::{fs, io};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ControlPlane;
 use crate::harness::{Request, Response, Version};
-use crate::process::{PATIENCE, Process, folder, within};
+use crate::process::{PATIENCE, Process, folder, last_lines, within};
 
 /// Each proxy takes the next ports, for they all have the same addresses.
 static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -27,7 +27,7 @@ pub struct Proxy {
 #[derive(Clone)]
 pub struct Pod {
     pub name: String,
-    pub namespace: &'static str,
+    pub namespace: String,
     /// `router` for a gateway, `sidecar` beside a workload.
     pub kind: &'static str,
     pub address: &'static str,
@@ -36,10 +36,10 @@ pub struct Pod {
 
 impl Pod {
     /// A gateway's pod with this label for `istio`.
-    pub fn gateway(namespace: &'static str, label: &str) -> Self {
+    pub fn gateway(namespace: &str, label: &str) -> Self {
         Self {
             name: label.to_owned(),
-            namespace,
+            namespace: namespace.to_owned(),
             kind: "router",
             address: "10.66.0.1",
             labels: json!({"istio": label}),
@@ -47,10 +47,10 @@ impl Pod {
     }
 
     /// The sidecar of a workload with this label for `app`.
-    pub fn sidecar(namespace: &'static str, label: &str) -> Self {
+    pub fn sidecar(namespace: &str, label: &str) -> Self {
         Self {
             name: label.to_owned(),
-            namespace,
+            namespace: namespace.to_owned(),
             kind: "sidecar",
             address: "10.66.0.2",
             labels: json!({"app": label}),
@@ -101,7 +101,7 @@ impl Proxy {
                 "configmap",
                 "istio-ca-root-cert",
                 "-n",
-                pod.namespace,
+                &pod.namespace,
                 "-o",
                 path,
             ];
@@ -114,7 +114,7 @@ impl Proxy {
             "token",
             "default",
             "-n",
-            pod.namespace,
+            &pod.namespace,
             "--audience",
             "istio-ca",
         ];
@@ -122,8 +122,12 @@ impl Proxy {
         write("var/run/secrets/tokens/istio-token", token.trim());
         write("etc/istio/proxy/here", "");
 
-        let mut command = Command::new(plane.istio("pilot-agent"));
+        // Modules that it fetches are in a folder with a fixed name, which is its pod's own.
+        let own_folder = "mount -t tmpfs tmpfs /var/lib/istio && mkdir /var/lib/istio/data && exec \"$@\"";
+        let mut command = Command::new("unshare");
         command
+            .args(["--mount", "sh", "-c", own_folder, "agent"])
+            .arg(plane.istio("pilot-agent"))
             .current_dir(folder)
             .args([
                 "proxy",
@@ -135,7 +139,7 @@ impl Proxy {
             .arg(plane.mesh_config())
             .args(["--proxyLogLevel=warning", "--log_output_level=default:info"])
             .env("POD_NAME", &pod.name)
-            .env("POD_NAMESPACE", pod.namespace)
+            .env("POD_NAMESPACE", &pod.namespace)
             .env("INSTANCE_IP", pod.address)
             .env("SERVICE_ACCOUNT", "default")
             .env("TRUST_DOMAIN", "cluster.local")
@@ -183,12 +187,15 @@ impl Proxy {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    pub fn send(&self, request: &Request) -> Response {
+    /// A client's request, from an address that is neither the gateway's nor the upstream's.
+    pub fn try_send(&self, request: &Request) -> io::Result<Response> {
         let to = SocketAddr::new(self.pod.address.parse().unwrap(), self.listener_port());
-        let request = request.clone().from("10.66.0.9");
-        request
-            .send(Version::Http1, to)
-            .unwrap_or_else(|error| panic!("{error}: {request:?}\n{}", self.log()))
+        request.clone().from("10.66.0.9").send(Version::Http1, to)
+    }
+
+    pub fn send(&self, request: &Request) -> Response {
+        self.try_send(request)
+            .unwrap_or_else(|error| panic!("{error}: {request:?}\n{}", last_lines(&self.log(), 30)))
     }
 
     /// Where the gateway listens for clients.

@@ -1,0 +1,74 @@
+//! `render istio`: a `WasmPlugin` or `TrafficExtension`, with the filter from an image.
+
+use super::options::{FailStrategy, Kind};
+use super::{Arguments, Failure, LocatedPolicy, comment, plugin, target_refs, yaml};
+
+/// The namespace of Istio's ingress gateway.
+pub const NAMESPACE: &str = "istio-ingress";
+
+/// What `kubectl` cannot apply: the settings of the mesh.
+pub fn mesh_settings() -> String {
+    const MESH: &str = include_str!("../../../envoy/istio/mesh.yaml");
+    let settings = comment(MESH);
+    format!(
+        "#\n# Client addresses, metrics and the access log also need settings of the mesh, which kubectl does not apply:\n#\n{settings}#\n"
+    )
+}
+
+pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, Failure> {
+    let kind = arguments.kind.unwrap_or(Kind::WasmPlugin);
+    // In a TrafficExtension the module's fields are one level deeper.
+    let (kind, wasm, indentation) = match kind {
+        Kind::WasmPlugin => ("WasmPlugin", "", 2),
+        Kind::TrafficExtension => ("TrafficExtension", "  wasm:\n", 4),
+    };
+    let (metadata, mesh) = (arguments.metadata(NAMESPACE), mesh_settings());
+    let target = if arguments.gateway.is_empty() {
+        format!("  selector:\n    matchLabels:\n{}", arguments.labels(6))
+    } else {
+        target_refs(arguments.gateway.iter().map(String::as_str))
+    };
+    let module = yaml::indented(module(arguments).trim_end(), indentation);
+    let policy = plugin::fields(policy, indentation + 2)?;
+    Ok(format!(
+        "# Rendered by keyfence: `kubectl apply -f` loads it.
+{mesh}apiVersion: extensions.istio.io/v1alpha1
+kind: {kind}
+{metadata}spec:
+{target}  # Before Istio's own authentication and authorization.
+  phase: AUTHN
+{wasm}{module}{policy}"
+    ))
+}
+
+/// The fields of the module, without indentation, up to the policy.
+fn module(arguments: &Arguments) -> String {
+    let mut module = yaml::member("url", &format!("oci://{}", arguments.image()), 0);
+    for (name, value) in [
+        ("sha256", &arguments.sha256),
+        ("imagePullSecret", &arguments.pull_secret),
+    ] {
+        if let Some(value) = value {
+            module += &yaml::member(name, value, 0);
+        }
+    }
+    module += match arguments.fail_strategy.unwrap_or(FailStrategy::FailClose) {
+        FailStrategy::FailClose => {
+            "imagePullPolicy: IfNotPresent
+pluginName: keyfence
+# Nothing passes unchecked where the module cannot be fetched or has failed.
+failStrategy: FAIL_CLOSE
+pluginConfig:
+"
+        }
+        FailStrategy::FailReload => {
+            "imagePullPolicy: IfNotPresent
+pluginName: keyfence
+# Nothing passes unchecked where the module cannot be fetched or has failed. A failed one is started anew, from Istio 1.27.
+failStrategy: FAIL_RELOAD
+pluginConfig:
+"
+        }
+    };
+    module
+}

@@ -1,0 +1,52 @@
+//! The filter and its policy, as Envoy's and Kubernetes' configurations have them.
+
+use std::str;
+
+use keyfence_core::config::node::Node;
+use serde_json::Value;
+
+use super::{Failure, LocatedPolicy, yaml};
+
+pub const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// Where `make build` writes the filter.
+pub const BUILT_WASM: &str = "target/wasm32-wasip1/release/keyfence.wasm";
+
+/// The filter's `typed_config` in YAML. The policy is a JSON string, so that the filter's errors have its own line numbers.
+pub fn typed_config(policy: &str, wasm: &str, indentation: usize) -> String {
+    let wasm = yaml::string(wasm);
+    let head = format!(
+        r#""@type": {WASM_TYPE}
+config:
+  name: keyfence
+  root_id: keyfence
+  failure_policy: FAIL_RELOAD
+  vm_config:
+    vm_id: keyfence
+    runtime: envoy.wasm.runtime.v8
+    code:
+      local:
+        filename: {wasm}
+  configuration:
+    "@type": type.googleapis.com/google.protobuf.StringValue
+    value: |"#
+    );
+    yaml::indented(&head, indentation) + &yaml::literal(policy, indentation + 6)
+}
+
+/// The policy as JSON, in its author's layout unless that is one long line.
+pub fn text(policy: &LocatedPolicy) -> Result<String, Failure> {
+    let written = str::from_utf8(&policy.json).map_err(Failure::new)?.trim();
+    if written.contains(['\n', '\r']) || written.len() < 80 {
+        return Ok(written.to_owned());
+    }
+    // This may reformat numbers and reorder names, which does not change the policy.
+    let value: Value = serde_json::from_str(written).map_err(Failure::new)?;
+    Ok(format!("{value:#}"))
+}
+
+/// The policy as YAML.
+pub fn fields(policy: &LocatedPolicy, indentation: usize) -> Result<String, Failure> {
+    let policy: Node<'_> = serde_json::from_slice(&policy.json).map_err(Failure::new)?;
+    Ok(yaml::block(&policy, indentation))
+}

@@ -1,0 +1,126 @@
+//! Every way to bring keyfence into a gateway of the mesh: each keeps the same promises.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::manifest::{adapted, plugin, read};
+use super::promises::assert_kept;
+use super::proxy::Pod;
+use super::{ControlPlane, Proxy, route};
+use crate::harness::command_line::printed;
+use crate::harness::gateway::built_filter;
+use crate::harness::{Request, Upstream};
+use crate::process::{PATIENCE, within};
+use crate::registry::{Format, Registry};
+
+/// A manifest for a gateway, as text.
+type Variant = fn(&Proxy, &Registry) -> String;
+
+const VARIANTS: &[(&str, Format, Variant)] = &[
+    ("wasmplugin", Format::Docker, |proxy, registry| {
+        adapted(read("wasmplugin-gateway.yaml"), proxy, registry).to_string()
+    }),
+    ("oci-image", Format::Oci, |proxy, registry| {
+        adapted(read("wasmplugin-gateway.yaml"), proxy, registry).to_string()
+    }),
+    ("trafficextension", Format::Docker, |proxy, registry| {
+        adapted(read("trafficextension-gateway.yaml"), proxy, registry).to_string()
+    }),
+    ("module-in-a-file", Format::Docker, |proxy, registry| {
+        let mut manifest = adapted(read("wasmplugin-gateway.yaml"), proxy, registry);
+        plugin(&mut manifest)["url"] = json!(format!("file://{}", built_filter().display()));
+        manifest.to_string()
+    }),
+    ("rendered", Format::Docker, |proxy, registry| {
+        let image = registry.image("0.1.0");
+        rendered("istio", proxy, registry, &["--image", &image])
+    }),
+    ("rendered-envoyfilter", Format::Docker, |proxy, registry| {
+        let wasm = built_filter().display().to_string();
+        rendered("envoy-filter", proxy, registry, &["--wasm", &wasm])
+    }),
+    ("policy-in-a-file", Format::Docker, |proxy, registry| {
+        mount_policy(&proxy.folder.path().join("policy"), &policy(proxy, registry), "v1");
+        policy_in_a_file(proxy).to_string()
+    }),
+];
+
+#[test]
+#[ignore = "takes istiod: make test-mesh"]
+fn every_way_to_load_it_keeps_its_promises() {
+    let plane = ControlPlane::shared();
+    let upstream = Upstream::start();
+    for (variant, format, manifest) in VARIANTS {
+        let registry = Registry::start(*format);
+        let proxy = Proxy::start(&plane, Pod::gateway("istio-ingress", variant));
+        plane.apply(&route(&proxy, &upstream));
+        plane.apply(&manifest(&proxy, &registry));
+        assert_kept(variant, &proxy, &upstream);
+    }
+}
+
+/// What `keyfence render` makes of the policy for this gateway.
+fn rendered(target: &str, proxy: &Proxy, registry: &Registry, arguments: &[&str]) -> String {
+    let selector = format!("istio={}", proxy.pod.name);
+    let place = ["--namespace", "istio-system", "--selector", &selector];
+    let all = [&["render", target, "-"], arguments, &place].concat();
+    let name = format!("name: {}\n  namespace", proxy.pod.name);
+    printed(&all, &policy(proxy, registry).to_string()).replace("name: keyfence\n  namespace", &name)
+}
+
+/// The policy of the gateway's manifest, with known keys.
+fn policy(proxy: &Proxy, registry: &Registry) -> Value {
+    adapted(read("wasmplugin-gateway.yaml"), proxy, registry)["spec"]["pluginConfig"].clone()
+}
+
+/// `envoyfilter-ecds.yaml` for this gateway, with the volume in a folder of its own.
+fn policy_in_a_file(proxy: &Proxy) -> Value {
+    let mut manifest = read("envoyfilter-ecds.yaml");
+    manifest["metadata"]["name"] = json!(proxy.pod.name);
+    manifest["spec"]["workloadSelector"]["labels"] = proxy.pod.labels.clone();
+    let volume = proxy.folder.path().join("policy");
+    let text = manifest.to_string();
+    serde_json::from_str(&text.replace("/etc/keyfence/policy", volume.to_str().unwrap())).unwrap()
+}
+
+/// Brings a policy into a volume as the kubelet brings a new version of a Secret: in a folder of its own, to which a link is moved.
+fn mount_policy(volume: &Path, policy: &Value, version: &str) {
+    let data = volume.join(version);
+    fs::create_dir_all(&data).unwrap();
+    let wasm = built_filter().display().to_string();
+    let resource = printed(&["render", "ecds", "-", "--wasm", &wasm], &policy.to_string());
+    fs::write(data.join("filter.json"), resource).unwrap();
+    symlink(version, volume.join("..data.new")).unwrap();
+    fs::rename(volume.join("..data.new"), volume.join("..data")).unwrap();
+    let link = volume.join("filter.json");
+    if !link.exists() {
+        symlink("..data/filter.json", link).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "takes istiod: make test-mesh"]
+fn a_secret_that_changes_is_taken_up() {
+    let plane = ControlPlane::shared();
+    let upstream = Upstream::start();
+    let registry = Registry::start(Format::Docker);
+    let proxy = Proxy::start(&plane, Pod::gateway("istio-ingress", "secret"));
+    let volume = proxy.folder.path().join("policy");
+    let mut policy = policy(&proxy, &registry);
+    mount_policy(&volume, &policy, "v1");
+    plane.apply(&route(&proxy, &upstream));
+    plane.apply(&policy_in_a_file(&proxy).to_string());
+    let keeps = |code: &str| {
+        within(PATIENCE, code, || {
+            let answer = proxy.try_send(&Request::get("/"));
+            answer.is_ok_and(|answer| answer.code() == code)
+        });
+    };
+    keeps("missing_api_key");
+    policy["anonymous"] = json!({"allowed_ips": ["192.0.2.1/32"]});
+    mount_policy(&volume, &policy, "v2");
+    keeps("ip_not_allowed");
+}
