@@ -194,17 +194,19 @@ fn without_the_policy_everything_passes() {
 }
 
 /// Of the policies for a route one is used: the one for the HTTPRoute before the one for the Gateway, else the older one (here, where none
-/// has a date, the first by name). Whatever it is for, keyfence is not there.
+/// has a date, the first by name). Whatever it is for, keyfence is not there, unless the one for the HTTPRoute says `mergeType`.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn another_extension_policy_takes_its_place() {
     let gateway = start(false);
-    for (name, kind, target, status) in [
-        ("other", "HTTPRoute", "search", 200),
-        ("another", "Gateway", "eg", 200),
-        ("younger", "Gateway", "eg", 401),
+    for (name, kind, target, merge_type, status) in [
+        ("other", "HTTPRoute", "search", None, 200),
+        ("merged", "HTTPRoute", "search", Some("StrategicMerge"), 401),
+        ("merged", "HTTPRoute", "search", Some("JSONMerge"), 401),
+        ("another", "Gateway", "eg", None, 200),
+        ("younger", "Gateway", "eg", None, 401),
     ] {
-        let other = json!({
+        let mut other = json!({
             "apiVersion": "gateway.envoyproxy.io/v1alpha1",
             "kind": "EnvoyExtensionPolicy",
             "metadata": {"name": name, "namespace": "default"},
@@ -216,8 +218,17 @@ fn another_extension_policy_takes_its_place() {
                 }],
             },
         });
+        if let Some(merge_type) = merge_type {
+            other["spec"]["mergeType"] = json!(merge_type);
+        }
         gateway.put(&other);
         until(&gateway, status);
+        match merge_type {
+            Some(_) => gateway.wait_for("the other filter", |gateway| {
+                gateway.admin("/config_dump").contains("envoy.filters.http.ext_proc")
+            }),
+            None => thread::sleep(Duration::from_secs(1)),
+        }
         stays(&gateway, status);
         gateway.delete(&other);
         until(&gateway, 401);

@@ -161,7 +161,7 @@ fn the_shipped_manifests_do_what_they_promise() {
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn what_render_prints_does_the_same() {
     let rendered = printed(&["render", "envoy-gateway", "envoy/policy.json"], "");
-    let gateway = EnvoyGateway::start(&[serde_saphyr::from_str::<Value>(&rendered).unwrap()]);
+    let gateway = EnvoyGateway::start(&serde_saphyr::from_multiple::<Value>(&rendered).unwrap());
     let path = "/v1/indexes/shop";
     let origin = "https://app.example.com";
     let get = || Request::get(path).from("127.0.0.1");
