@@ -16,5 +16,6 @@ mod harness;
 
 mod envoy_gateway;
 mod istio;
+mod kubernetes;
 mod process;
 mod registry;

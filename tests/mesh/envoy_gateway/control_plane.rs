@@ -26,6 +26,10 @@ const GATEWAY: [u8; 4] = [10, 66, 0, 1];
 /// Its ports are fixed, so there is one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
+pub fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Envoy Gateway with a Gateway before an upstream, and an Envoy of its own, which outlives it as in Kubernetes.
 pub struct EnvoyGateway {
     pub registry: Registry,
@@ -49,7 +53,7 @@ impl EnvoyGateway {
 
     /// The same, before anything is started.
     pub fn stopped(changes: &[Value]) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let gateway = Self {
             registry: Registry::start(Format::Docker),
             upstream: Upstream::start(),
