@@ -108,7 +108,7 @@ mesh = envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_ISTIO=$(2) tests/mesh
 test-mesh: test-istio test-envoy-gateway test-rate-limit
 
 test-istio: build
-	tests/mesh/programs etcd kubernetes $(addprefix istio-,$(ISTIO)) >/dev/null
+	tests/mesh/programs etcd kubernetes helm $(addprefix istio-,$(ISTIO)) >/dev/null
 	cargo test --test mesh --no-run
 	@for version in $(ISTIO); do echo "Istio $$version" && $(call mesh,istio::,$$version) || exit 1; done
 
@@ -190,21 +190,36 @@ test-libraries:
 envoy-image:
 	@envoy/image
 
+# The current docker compose, built from its Go modules where it is not installed. It takes two minutes the first time.
+.PHONY: docker-compose
+docker-compose:
+	@tests/mesh/programs docker-compose
+
+# With the current docker compose, installed or built as above, and with the first one, docker-compose 1.
 .PHONY: test-compose
 test-compose: build
 	@if ! docker info >/dev/null 2>&1; \
-	then echo "compose: no Docker engine answers" $(skipped); \
-	elif ! docker compose version >/dev/null 2>&1 && ! command -v docker-compose >/dev/null; \
-	then echo "compose: there is no docker compose (Debian: apt-get install docker-compose)" $(skipped); \
-	else \
-		export ENVOY_IMAGE PROMETHEUS_IMAGE; \
-		ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)} || exit 1; \
-		if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
-		then PROMETHEUS_IMAGE=$$(envoy/image prometheus) || exit 1; fi; \
-		prometheus=$${PROMETHEUS_IMAGE:-$$(sed -n 's/.*PROMETHEUS_IMAGE:-\(.*\)}/\1/p' envoy/docker-compose.yaml)}; \
-		skip=; \
-		if ! docker image inspect "$$prometheus" >/dev/null 2>&1 && ! docker pull --quiet "$$prometheus" >/dev/null 2>&1; \
-		then skip="--skip prometheus"; \
-			echo "Prometheus under compose: there is none (Debian: apt-get install prometheus), and $$prometheus cannot be pulled" $(skipped); fi; \
-		cargo test --test compose -- --ignored $$skip; \
-	fi
+	then echo "compose: no Docker engine answers" $(skipped); exit; fi; \
+	current=; first=; \
+	if docker compose version >/dev/null 2>&1; then current="docker compose"; \
+	elif built=$$(tests/mesh/programs --built docker-compose 2>/dev/null); then current=$$built/docker-compose; fi; \
+	case $$(docker-compose version --short 2>/dev/null) in \
+	1.*) first=docker-compose;; \
+	?*) current=$${current:-docker-compose};; esac; \
+	[ -n "$$current" ] || echo "docker compose: there is none (make docker-compose builds it)" $(skipped); \
+	[ -n "$$first" ] || echo "docker-compose 1: there is none (Debian: apt-get install docker-compose)" $(skipped); \
+	[ -n "$$current$$first" ] || exit 0; \
+	export ENVOY_IMAGE PROMETHEUS_IMAGE; \
+	ENVOY_IMAGE=$${ENVOY_IMAGE:-$$(envoy/image)} || exit 1; \
+	if [ -z "$$PROMETHEUS_IMAGE" ] && command -v prometheus >/dev/null; \
+	then PROMETHEUS_IMAGE=$$(envoy/image prometheus) || exit 1; fi; \
+	prometheus=$${PROMETHEUS_IMAGE:-$$(sed -n 's/.*PROMETHEUS_IMAGE:-\(.*\)}/\1/p' envoy/docker-compose.yaml)}; \
+	skip=; \
+	if ! docker image inspect "$$prometheus" >/dev/null 2>&1 && ! docker pull --quiet "$$prometheus" >/dev/null 2>&1; \
+	then skip="--skip prometheus"; \
+		echo "Prometheus under compose: there is none (Debian: apt-get install prometheus), and $$prometheus cannot be pulled" $(skipped); fi; \
+	for command in "$$current" "$$first"; do \
+		[ -n "$$command" ] || continue; \
+		echo "$$command"; \
+		KEYFENCE_COMPOSE=$$command cargo test --test compose -- --ignored $$skip || exit 1; \
+	done

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::harness::gateway::repository;
 use crate::harness::{Request, Response, Version};
-use crate::{Compose, wait_for};
+use crate::{Compose, More, wait_for};
 
 /// The key that [`wait_for`] asks with.
 const SERVER: &str = "demo_server_0123456789";
@@ -160,7 +160,11 @@ impl GatewayFiles {
     }
 
     pub fn up(&self, arguments: &[&str]) -> Compose {
-        Compose::start(self.0.path().to_owned(), arguments)
+        self.up_with(More::default(), arguments)
+    }
+
+    pub fn up_with(&self, more: More, arguments: &[&str]) -> Compose {
+        Compose::start(more, self.0.path().to_owned(), arguments)
     }
 
     /// Of the service `second`, which has no address where the metrics of the first one are.
@@ -185,7 +189,7 @@ impl GatewayFiles {
 }
 
 /// Envoy's own image does not run as root.
-fn readable_by_all(directory: &Path) {
+pub fn readable_by_all(directory: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -1,16 +1,21 @@
 //! The manifests under `envoy/`: their fields are those of the published CRDs, and the filter loads
 //! the policy in each.
 
-use serde_json::{Value, json};
+use std::fs;
 
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::command_line::printed;
 use crate::harness::gateway::{built_filter, repository};
 use crate::harness::{Gateway, Listener, Request, Upstream};
 
 /// Each manifest, and the fixture in `tests/fixtures/crds` that holds its reduced schema.
 const MANIFESTS: &[(&str, &str)] = &[
     ("istio/wasmplugin-gateway.yaml", "istio-wasmplugin"),
+    ("istio/trafficextension-gateway.yaml", "istio-trafficextension"),
     ("istio/wasmplugin-sidecar.yaml", "istio-wasmplugin"),
-    ("istio/envoyfilter-volume.yaml", "istio-envoyfilter"),
+    ("istio/envoyfilter-ecds.yaml", "istio-envoyfilter"),
     ("istio/mesh.yaml", "istio-meshconfig"),
     (
         "envoy-gateway/extension-policy.yaml",
@@ -39,7 +44,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("istio/wasmplugin-sidecar.yaml", "/spec/match/0/mode", "\"INBOUND\""),
     (
-        "istio/envoyfilter-volume.yaml",
+        "istio/envoyfilter-ecds.yaml",
         "/spec/configPatches/0/patch/operation",
         "\"PREPEND\"",
     ),
@@ -95,10 +100,12 @@ fn the_reduced_schemas_refuse_mistakes() {
 #[test]
 fn no_manifest_is_left_out() {
     for folder in ["istio", "envoy-gateway"] {
-        for file in std::fs::read_dir(repository().join("envoy").join(folder)).unwrap() {
+        for file in fs::read_dir(repository().join("envoy").join(folder)).unwrap() {
             let path = format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap());
-            let is_known = MANIFESTS.iter().any(|(known, _)| *known == path);
-            assert!(is_known || path.ends_with(".md"), "{path}");
+            if path.ends_with("/README.md") {
+                continue;
+            }
+            assert!(MANIFESTS.iter().any(|(known, _)| *known == path), "{path}");
         }
     }
 }
@@ -113,12 +120,18 @@ fn the_access_log_format_of_the_mesh_is_json() {
     assert_eq!(&format, fields, "Istio and Envoy Gateway log the same fields");
 }
 
-/// As the control plane hands it on: Istio and Envoy Gateway as a `StringValue`, an `EnvoyFilter`
-/// as it stands there.
+/// As the control plane hands it on: Istio and Envoy Gateway as a `StringValue`, what an `EnvoyFilter` inserts as it is written.
 #[test]
 fn the_filter_loads_the_policy_of_every_manifest() {
     let listener = |name: &str, path: &str, place: &str| Listener::new(name, manifest(path).pointer(place).unwrap());
     let upstream = Upstream::start();
+    // What a Secret brings for `envoyfilter-ecds.yaml`.
+    let volume = TempDir::new().unwrap();
+    let mounted = volume.path().to_owned();
+    let policy = manifest("istio/wasmplugin-gateway.yaml")["spec"]["pluginConfig"].to_string();
+    let wasm = built_filter().to_str().unwrap();
+    let resource = printed(&["render", "ecds", "-", "--wasm", wasm], &policy);
+    fs::write(mounted.join("filter.json"), resource).unwrap();
     let gateway = Gateway::in_front_of(&upstream)
         .listener(listener(
             "gateway",
@@ -135,21 +148,28 @@ fn the_filter_loads_the_policy_of_every_manifest() {
             "envoy-gateway/extension-policy.yaml",
             "/spec/wasm/0/config",
         ))
-        .listener(Listener::without_filter("volume"))
-        .amend(|bootstrap| {
-            let envoyfilter = manifest("istio/envoyfilter-volume.yaml");
-            let mut filter = envoyfilter["spec"]["configPatches"][0]["patch"]["value"].clone();
-            filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(built_filter());
+        .listener(Listener::new(
+            "extension",
+            manifest("istio/trafficextension-gateway.yaml")
+                .pointer("/spec/wasm/pluginConfig")
+                .unwrap(),
+        ))
+        .listener(Listener::without_filter("mounted"))
+        .amend(move |bootstrap| {
+            let envoyfilter = manifest("istio/envoyfilter-ecds.yaml").to_string();
+            let envoyfilter = envoyfilter.replace("/etc/keyfence/policy", mounted.to_str().unwrap());
+            let envoyfilter: Value = serde_json::from_str(&envoyfilter).unwrap();
+            let filter = envoyfilter["spec"]["configPatches"][0]["patch"]["value"].clone();
             let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
-            let volume = listeners
+            let listener = listeners
                 .iter_mut()
-                .find(|listener| listener["name"] == "volume")
+                .find(|listener| listener["name"] == "mounted")
                 .unwrap();
-            let filters = &mut volume["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
             filters.as_array_mut().unwrap().insert(0, filter);
         })
         .start();
-    for listener in ["gateway", "sidecar", "envoy-gateway", "volume"] {
+    for listener in ["gateway", "extension", "sidecar", "envoy-gateway", "mounted"] {
         let preflight = Request::preflight("/", "https://shop.yourapp.com", "GET", "authorization");
         assert_eq!(
             gateway.send(listener, &Request::get("/")).code(),
@@ -176,6 +196,6 @@ fn manifest(path: &str) -> Value {
 }
 
 pub fn yaml(path: &str) -> Value {
-    let text = std::fs::read_to_string(repository().join(path)).unwrap();
+    let text = fs::read_to_string(repository().join(path)).unwrap();
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

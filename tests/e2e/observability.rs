@@ -262,11 +262,17 @@ fn a_refused_policy_is_counted_and_the_keys_stay() {
 #[test]
 fn labels_are_made_alike_everywhere() {
     let tags = &yaml("envoy/envoy.yaml")["stats_config"]["stats_tags"];
-    let istio = yaml("envoy/istio/envoyfilter-metrics.yaml");
-    assert_eq!(
-        &istio["spec"]["configPatches"][0]["patch"]["value"]["stats_config"]["stats_tags"],
-        tags
-    );
+    // Istio makes such a regular expression of each of these names.
+    let mesh = yaml("envoy/istio/mesh.yaml");
+    let names = mesh["spec"]["meshConfig"]["defaultConfig"]["extraStatTags"]
+        .as_array()
+        .unwrap();
+    for (name, tag) in names.iter().zip(tags.as_array().unwrap()) {
+        let name = name.as_str().unwrap();
+        let regex = format!(r"({name}=\.=(.*?);\.;)");
+        assert_eq!(*tag, json!({"tag_name": name, "regex": regex}));
+    }
+    assert_eq!(names.len(), 3);
     let envoy_gateway = yaml("envoy/envoy-gateway/envoy-proxy.yaml");
     let patches = envoy_gateway["spec"]["bootstrap"]["jsonPatches"].as_array().unwrap();
     let values: Vec<&Value> = patches.iter().map(|patch| &patch["value"]).collect();

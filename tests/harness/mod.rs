@@ -21,7 +21,7 @@
 //!   `/redirect`, `/direct` and `/dead`, which Envoy answers itself.
 //! - [`upstream`]: records requests byte for byte; a test may set its answers.
 //! - [`witness`]: an upstream for millions of requests, which keeps none and holds each to the rules.
-//! - [`rate_limit_service`]: what Envoy's rate limit filter asks.
+//! - [`rate_limit_service`]: what Envoy's rate limit filter asks; [`rate_limit_example`]: the example with that filter.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
 //! - [`command_line`]: `keyfence` itself.
@@ -49,10 +49,12 @@ pub mod http2;
 pub mod listener;
 pub mod memory;
 pub mod prometheus;
+pub mod rate_limit_example;
 pub mod rate_limit_service;
 pub mod skipped;
 pub mod token;
 pub mod token_cases;
+pub mod traffic_for_graphs;
 pub mod upstream;
 pub mod witness;
 

@@ -75,6 +75,9 @@ impl RateLimitService {
 
 const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
+/// What it says of every window: the seconds until it ends.
+pub const RESET: &str = "42";
+
 /// A gRPC message is behind a byte that says whether it is compressed, and its length in four.
 const PREFIX: usize = 5;
 
@@ -101,9 +104,13 @@ async fn answer(
     };
     let head = http::Response::builder().header("content-type", "application/grpc");
     let mut stream = response.send_response(head.body(()).ok()?, false).ok()?;
-    // RateLimitResponse.overall_code: OK is 1, OVER_LIMIT is 2.
-    let answer = [0, 0, 0, 0, 2, 0x08, if over_limit { 2 } else { 1 }];
-    stream.send_data(Bytes::copy_from_slice(&answer), false).ok()?;
+    // RateLimitResponse.overall_code: OK is 1, OVER_LIMIT is 2. Its field 3 is a header for the client, with key 1 and value 2.
+    let mut answer = vec![0x08, if over_limit { 2 } else { 1 }];
+    let header = [text(1, "RateLimit-Reset"), text(2, RESET)].concat();
+    answer.extend(field(3, &header));
+    let length = u32::try_from(answer.len()).ok()?.to_be_bytes();
+    let message = [&[0], &length[..], &answer].concat();
+    stream.send_data(Bytes::from(message), false).ok()?;
     let mut trailers = http::HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
     stream.send_trailers(trailers).ok()
@@ -133,6 +140,16 @@ impl Question {
             descriptors: descriptors.collect::<Option<_>>()?,
         })
     }
+}
+
+/// A field with a length, of less than 128 bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap();
+    [&[number << 3 | 2, length], content].concat()
+}
+
+fn text(number: u8, content: &str) -> Vec<u8> {
+    field(number, content.as_bytes())
 }
 
 /// Number and content of each field with a length; those that are numbers are left out.

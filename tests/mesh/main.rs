@@ -18,4 +18,5 @@ mod envoy_gateway;
 mod istio;
 mod kubernetes;
 mod process;
+mod rate_limit;
 mod registry;

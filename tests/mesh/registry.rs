@@ -83,6 +83,11 @@ impl Registry {
         format!("{}/keyfence:{tag}", self.address)
     }
 
+    /// The digest of an image, as `docker push` prints it.
+    pub fn digest(&self, tag: &str) -> String {
+        digest(&self.state.content[&format!("/v2/keyfence/manifests/{tag}")].1)
+    }
+
     /// While it is down it answers 503 to everything.
     pub fn set_down(&self, is_down: bool) {
         self.state.is_down.store(is_down, Ordering::Relaxed);

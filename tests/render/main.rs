@@ -307,7 +307,11 @@ fn no_argument_adds_to_the_other_documents() {
         }
         assert_eq!(seen, wanted, "{text:?}: {rendered}");
 
-        let arguments = [&*format!("--gateway={text}"), "--kind=traffic-extension"];
+        let arguments = [
+            &*format!("--gateway={text}"),
+            "--namespace=shop",
+            "--kind=traffic-extension",
+        ];
         let rendered = read(&render("istio", &arguments, "{}"));
         assert_eq!(rendered[0]["spec"]["targetRefs"], json!([gateway(&text)]), "{text:?}");
         assert_eq!(

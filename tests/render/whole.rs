@@ -89,7 +89,7 @@ fn defaults_are_those_of_the_samples() {
         ),
         (
             "envoy-filter",
-            "istio/envoyfilter-volume.yaml",
+            "istio/envoyfilter-ecds.yaml",
             &["/metadata", "/spec/workloadSelector", "/spec/configPatches/0/match"],
         ),
         (

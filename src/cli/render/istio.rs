@@ -3,8 +3,8 @@
 use super::options::{FailStrategy, Kind};
 use super::{Arguments, Failure, LocatedPolicy, comment, plugin, target_refs, yaml};
 
-/// The namespace of Istio's ingress gateway.
-pub const NAMESPACE: &str = "istio-ingress";
+/// Istio's root namespace: a resource there applies to pods with its labels in every namespace, wherever the gateway was installed.
+pub const NAMESPACE: &str = "istio-system";
 
 /// What `kubectl` cannot apply: the settings of the mesh.
 pub fn mesh_settings() -> String {
@@ -52,23 +52,19 @@ fn module(arguments: &Arguments) -> String {
             module += &yaml::member(name, value, 0);
         }
     }
-    module += match arguments.fail_strategy.unwrap_or(FailStrategy::FailClose) {
+    module += "imagePullPolicy: IfNotPresent\npluginName: keyfence\n";
+    module += match arguments.fail_strategy.unwrap_or(FailStrategy::FailReload) {
         FailStrategy::FailClose => {
-            "imagePullPolicy: IfNotPresent
-pluginName: keyfence
-# Nothing passes unchecked where the module cannot be fetched or has failed.
+            "# Nothing passes where the module cannot be fetched or has failed.
 failStrategy: FAIL_CLOSE
-pluginConfig:
 "
         }
         FailStrategy::FailReload => {
-            "imagePullPolicy: IfNotPresent
-pluginName: keyfence
-# Nothing passes unchecked where the module cannot be fetched or has failed. A failed one is started anew, from Istio 1.27.
+            "# Nothing passes where the module cannot be fetched or has failed; a failed VM is started anew (from Istio 1.27).
 failStrategy: FAIL_RELOAD
-pluginConfig:
 "
         }
     };
+    module += "pluginConfig:\n";
     module
 }

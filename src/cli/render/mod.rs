@@ -61,11 +61,13 @@ pub struct Arguments {
     #[arg(long, value_parser = dns_label)]
     name: Option<String>,
 
-    /// The namespace, for istio, envoy-filter and envoy-gateway [default: istio-ingress; for envoy-gateway default]
+    /// The namespace, for istio, envoy-filter and envoy-gateway [default: istio-system, from where Istio applies it to the pods
+    /// of all namespaces; for envoy-gateway default]
     #[arg(long)]
     namespace: Option<String>,
 
-    /// The Gateway (of the Gateway API) that loads the filter, for istio and envoy-gateway; may be repeated [default: for envoy-gateway eg]
+    /// The Gateway (of the Gateway API) that loads the filter, for istio and envoy-gateway, in the same namespace; may be repeated
+    /// [default: for envoy-gateway eg]
     #[arg(long, value_name = "NAME", conflicts_with = "selector")]
     gateway: Vec<String>,
 
@@ -77,8 +79,8 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     kind: Option<Kind>,
 
-    /// What happens after a failure, for istio: both let nothing pass unchecked, and from Istio 1.27 fail-reload starts a failed filter
-    /// anew [default: fail-close]
+    /// What happens after a failure, for istio: both let nothing pass, and fail-reload (from Istio 1.27) starts a failed VM anew
+    /// [default: fail-reload]
     #[arg(long, value_enum)]
     fail_strategy: Option<FailStrategy>,
 

@@ -59,7 +59,7 @@ pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
 }
 
 impl Arguments {
-    /// Refuses options that the target does not use, and labels that are there twice.
+    /// Refuses options that the target does not use, labels that are there twice, and a Gateway without its namespace.
     pub fn check_options(&self) -> Result<(), Failure> {
         let options: [(&str, bool, &[Target]); 13] = [
             ("--wasm", self.wasm.is_some(), &[Envoy, Ecds, EnvoyFilter]),
@@ -67,12 +67,12 @@ impl Arguments {
             ("--sha256", self.sha256.is_some(), &[Istio, EnvoyGateway]),
             ("--pull-secret", self.pull_secret.is_some(), &[Istio, EnvoyGateway]),
             ("--name", self.name.is_some(), &[Istio, EnvoyFilter, EnvoyGateway]),
+            ("--gateway", !self.gateway.is_empty(), &[Istio, EnvoyGateway]),
             (
                 "--namespace",
                 self.namespace.is_some(),
                 &[Istio, EnvoyFilter, EnvoyGateway],
             ),
-            ("--gateway", !self.gateway.is_empty(), &[Istio, EnvoyGateway]),
             ("--selector", !self.selector.is_empty(), &[Istio, EnvoyFilter]),
             ("--kind", self.kind.is_some(), &[Istio]),
             ("--fail-strategy", self.fail_strategy.is_some(), &[Istio]),
@@ -86,6 +86,10 @@ impl Arguments {
                 let (target, others) = (self.target.name(), others.join(", "));
                 return Err(Failure(format!("{target} does not use {option}; it is for {others}")));
             }
+        }
+        if self.target == Istio && !self.gateway.is_empty() && self.namespace.is_none() {
+            let reason = "a plugin applies to a Gateway of its own namespace";
+            return Err(Failure(format!("--gateway takes --namespace for istio: {reason}")));
         }
         let mut names: Vec<&str> = self.selector.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();

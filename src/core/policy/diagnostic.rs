@@ -102,7 +102,7 @@ impl DiagnosticKind for PolicyDiagnostic {
                 "replace * by literal segments where you can",
             ),
             Self::RuleWithoutIndex { rule, scope } => Message::warning(
-                format!("the rule {rule} of {scope} names no {{index}}, so it fits no request of a key with indexes"),
+                format!("the rule {rule} of {scope:?} names no {{index}}, so it fits no request of a key with indexes"),
                 "write {index} into its path, or move the scope to another key without indexes",
             ),
             Self::NothingAllowed => Message::warning(

@@ -16,7 +16,34 @@ use crate::registry::{Format, Registry};
 /// The arguments of `keyfence render` whose output Kubernetes takes.
 const RENDERED: &[&[&str]] = &[
     &["istio"],
-    &["istio", "--namespace", "search", "--selector", "app=search"],
+    &[
+        "istio",
+        "--namespace",
+        "search",
+        "--selector",
+        "app=search",
+        "--fail-strategy",
+        "fail-close",
+    ],
+    &["istio", "--kind", "traffic-extension"],
+    &[
+        "istio",
+        "--namespace",
+        "search",
+        "--gateway",
+        "public",
+        "--gateway",
+        "private",
+        "--pull-secret",
+        "registry",
+        "--name",
+        "other",
+    ],
+    &[
+        "istio",
+        "--sha256",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ],
     &["envoy-filter"],
 ];
 

@@ -182,7 +182,7 @@ fn an_image_that_is_missing() {
 fn a_registry_that_is_down_when_a_gateway_starts() {
     // Whatever else changes in the mesh makes istiod send the plugin again, and the agent try again.
     let plane = ControlPlane::alone();
-    let setting = Setting::new(&plane, "registry");
+    let mut setting = Setting::new(&plane, "registry");
     setting.registry.set_down(true);
     let mut manifest = setting.manifest();
     setting.apply(&manifest);
@@ -198,6 +198,12 @@ fn a_registry_that_is_down_when_a_gateway_starts() {
     setting.apply(&manifest);
     setting.expect("a changed plugin", 401, "missing_api_key");
     setting.is_silent("KeyfenceModuleNotFetched");
+    // A gateway that runs has the module; one that starts, as a new pod or the same anew, does not.
+    setting.registry.set_down(true);
+    setting.expect("with the registry down again", 401, "missing_api_key");
+    setting.proxy.start_again(&plane);
+    setting.expect("a new pod", 403, "");
+    setting.rings("KeyfenceModuleNotFetched");
 }
 
 #[test]

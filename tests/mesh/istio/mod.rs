@@ -4,6 +4,7 @@ mod admission;
 mod control_plane;
 mod failures;
 mod manifest;
+mod monitoring;
 mod promises;
 mod proxy;
 mod sidecar;

@@ -192,8 +192,8 @@ fn assert_logged(variant: &str, proxy: &Proxy) {
                 let log = proxy.log();
                 let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
                 lines.any(|line| {
-                    let field = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
-                    (field("path"), field("key_id"), field("decision")) == (path.into(), key_id.into(), decision.into())
+                    let field = |name: &str| line[name].as_str().unwrap_or("-");
+                    [field("path"), field("key_id"), field("decision")] == [path, key_id, decision]
                         && (line["status"] == status || line["status"].to_string() == status)
                 })
             },

@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::manifest::{FRONTEND, adapted, read};
 use super::proxy::Pod;
-use super::{ControlPlane, Proxy};
+use super::{ControlPlane, Proxy, route};
 use crate::harness::{Request, Response, Upstream, Version};
 use crate::process::{PATIENCE, within};
 use crate::registry::{Format, Registry, digest};
@@ -16,7 +16,9 @@ use crate::registry::{Format, Registry, digest};
 const WORKLOAD: &str = "10.66.0.2:8080";
 
 const SITE: &str = "https://yourapp.com";
+/// A key for the client's own address, and one for an address that it does not have.
 const BY_ADDRESS: &str = "by-address-key-0123456789";
+const BY_ANOTHER_ADDRESS: &str = "by-another-address-0123456789";
 
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
@@ -33,7 +35,13 @@ fn a_workload_is_asked_through_its_sidecar() {
     let proxy = Proxy::start(&plane, Pod::sidecar("search", "search"));
     let mut manifest = adapted(read("wasmplugin-sidecar.yaml"), &proxy, &registry);
     let keys = manifest["spec"]["pluginConfig"]["keys"].as_array_mut().unwrap();
-    keys.push(json!({"id": "by-address", "api_key": digest(BY_ADDRESS.as_bytes()), "kind": "secret", "allowed_ips": ["10.66.0.9/32", "192.0.2.0/24"]}));
+    for (id, raw, network) in [
+        ("by-address", BY_ADDRESS, "10.66.0.9/32"),
+        ("by-another-address", BY_ANOTHER_ADDRESS, "192.0.2.0/24"),
+    ] {
+        let key = json!({"id": id, "api_key": digest(raw.as_bytes()), "kind": "secret", "allowed_ips": [network]});
+        keys.push(key);
+    }
     plane.apply(&manifest.to_string());
     within(PATIENCE, "the policy", || {
         send(&Request::get("/")).code() == "missing_api_key"
@@ -84,6 +92,7 @@ fn a_workload_is_asked_through_its_sidecar() {
     let received = upstream.take();
     let identities: Vec<String> = received.iter().flat_map(|request| request.all("x-key-id")).collect();
     assert_eq!(identities, ["frontend-search-prod", "by-address"]);
+    assert_through_gateway(&plane, &mut manifest, &upstream);
     assert!(
         proxy
             .metrics()
@@ -92,6 +101,62 @@ fn a_workload_is_asked_through_its_sidecar() {
     within(Duration::from_secs(20), "the access log", || {
         proxy.log().contains(r#""decision":"deny:index_not_allowed""#)
     });
+}
+
+/// The sidecar has the address of who called the gateway, whatever that one wrote: the client where the gateway is the edge, and the
+/// proxy before it where there is one, although the gateway itself has the client's by `numTrustedProxies`.
+fn assert_through_gateway(plane: &ControlPlane, manifest: &mut Value, upstream: &Upstream) {
+    let gateway = Proxy::start(plane, Pod::gateway("istio-ingress", "before-search"));
+    let endpoints = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "search", "namespace": "search", "labels": {"kubernetes.io/service-name": "search"}},
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.66.0.2"], "conditions": {"ready": true}}],
+    });
+    plane.apply(&endpoints.to_string());
+    let resources = route(&gateway, upstream);
+    let mut resources: Vec<Value> = resources
+        .split("\n---\n")
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    resources[1]["spec"]["http"][0]["route"][0]["destination"] =
+        json!({"host": "search.search.svc.cluster.local", "port": {"number": 8080}});
+    for resource in resources {
+        plane.apply(&resource.to_string());
+    }
+    manifest["spec"]["pluginConfig"]["client_ip"] = json!("forwarded");
+    plane.apply(&manifest.to_string());
+    let with = |key: &str, addresses: &str| Request::get("/any").bearer(key).header("X-Forwarded-For", addresses);
+    within(PATIENCE, "the way through gateway and sidecar", || {
+        let answer = gateway.try_send(&with(BY_ADDRESS, "192.0.2.7"));
+        answer.is_ok_and(|answer| answer.status == 200)
+    });
+    let page = Request::get("/v1/indexes/products/search")
+        .bearer(FRONTEND)
+        .header("Origin", SITE);
+    for (name, request, status, code) in [
+        (
+            "the address of who called",
+            with(BY_ADDRESS, "192.0.2.7, 198.51.100.7"),
+            200,
+            "",
+        ),
+        (
+            "an address that it wrote",
+            with(BY_ANOTHER_ADDRESS, "192.0.2.7"),
+            403,
+            "ip_not_allowed",
+        ),
+        ("a page", page, 200, ""),
+        ("no key", Request::get("/"), 401, "missing_api_key"),
+    ] {
+        let response = gateway.send(&request);
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (status, code),
+            "{name}: {response:?}"
+        );
+    }
 }
 
 fn send(request: &Request) -> Response {

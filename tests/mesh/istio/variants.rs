@@ -38,6 +38,18 @@ const VARIANTS: &[(&str, Format, Variant)] = &[
         let image = registry.image("0.1.0");
         rendered("istio", proxy, registry, &["--image", &image])
     }),
+    ("rendered-by-digest", Format::Oci, |proxy, registry| {
+        let image = registry.image("0.1.0");
+        let arguments = [
+            "--kind",
+            "traffic-extension",
+            "--image",
+            &image,
+            "--sha256",
+            &registry.digest("0.1.0"),
+        ];
+        rendered("istio", proxy, registry, &arguments)
+    }),
     ("rendered-envoyfilter", Format::Docker, |proxy, registry| {
         let wasm = built_filter().display().to_string();
         rendered("envoy-filter", proxy, registry, &["--wasm", &wasm])
@@ -65,10 +77,20 @@ fn every_way_to_load_it_keeps_its_promises() {
 /// What `keyfence render` makes of the policy for this gateway.
 fn rendered(target: &str, proxy: &Proxy, registry: &Registry, arguments: &[&str]) -> String {
     let selector = format!("istio={}", proxy.pod.name);
-    let place = ["--namespace", "istio-system", "--selector", &selector];
-    let all = [&["render", target, "-"], arguments, &place].concat();
-    let name = format!("name: {}\n  namespace", proxy.pod.name);
-    printed(&all, &policy(proxy, registry).to_string()).replace("name: keyfence\n  namespace", &name)
+    let all = [
+        &[
+            "render",
+            target,
+            "-",
+            "--name",
+            &proxy.pod.name,
+            "--selector",
+            &selector,
+        ],
+        arguments,
+    ]
+    .concat();
+    printed(&all, &policy(proxy, registry).to_string())
 }
 
 /// The policy of the gateway's manifest, with known keys.

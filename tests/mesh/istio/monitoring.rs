@@ -1,0 +1,43 @@
+//! The dashboard and the alerts before the metrics that an agent shows.
+
+use serde_json::json;
+
+use super::manifest::{adapted, read};
+use super::proxy::Pod;
+use super::{ControlPlane, Proxy, route};
+use crate::harness::prometheus::Prometheus;
+use crate::harness::skipped::skip;
+use crate::harness::{Request, Upstream, traffic_for_graphs as traffic};
+use crate::process::{PATIENCE, within};
+use crate::registry::{Format, Registry};
+
+#[test]
+#[ignore = "takes istiod: make test-mesh"]
+fn every_graph_and_alert_has_data() {
+    if !Prometheus::is_installed() {
+        return skip("the dashboard in the mesh: there is no Prometheus (Debian: apt-get install prometheus)");
+    }
+    let plane = ControlPlane::shared();
+    let registry = Registry::start(Format::Docker);
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&plane, Pod::gateway("istio-ingress", "monitored"));
+    plane.apply(&route(&proxy, &upstream));
+    let mut manifest = adapted(read("wasmplugin-gateway.yaml"), &proxy, &registry);
+    manifest["metadata"]["name"] = json!("keyfence");
+    manifest["spec"]["pluginConfig"] = traffic::policy();
+    plane.apply(&manifest.to_string());
+    within(PATIENCE, "the policy", || {
+        let answer = proxy.try_send(&Request::get("/"));
+        answer.is_ok_and(|answer| answer.code() == "missing_api_key")
+    });
+    let prometheus = Prometheus::scraping("kubernetes-pods", proxy.port(15_020));
+    prometheus.wait_for("the first scrape", &format!("keyfence_keys == {}", traffic::KEYS));
+    for request in traffic::requests() {
+        proxy.send(&request);
+    }
+    traffic::assert_every_graph_has_data(&prometheus);
+    assert_eq!(prometheus.unhealthy_rules(), [""; 0]);
+    plane
+        .kubectl(&["delete", "wasmplugin", "keyfence", "-n", "istio-system"], "")
+        .unwrap();
+}
