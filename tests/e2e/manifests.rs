@@ -70,7 +70,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "\"JsonPatch\"",
     ),
     ("envoy-gateway/envoy-proxy.yaml", "/spec/shutdown/drainTimeout", "60"),
-    ("envoy-gateway/gateway-class.yaml", "/spec/parametersRef/kind", "\"\""),
+    ("envoy-gateway/gateway-class.yaml", "/spec/controllerName", "\"eg\""),
     ("envoy-gateway/gateway.yaml", "/spec/listeners/0/port", "0"),
     (
         "envoy-gateway/http-route.yaml",
