@@ -113,7 +113,7 @@ test-istio: build
 	@for version in $(ISTIO); do echo "Istio $$version" && $(call mesh,istio::,$$version) || exit 1; done
 
 test-envoy-gateway: build
-	tests/mesh/programs envoy-gateway >/dev/null
+	tests/mesh/programs etcd kubernetes envoy-gateway >/dev/null
 	cargo test --test mesh --no-run
 	@$(call mesh,envoy_gateway::)
 

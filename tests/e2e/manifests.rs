@@ -26,6 +26,9 @@ const MANIFESTS: &[(&str, &str)] = &[
         "envoy-gateway-clienttrafficpolicy",
     ),
     ("envoy-gateway/envoy-proxy.yaml", "envoy-gateway-envoyproxy"),
+    ("envoy-gateway/gateway-class.yaml", "gateway-api-gatewayclass"),
+    ("envoy-gateway/gateway.yaml", "gateway-api-gateway"),
+    ("envoy-gateway/http-route.yaml", "gateway-api-httproute"),
 ];
 
 /// Mistakes that the reduced schemas must not let pass: manifest, place, value.
@@ -65,6 +68,14 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "envoy-gateway/envoy-proxy.yaml",
         "/spec/bootstrap/type",
         "\"JsonPatch\"",
+    ),
+    ("envoy-gateway/envoy-proxy.yaml", "/spec/shutdown/drainTimeout", "60"),
+    ("envoy-gateway/gateway-class.yaml", "/spec/controllerName", "\"eg\""),
+    ("envoy-gateway/gateway.yaml", "/spec/listeners/0/port", "0"),
+    (
+        "envoy-gateway/http-route.yaml",
+        "/spec/rules/0/matches/0/method",
+        "\"get\"",
     ),
 ];
 

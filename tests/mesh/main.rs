@@ -14,7 +14,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod envoy_gateway;
 mod istio;
+mod kubernetes;
 mod process;
 mod rate_limit;
 mod registry;

@@ -24,6 +24,7 @@ struct State {
     /// By path: media type, and content.
     content: HashMap<String, (String, Vec<u8>)>,
     is_down: AtomicBool,
+    is_empty: AtomicBool,
     asked: Mutex<Vec<String>>,
 }
 
@@ -62,6 +63,7 @@ impl Registry {
         let state = Arc::new(State {
             content,
             is_down: AtomicBool::new(false),
+            is_empty: AtomicBool::new(false),
             asked: Mutex::new(Vec::new()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -89,6 +91,11 @@ impl Registry {
     /// While it is down it answers 503 to everything.
     pub fn set_down(&self, is_down: bool) {
         self.state.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// While it is empty it has no image: 404 for all but its root.
+    pub fn set_empty(&self, is_empty: bool) {
+        self.state.is_empty.store(is_empty, Ordering::Relaxed);
     }
 
     /// The paths asked for since the last call.
@@ -188,7 +195,8 @@ fn serve(connection: TcpStream, state: &State) -> Option<()> {
         let line = request.request_line();
         let path = request.path();
         state.asked.lock().unwrap().push(path.clone());
-        let found = state.content.get(&path);
+        let is_there = path == "/v2/" || !state.is_empty.load(Ordering::Relaxed);
+        let found = state.content.get(&path).filter(|_| is_there);
         let (status, media_type, body) = match found {
             _ if state.is_down.load(Ordering::Relaxed) => ("503 Service Unavailable", "text/plain", &[][..]),
             Some((media_type, body)) => ("200 OK", media_type.as_str(), body.as_slice()),

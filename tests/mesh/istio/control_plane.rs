@@ -1,9 +1,8 @@
-//! etcd, Kubernetes' API server and istiod.
+//! Kubernetes and istiod.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
@@ -11,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::harness::gateway::repository;
 use crate::harness::{Request, Version};
-use crate::process::{PATIENCE, Process, folder, programs, within};
+use crate::kubernetes::Kubernetes;
+use crate::process::{Process, folder, programs};
 
-const API: &str = "127.0.0.1:16443";
 const ISTIOD_READY: &str = "127.0.0.1:15080";
 
 /// The namespaces that exist, beside Kubernetes' own.
@@ -22,17 +21,10 @@ const NAMESPACES: [&str; 3] = ["istio-system", "istio-ingress", "search"];
 /// Kubernetes without nodes, and an istiod that watches it.
 pub struct ControlPlane {
     pub folder: TempDir,
-    programs: Programs,
-    istiod: Mutex<Option<Process>>,
-    _etcd: Process,
-    _api: Process,
-}
-
-/// The folders of what `tests/mesh/programs` has built.
-struct Programs {
+    /// The folder of Istio's programs.
     istio: PathBuf,
-    kubernetes: PathBuf,
-    etcd: PathBuf,
+    istiod: Mutex<Option<Process>>,
+    kubernetes: Kubernetes,
 }
 
 /// One is enough for all tests, for they use names of their own; a test that disturbs it has it alone.
@@ -52,32 +44,13 @@ impl ControlPlane {
 
     fn start() -> Self {
         let version = std::env::var("KEYFENCE_ISTIO").unwrap_or_else(|_| "1.31".into());
-        let programs = Programs {
-            istio: programs(&format!("istio-{version}")),
-            kubernetes: programs("kubernetes"),
-            etcd: programs("etcd"),
-        };
-        let folder = folder();
-        let etcd = start_etcd(&programs, folder.path());
-        let api = start_api(&programs, folder.path());
         let plane = Self {
-            folder,
-            programs,
+            folder: folder(),
+            istio: programs(&format!("istio-{version}")),
             istiod: Mutex::new(None),
-            _etcd: etcd,
-            _api: api,
+            kubernetes: Kubernetes::start(),
         };
-        within(PATIENCE, "the API server", || {
-            plane.kubectl(&["get", "--raw", "/readyz"], "").is_ok()
-        });
-        let crds = plane.programs.istio.join("crds.yaml");
-        plane.kubectl(&["create", "-f", crds.to_str().unwrap()], "").unwrap();
-        plane
-            .kubectl(
-                &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"],
-                "",
-            )
-            .unwrap();
+        plane.kubernetes.define(&plane.istio("crds.yaml"));
         for namespace in NAMESPACES {
             plane.kubectl(&["create", "namespace", namespace], "").unwrap();
             plane
@@ -91,7 +64,7 @@ impl ControlPlane {
 
     /// A program or file of Istio.
     pub fn istio(&self, name: &str) -> PathBuf {
-        self.programs.istio.join(name)
+        self.istio.join(name)
     }
 
     pub fn mesh_config(&self) -> PathBuf {
@@ -103,7 +76,8 @@ impl ControlPlane {
         let mut command = Command::new(self.istio("pilot-discovery"));
         command
             .current_dir(folder)
-            .args(["discovery", "--kubeconfig", "kubeconfig", "--meshConfig", "mesh.json"])
+            .args(["discovery", "--meshConfig", "mesh.json", "--kubeconfig"])
+            .arg(self.kubernetes.config())
             .args(["--httpAddr", ISTIOD_READY, "--grpcAddr", "127.0.0.1:15010"])
             .args([
                 "--secureGRPCAddr",
@@ -141,36 +115,14 @@ impl ControlPlane {
 
     /// What `kubectl` printed; what it printed of an error, where it exits with one.
     pub fn kubectl(&self, arguments: &[&str], stdin: &str) -> Result<String, String> {
-        let mut command = Command::new(self.programs.kubernetes.join("kubectl"));
-        command.args(arguments);
-        self.run(command, stdin)
+        self.kubernetes.kubectl(arguments, stdin)
     }
 
     /// The same of `istioctl`.
     pub fn istioctl(&self, arguments: &[&str], stdin: &str) -> Result<String, String> {
         let mut command = Command::new(self.istio("istioctl"));
         command.args(arguments);
-        self.run(command, stdin)
-    }
-
-    fn run(&self, mut command: Command, stdin: &str) -> Result<String, String> {
-        let mut child = command
-            .current_dir(repository())
-            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // It may end without reading.
-        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(text(&output.stderr) + &text(&output.stdout))
-        }
+        self.kubernetes.run(command, stdin)
     }
 
     /// `kubectl apply` of this manifest, which must be taken.
@@ -187,62 +139,6 @@ impl Drop for WithoutIstiod<'_> {
     fn drop(&mut self) {
         self.0.start_istiod();
     }
-}
-
-fn start_etcd(programs: &Programs, folder: &Path) -> Process {
-    let [client, peer] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
-    let mut command = Command::new(programs.etcd.join("etcd"));
-    command
-        .arg("--data-dir")
-        .arg(folder.join("etcd"))
-        .args(["--listen-client-urls", client, "--advertise-client-urls", client])
-        .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
-        .args(["--initial-cluster", &format!("default={peer}")]);
-    Process::start(folder, "etcd", &mut command)
-}
-
-fn start_api(programs: &Programs, folder: &Path) -> Process {
-    let key = folder.join("serviceaccounts.key");
-    let made = Command::new("openssl")
-        .args(["genrsa", "-out"])
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "openssl: {made:?}");
-    fs::write(folder.join("tokens.csv"), "admin-token,admin,admin,system:masters\n").unwrap();
-    let kubeconfig = format!(
-        "{{apiVersion: v1, kind: Config, clusters: [{{name: mesh, cluster: {{server: 'https://{API}', insecure-skip-tls-verify: true}}}}], \
-         users: [{{name: admin, user: {{token: admin-token}}}}], contexts: [{{name: mesh, context: {{cluster: mesh, user: admin}}}}], \
-         current-context: mesh}}"
-    );
-    fs::write(folder.join("kubeconfig"), kubeconfig).unwrap();
-    let (address, port) = API.split_once(':').unwrap();
-    let mut command = Command::new(programs.kubernetes.join("kube-apiserver"));
-    command
-        .current_dir(folder)
-        .arg("--etcd-servers=http://127.0.0.1:2379")
-        .args([
-            "--bind-address",
-            address,
-            "--secure-port",
-            port,
-            "--advertise-address=10.66.0.9",
-        ])
-        .args([
-            "--cert-dir=certificates",
-            "--token-auth-file=tokens.csv",
-            "--authorization-mode=RBAC",
-        ])
-        .args([
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-cluster-ip-range=10.96.0.0/16",
-        ])
-        .args([
-            "--service-account-key-file=serviceaccounts.key",
-            "--service-account-signing-key-file=serviceaccounts.key",
-        ])
-        .arg("--disable-admission-plugins=ServiceAccount");
-    Process::start(folder, "kube-apiserver", &mut command)
 }
 
 /// The mesh's settings as `envoy/istio/mesh.yaml` has them.
