@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::control_plane::alone;
 use crate::harness::command_line::printed;
+use crate::harness::gateway::repository;
 use crate::harness::{Request, Response, Upstream, Version};
 use crate::kubernetes::Kubernetes;
 use crate::process::{PATIENCE, Process, folder, programs, within};
@@ -284,6 +285,31 @@ fn the_guide_is_right() {
     assert_eq!(cluster.send(&with_key).status, 200);
     assert_eq!(upstream.take_one().all("x-key-id"), ["server"]);
     assert_eq!(cluster.accepted()[0], "True");
+
+    // Kubernetes takes every file and what render prints, field by field.
+    let strictly = ["apply", "--dry-run=server", "--validate=strict", "-f"];
+    for file in fs::read_dir(repository().join("envoy/envoy-gateway")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            cluster.kubectl(&[&strictly[..], &[path.to_str().unwrap()]].concat());
+        }
+    }
+    let digest = "0".repeat(64);
+    let more = [
+        "--name",
+        "keys",
+        "--trusted-hops",
+        "1",
+        "--sha256",
+        &digest,
+        "--pull-secret",
+        "registry",
+    ];
+    let rendered_with_more = printed(&[&arguments[..], &more].concat(), &policy.to_string());
+    cluster
+        .kubernetes
+        .kubectl(&[&strictly[..], &["-"]].concat(), &rendered_with_more)
+        .unwrap();
 
     // What the guide says of Kubernetes.
     let service = cluster.get(&["service", "-n", NAMESPACE]);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::EnvoyGateway;
 use super::resources::{SERVER_KEY, WEB_KEY, drain_time, extension_policy};
 use crate::harness::client::{connect, read_response};
+use crate::harness::http2::Http2Connection;
 use crate::harness::{Request, Response};
 use crate::registry::digest;
 
@@ -95,7 +96,7 @@ impl Connection {
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn what_is_open_keeps_the_old_policy_until_the_drain_time_is_over() {
-    const DRAIN_TIME: Duration = Duration::from_secs(8);
+    const DRAIN_TIME: Duration = Duration::from_secs(11);
     const TOLERANCE: Duration = Duration::from_secs(3);
     let gateway = EnvoyGateway::start(&[policy(KEYS[0]), drain_time(DRAIN_TIME.as_secs())]);
     until_accepted(&gateway, KEYS[0]);
@@ -105,6 +106,8 @@ fn what_is_open_keeps_the_old_policy_until_the_drain_time_is_over() {
         assert_eq!(connection.send(&old_key).unwrap().status, 200);
     }
     let [mut goes_on, mut late, mut idle] = connections;
+    let http2 = Http2Connection::open(gateway.address(), None).unwrap();
+    assert_eq!(http2.send(std::slice::from_ref(&old_key)).unwrap()[0].status, 200);
     // Its end never comes.
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nfirst\n\r\n";
     gateway.upstream.answer_raw("/v1/indexes/stream", answer);
@@ -118,6 +121,12 @@ fn what_is_open_keeps_the_old_policy_until_the_drain_time_is_over() {
     gateway.put(&policy(KEYS[1]));
     gateway.wait_for("the new policy", |gateway| gateway.send(&old_key).status == 401);
     let in_force = Instant::now();
+    // HTTP/2 says it with a GOAWAY, which this client takes.
+    let begun = Instant::now();
+    while let Ok(answers) = http2.send(std::slice::from_ref(&old_key)) {
+        assert_eq!(answers[0].status, 200);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     while let Ok(answer) = goes_on.send(&old_key) {
         assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
         thread::sleep(Duration::from_millis(50));
@@ -135,4 +144,29 @@ fn what_is_open_keeps_the_old_policy_until_the_drain_time_is_over() {
     );
     assert!(went_on.abs_diff(Duration::from_secs(5)) < TOLERANCE, "{went_on:?}");
     assert!(cut.abs_diff(DRAIN_TIME) < TOLERANCE, "{cut:?}");
+}
+
+/// The windows of limits are in Envoy, by the name of the policy, and not in the listener.
+#[test]
+#[ignore = "takes Envoy Gateway: make test-mesh"]
+fn limits_outlive_a_policy() {
+    let limited = |name: &str| {
+        let mut resource = policy(KEYS[0]);
+        let key = &mut resource["spec"]["wasm"][0]["config"]["keys"][0];
+        key["rate_limit_per_minute"] = json!(1);
+        key["name"] = json!(name);
+        resource
+    };
+    let gateway = EnvoyGateway::start(&[limited("first")]);
+    until_accepted(&gateway, KEYS[0]);
+    let refused = |gateway: &EnvoyGateway| gateway.send(&with_key(KEYS[0])).code() == "rate_limit_exceeded";
+    assert!(refused(&gateway));
+    let loaded = |gateway: &EnvoyGateway| gateway.metric(r#"keyfence_policy_hash{plugin="keyfence"}"#);
+    let first = loaded(&gateway);
+    gateway.put(&limited("second"));
+    gateway.wait_for("the new policy", |gateway| loaded(gateway) != first);
+    for _ in 0..20 {
+        assert!(refused(&gateway));
+        thread::sleep(Duration::from_millis(100));
+    }
 }
