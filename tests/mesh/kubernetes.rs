@@ -60,9 +60,14 @@ impl Kubernetes {
     }
 
     /// The same of another client.
-    pub fn run(&self, mut command: Command, stdin: &str) -> Result<String, String> {
+    pub fn run(&self, command: Command, stdin: &str) -> Result<String, String> {
+        self.run_in(repository(), command, stdin)
+    }
+
+    /// The same in another folder.
+    pub fn run_in(&self, folder: &Path, mut command: Command, stdin: &str) -> Result<String, String> {
         let mut child = command
-            .current_dir(repository())
+            .current_dir(folder)
             .env("KUBECONFIG", self.config())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -192,7 +192,7 @@ fn the_plugin_fits_the_gateway_that_the_guide_installs() {
 }
 
 /// The Deployment of the ingress gateway among these documents.
-fn gateway_deployment(documents: &str) -> Option<Value> {
+pub fn gateway_deployment(documents: &str) -> Option<Value> {
     documents
         .split("\n---\n")
         .filter(|document| document.contains("\nkind: Deployment\n"))

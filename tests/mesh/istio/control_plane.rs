@@ -1,7 +1,7 @@
 //! Kubernetes and istiod.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -123,6 +123,11 @@ impl ControlPlane {
         let mut command = Command::new(self.istio("istioctl"));
         command.args(arguments);
         self.kubernetes.run(command, stdin)
+    }
+
+    /// Another program, in a folder of the test's own.
+    pub fn run_in(&self, folder: &Path, command: Command) -> Result<String, String> {
+        self.kubernetes.run_in(folder, command, "")
     }
 
     /// `kubectl apply` of this manifest, which must be taken.
