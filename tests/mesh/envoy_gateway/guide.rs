@@ -320,9 +320,7 @@ fn the_guide_is_right() {
     let series = r#"keyfence_requests_total{decision="deny",code="missing_api_key"} "#;
     assert!(metrics.contains(series), "{metrics}");
     let generation = cluster.deployment()["metadata"]["generation"].clone();
-    cluster
-        .apply(&rendered.replace("drainTimeout: 60s", "drainTimeout: 30s"))
-        .unwrap();
+    cluster.apply(&rendered.replace("\"60s\"", "\"30s\"")).unwrap();
     within(PATIENCE, "new pods", || {
         cluster.deployment()["metadata"]["generation"] != generation
     });
