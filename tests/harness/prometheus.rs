@@ -26,14 +26,20 @@ impl Prometheus {
         Command::new("prometheus").arg("--version").output().is_ok()
     }
 
-    /// It scrapes one target, under the name of this job, and evaluates the rules twice a second.
+    /// It scrapes one Envoy, under the name of this job, and evaluates the rules twice a second.
     pub fn scraping(job: &str, target: SocketAddr) -> Self {
+        Self::scraping_at(job, target, "/stats/prometheus")
+    }
+
+    /// The same of another program's metrics.
+    pub fn scraping_at(job: &str, target: SocketAddr, path: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let text = fs::read_to_string(repository().join("envoy/monitoring/prometheus.yaml")).unwrap();
         let mut config: Value = serde_saphyr::from_str(&text).unwrap();
         config["global"] = json!({"scrape_interval": "500ms", "evaluation_interval": "500ms"});
         config["rule_files"] = json!([repository().join("envoy/monitoring/alerts.yaml")]);
         config["scrape_configs"][0]["job_name"] = json!(job);
+        config["scrape_configs"][0]["metrics_path"] = json!(path);
         config["scrape_configs"][0]["static_configs"] = json!([{"targets": [target.to_string()]}]);
         let config_path = directory.path().join("prometheus.json");
         fs::write(&config_path, config.to_string()).unwrap();

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::resources::shipped;
+use crate::harness::prometheus::{Prometheus, expression_of};
+use crate::harness::skipped::skip;
 use crate::harness::{Request, Response, Upstream, Version};
 use crate::process::{PATIENCE, Process, folder, last_lines, programs, within};
 use crate::registry::{Format, Registry};
@@ -231,6 +233,16 @@ impl EnvoyGateway {
         self.admin("/stats/prometheus")
     }
 
+    /// Waits until the metrics of Envoy let an alert ring.
+    pub fn rings(&self, alert: &str) {
+        rings(alert, self.admin.unwrap(), "/stats/prometheus");
+    }
+
+    /// Waits until those of Envoy Gateway do.
+    pub fn control_plane_rings(&self, alert: &str) {
+        rings(alert, SocketAddr::from(([127, 0, 0, 1], 19_001)), "/metrics");
+    }
+
     /// The value of a series, with its labels as Envoy writes them; none where there is no such series.
     pub fn metric(&self, series: &str) -> Option<u64> {
         let metrics = self.metrics();
@@ -286,4 +298,14 @@ fn certificates() -> &'static Path {
         folder
     });
     folder.path()
+}
+
+fn rings(alert: &str, target: SocketAddr, path: &str) {
+    if Prometheus::is_installed() {
+        // A scrape job as people have it, not with keyfence in its name.
+        let prometheus = Prometheus::scraping_at("kubernetes-pods", target, path);
+        prometheus.wait_for(alert, &expression_of(alert));
+    } else {
+        skip("the alerts in Envoy Gateway: there is no Prometheus (Debian: apt-get install prometheus)");
+    }
 }

@@ -113,6 +113,7 @@ fn a_refused_policy() {
         // The listener is not rejected this time: only the filter's own series are a sign of it.
         let series = [KEYS, LOAD_FAILURES, LISTENERS_REJECTED];
         assert_eq!(series.map(|series| gateway.metric(series)), [None, Some(1), Some(0)]);
+        gateway.rings("KeyfenceNotLoaded");
 
         gateway.put(&policy(fail_open));
         until(&gateway, 401);
@@ -140,6 +141,8 @@ fn an_image_that_cannot_be_had() {
             // Nothing is rejected, and once the old listener is drained there is no series of the filter.
             gateway.wait_for("the end of the old listener", |gateway| gateway.metric(KEYS).is_none());
             assert_eq!(gateway.metric(LISTENERS_REJECTED), Some(0));
+            gateway.rings("KeyfenceNotLoaded");
+            gateway.control_plane_rings("KeyfenceModuleNotFetched");
 
             gateway.start_proxy();
             assert!(gateway.is_ready());
@@ -187,6 +190,7 @@ fn without_the_policy_everything_passes() {
     let gateway = start(false);
     gateway.delete(&policy(false));
     until(&gateway, 200);
+    gateway.rings("KeyfenceNotLoaded");
     // A client's word is the upstream's only one then.
     gateway.upstream.take();
     gateway.send(&without_key().header("X-Key-Id", "server"));

@@ -41,3 +41,35 @@ fn every_graph_and_alert_has_data() {
         .kubectl(&["delete", "wasmplugin", "keyfence", "-n", "istio-system"], "")
         .unwrap();
 }
+
+/// In a mesh whose settings do not name the labels, the pods of the gateway do.
+#[test]
+#[ignore = "takes istiod: make test-mesh"]
+fn an_annotation_makes_the_labels_too() {
+    let plane = ControlPlane::shared();
+    let registry = Registry::start(Format::Docker);
+    for (name, annotations, series) in [
+        (
+            "annotated",
+            json!({"sidecar.istio.io/extraStatTags": "decision,code,plugin"}),
+            r#"keyfence_requests_total{decision="deny",code="missing_api_key"} "#,
+        ),
+        (
+            "plain",
+            json!({}),
+            "decision___deny___code___missing_api_key___keyfence_requests_total{} ",
+        ),
+    ] {
+        let mut pod = Pod::gateway("istio-ingress", name);
+        let mut mesh = read("mesh.yaml")["spec"]["meshConfig"].clone();
+        mesh["defaultConfig"].as_object_mut().unwrap().remove("extraStatTags");
+        (pod.annotations, pod.mesh) = (annotations, Some(mesh));
+        let proxy = Proxy::start(&plane, pod);
+        plane.apply(&route(&proxy, &Upstream::start()));
+        plane.apply(&adapted(read("wasmplugin-gateway.yaml"), &proxy, &registry).to_string());
+        within(PATIENCE, series, || {
+            let _ = proxy.try_send(&Request::get("/"));
+            proxy.metrics().lines().any(|line| line.starts_with(series))
+        });
+    }
+}

@@ -32,6 +32,9 @@ pub struct Pod {
     pub kind: &'static str,
     pub address: &'static str,
     pub labels: Value,
+    pub annotations: Value,
+    /// The mesh's settings, where they are not those of `mesh.yaml`.
+    pub mesh: Option<Value>,
 }
 
 impl Pod {
@@ -43,6 +46,8 @@ impl Pod {
             kind: "router",
             address: "10.66.0.1",
             labels: json!({"istio": label}),
+            annotations: json!({}),
+            mesh: None,
         }
     }
 
@@ -54,6 +59,8 @@ impl Pod {
             kind: "sidecar",
             address: "10.66.0.2",
             labels: json!({"app": label}),
+            annotations: json!({}),
+            mesh: None,
         }
     }
 }
@@ -121,6 +128,13 @@ impl Proxy {
         let token = plane.kubectl(&token, "").unwrap();
         write("var/run/secrets/tokens/istio-token", token.trim());
         write("etc/istio/proxy/here", "");
+        let mesh = match &pod.mesh {
+            None => plane.mesh_config(),
+            Some(mesh) => {
+                write("mesh.json", &mesh.to_string());
+                folder.join("mesh.json")
+            }
+        };
 
         // Modules that it fetches are in a folder with a fixed name, which is its pod's own.
         let own_folder = "mount -t tmpfs tmpfs /var/lib/istio && mkdir /var/lib/istio/data && exec \"$@\"";
@@ -136,7 +150,7 @@ impl Proxy {
                 &format!("{}.svc.cluster.local", pod.namespace),
             ])
             .arg("--meshConfig")
-            .arg(plane.mesh_config())
+            .arg(mesh)
             .args(["--proxyLogLevel=warning", "--log_output_level=default:info"])
             .env("POD_NAME", &pod.name)
             .env("POD_NAMESPACE", &pod.namespace)
@@ -149,6 +163,7 @@ impl Proxy {
             .env("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")
             .env("ISTIO_META_MESH_ID", "cluster.local")
             .env("ISTIO_METAJSON_LABELS", pod.labels.to_string())
+            .env("ISTIO_METAJSON_ANNOTATIONS", pod.annotations.to_string())
             .env("ENVOY_STATUS_PORT", self.port(15_021).port().to_string())
             .env("ENVOY_PROMETHEUS_PORT", self.port(15_090).port().to_string())
             .env("PROXY_CONFIG", self.proxy_config(plane).to_string());
