@@ -170,14 +170,18 @@ fn manifests_have_the_fields_of_the_published_schemas() {
             &["istio-wasmplugin"],
             POLICY_FIELDS,
         ),
-        ("istio --gateway a --gateway b", &["istio-wasmplugin"], POLICY_FIELDS),
+        (
+            "istio --namespace n --gateway a --gateway b",
+            &["istio-wasmplugin"],
+            POLICY_FIELDS,
+        ),
         (
             "istio --kind traffic-extension --sha256 DIGEST --pull-secret s",
             &["istio-trafficextension"],
             "/spec/wasm/pluginConfig",
         ),
         (
-            "istio --kind traffic-extension --gateway a --fail-strategy fail-reload",
+            "istio --kind traffic-extension --namespace n --gateway a --fail-strategy fail-reload",
             &["istio-trafficextension"],
             "/spec/wasm/pluginConfig",
         ),
