@@ -75,7 +75,7 @@ impl Prometheus {
 
     /// Asks again and again until the query has a result.
     pub fn wait_for(&self, what: &str, query: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if self.has(query) {
                 return;
