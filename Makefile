@@ -1,4 +1,4 @@
-# `make run` for a gateway on 127.0.0.1:10000, `make test` for all tests. Both build what they need.
+# `make run` for a gateway on 127.0.0.1:10000, `make test` for all tests except those of `make test-mesh`. All build what they need.
 # ENVOY_BIN or ENVOY_VERSION choose an Envoy (see envoy/fetch), POLICY another policy.
 
 POLICY ?= envoy/policy.json
@@ -100,8 +100,8 @@ matrix: build
 		ENVOY_BIN=$$envoy cargo test --test e2e || exit 1; \
 	done
 
-# keyfence under control planes: in Istio, in Envoy Gateway, and beside the reference rate limit service. What they run is built from Go
-# modules the first time, which takes minutes, and kept in the user's cache folder: tests/mesh/README.md.
+# keyfence in Istio, in Envoy Gateway, and beside the reference rate limit service. The programs are built from Go modules the first
+# time, which takes minutes, and kept in the user's cache folder: tests/mesh/README.md.
 ISTIO ?= 1.31 1.30
 mesh = envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_ISTIO=$(2) tests/mesh/namespace cargo test --offline --test mesh -- --ignored $(1)
 .PHONY: test-mesh test-istio test-envoy-gateway test-rate-limit

@@ -1,4 +1,4 @@
-//! Kubernetes without nodes: etcd and the API server. One at a time, for their ports are fixed.
+//! Kubernetes without nodes: etcd and the API server. Their ports are fixed, so only one can run at a time.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! keyfence in a mesh: a real API server, control plane and agent, on this machine and in a network namespace of its own.
+//! keyfence under Istio and Envoy Gateway, and beside the rate limit service: real programs, in a network namespace of their own.
 //!
 //! Ignored unless asked for: `make test-mesh` builds the programs and runs the tests inside `tests/mesh/namespace`.
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::gateway::{self, repository};
 
-/// How long anything here may take, on a machine that does other things as well.
+/// How long a test waits for something, unless it says otherwise; long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of a set of programs, which `tests/mesh/programs` has built.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::EnvoyGateway;
 use super::resources::manifest;
 
-/// The way to a cluster that no route has, such as one that a filter calls.
+/// How to add a cluster that no route uses, such as one that a filter calls.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn a_json_patch_adds_a_cluster() {
@@ -32,6 +32,7 @@ fn a_json_patch_adds_a_cluster() {
     );
 }
 
+/// Envoy Gateway's default is the same; `updates.rs` has another value.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn the_drain_time_is_the_one_of_the_manifest() {

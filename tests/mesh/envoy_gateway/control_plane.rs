@@ -18,14 +18,15 @@ use crate::harness::{Request, Response, Upstream, Version};
 use crate::process::{PATIENCE, Process, folder, last_lines, programs, within};
 use crate::registry::{Format, Registry};
 
-/// The version that Envoy Gateway is told to look for. What it finds is `ENVOY_BIN`, whatever its version.
+/// The version that Envoy Gateway looks for. It finds a script that notes the arguments; with these the tests start `ENVOY_BIN`, whatever its
+/// version.
 const WANTED_ENVOY: &str = "1.40.0";
 
 /// A client that no policy knows, and the gateway's address for it.
 pub const CLIENT: &str = "10.66.0.9";
 const GATEWAY: [u8; 4] = [10, 66, 0, 1];
 
-/// Its ports are fixed, so there is one at a time.
+/// Envoy Gateway's ports are fixed, so only one can run at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -173,7 +174,7 @@ impl EnvoyGateway {
             "extensionApis": {"enableBackend": true},
         });
         fs::write(path("envoy-gateway.yaml"), configuration.to_string()).unwrap();
-        // In the place of Envoy, which would end with Envoy Gateway: notes with which arguments Envoy is to be started.
+        // In place of Envoy, which would end together with Envoy Gateway: a script that notes the arguments for Envoy.
         let folder = path("data").join(format!("envoy-versions/{WANTED_ENVOY}/bin"));
         fs::create_dir_all(&folder).unwrap();
         let arguments = path("arguments");
@@ -192,7 +193,7 @@ impl EnvoyGateway {
             "metadata": {"name": "upstream", "namespace": "default"},
             "spec": {"endpoints": [{"ip": {"address": upstream.ip(), "port": upstream.port()}}]},
         }));
-        // Without this Secret it makes one whose CA does not know Envoy Gateway's own server, from which Envoy fetches the filter.
+        // Without this Secret, Envoy Gateway makes one whose CA did not sign the certificate of its own server, from which Envoy fetches the filter.
         let files = ["ca.crt", "tls.crt", "tls.key"].map(|name| {
             let content = fs::read(certificates().join("certs/envoy").join(name)).unwrap();
             (name.to_owned(), json!(BASE64_STANDARD.encode(content)))

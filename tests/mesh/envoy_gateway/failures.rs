@@ -121,7 +121,7 @@ fn a_refused_policy() {
     }
 }
 
-/// Envoy Gateway takes the routes down, or takes the filter out of them, in an Envoy that runs and has the filter.
+/// In a running Envoy that has the filter, Envoy Gateway lets all routes fail, or with `failOpen` removes the filter from them.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn an_image_that_cannot_be_had() {
@@ -156,8 +156,8 @@ fn an_image_that_cannot_be_had() {
     }
 }
 
-/// A running Envoy needs neither Envoy Gateway nor the registry; an Envoy Gateway that starts needs the registry, for it fetches the
-/// image each time. One that answers 503 is asked for half a minute before the same happens as here at once.
+/// A running Envoy needs neither Envoy Gateway nor the registry. Envoy Gateway needs the registry when it starts, because it fetches the
+/// image each time. If the registry answers 503, Envoy Gateway tries for half a minute; here the answer is 404, and it gives up at once.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn the_image_is_gone_when_envoy_gateway_restarts() {
@@ -174,7 +174,7 @@ fn the_image_is_gone_when_envoy_gateway_restarts() {
     println!("500 {:?} after Envoy Gateway is there again", until(&gateway, 500));
     assert_bare(&gateway.send(&without_key()), 500);
 
-    // The registry alone is not enough. Any change of a resource lets Envoy Gateway try again.
+    // The registry alone is not enough. With resources from files any change of one is; in Kubernetes an annotation is not (`guide.rs`).
     gateway.registry.set_empty(false);
     thread::sleep(Duration::from_secs(5));
     stays(&gateway, 500);
@@ -191,14 +191,14 @@ fn without_the_policy_everything_passes() {
     gateway.delete(&policy(false));
     until(&gateway, 200);
     gateway.rings("KeyfenceNotLoaded");
-    // A client's word is the upstream's only one then.
+    // The upstream then gets the identity that a client claims.
     gateway.upstream.take();
     gateway.send(&without_key().header("X-Key-Id", "server"));
     assert_eq!(gateway.upstream.take_one().all("x-key-id"), ["server"]);
 }
 
-/// Of the policies for a route one is used: the one for the HTTPRoute before the one for the Gateway, else the older one (here, where none
-/// has a date, the first by name). Whatever it is for, keyfence is not there, unless the one for the HTTPRoute says `mergeType`.
+/// Envoy Gateway uses one policy for a route: the one for the HTTPRoute before the one for the Gateway, else the older one (here, where none
+/// has a date, the first by name). Any other policy takes keyfence away, unless it is for the HTTPRoute and says `mergeType`.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn another_extension_policy_takes_its_place() {

@@ -1,4 +1,5 @@
-//! Envoy Gateway as it runs in Kubernetes, with the commands of `envoy/envoy-gateway/README.md` and with what that says is seen.
+//! Envoy Gateway as it runs in Kubernetes: the steps of `envoy/envoy-gateway/README.md`, repeated here by hand, and what that page says
+//! you see.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,8 @@ use crate::registry::{Format, Registry};
 
 const NAMESPACE: &str = "envoy-gateway-system";
 
-/// The addresses of this machine and of Envoy's pod for each other. The pod has a network of its own, for it has ports of Envoy Gateway's.
+/// The addresses of this machine and of Envoy's pod for each other. The pod has a network of its own, because Envoy listens on ports that
+/// Envoy Gateway uses too.
 const HOST: &str = "10.77.0.1";
 const POD: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
@@ -355,7 +357,7 @@ fn the_guide_is_right() {
     let failure = r#"wasm_remote_fetch_total{reason="manifest_error",status="failure"} 1"#;
     assert!(metrics.contains(failure), "{metrics}");
 
-    // The image comes back, and Envoy Gateway does not look: not where the policy is annotated either.
+    // The image is back, and Envoy Gateway does not fetch it, even after an annotation of the policy.
     cluster.apply(&rendered).unwrap();
     cluster.until(401);
     registry.set_empty(true);

@@ -1,7 +1,7 @@
-//! Envoy Gateway, as it runs without Kubernetes, where it reads its resources from a folder, and once with Kubernetes.
+//! Envoy Gateway. In most tests it runs without Kubernetes and reads its resources from a folder; `guide.rs` runs it with Kubernetes.
 //!
-//! Some of what is tested here is bad and cannot be changed in keyfence, such as a gateway that is open. It is tested all the same, so that
-//! a new version that changes it is noticed: `envoy/envoy-gateway/README.md` says the same to operators.
+//! keyfence cannot change some of the bad behaviour here, such as a gateway that is open. These tests notice a new version that behaves
+//! better; `envoy/envoy-gateway/README.md` tells operators the same.
 
 mod bootstrap;
 mod control_plane;

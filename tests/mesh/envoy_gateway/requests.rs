@@ -1,4 +1,4 @@
-//! What a client meets: with keyfence's own manifests, and with what `keyfence render` prints.
+//! The answers that clients get: with keyfence's own manifests, and with the output of `keyfence render`.
 
 use serde_json::{Value, json};
 
@@ -265,7 +265,7 @@ fn the_address_of_the_client() {
         ],
     );
 
-    // A policy that takes the connection's address beside a gateway that takes it from the header: who has the header is refused.
+    // The policy wants the connection's address, and the gateway takes it from the header: clients that send the header are refused.
     gateway.put(&behind_a_proxy);
     gateway.wait_for("the header in force", |gateway| {
         gateway.send(&forwarded("192.0.2.7")).status != 200

@@ -1,4 +1,4 @@
-//! Envoy Gateway turns the filter on in routes: what matches none is answered without it.
+//! Envoy Gateway turns the filter on in routes: a request that matches none is answered without it.
 
 use serde_json::{Value, json};
 

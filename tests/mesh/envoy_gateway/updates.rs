@@ -91,8 +91,8 @@ impl Connection {
     }
 }
 
-/// What was open before a policy is under the one before it, at most until the drain time is over: each connection is told to close with
-/// its next answer, a client that goes on nevertheless is served for another five seconds, and a stream is cut in the end.
+/// Connections that were open before a new policy keep the old one, at most until the drain time is over: each is told to close with its
+/// next answer, a client that goes on nevertheless is served for another five seconds, and a stream is cut at the end.
 #[test]
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn what_is_open_keeps_the_old_policy_until_the_drain_time_is_over() {

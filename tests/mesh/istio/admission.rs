@@ -1,4 +1,4 @@
-//! Kubernetes and Istio take the manifests, and they fit the gateways that people have.
+//! Kubernetes and Istio accept the manifests, whose namespace and labels fit the gateways that people install.
 
 use std::fs;
 
@@ -89,7 +89,7 @@ fn kubernetes_and_istio_take_every_manifest() {
     }
 }
 
-/// And a mistake in one they do not.
+/// The test above can fail: a manifest with a mistake is refused.
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn kubernetes_does_not_take_a_mistake() {
@@ -159,11 +159,11 @@ fn rendered(arguments: &[&str]) -> Value {
     serde_saphyr::from_str(&printed(&arguments, &policy)).unwrap()
 }
 
-/// Each guide's gateway gets each guide's plugin, with its name, namespace and labels as they are.
+/// Each installation of the guide gets the plugin that the guide has for it, with name, namespace and labels unchanged.
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn the_plugin_fits_the_gateway_that_the_guide_installs() {
-    // The manifests' own names and labels, which no other test uses, and one after the other.
+    // Alone, because the plugin with its own name and labels would apply to gateways of other tests.
     let plane = ControlPlane::alone();
     let registry = Registry::start(Format::Docker);
     let upstream = Upstream::start();

@@ -27,7 +27,7 @@ pub struct ControlPlane {
     kubernetes: Kubernetes,
 }
 
-/// One is enough for all tests, for they use names of their own; a test that disturbs it has it alone.
+/// All tests share one, because each uses names of its own; a test that would disturb others has it alone.
 static SHARED: OnceLock<RwLock<ControlPlane>> = OnceLock::new();
 
 impl ControlPlane {

@@ -1,6 +1,6 @@
 //! What can go wrong between the registry, istiod and the gateway, and what rings then.
 //!
-//! Some of it is not good, and not keyfence's to change: these tests hold what the documentation says of it.
+//! keyfence cannot change some of this bad behaviour: these tests check what the documentation says about it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl<'p> Setting<'p> {
 
     fn rings(&self, alert: &str) {
         let Some(prometheus) = &self.alerts else { return };
-        // An Envoy that drains a listener for 45 seconds has its filters for as long.
+        // Envoy keeps the filters, and their metrics, of a listener that it drains for 45 seconds.
         let deadline = Instant::now() + Duration::from_secs(90);
         while !prometheus.has(&expression_of(alert)) {
             assert!(
@@ -159,7 +159,7 @@ fn an_image_that_is_missing() {
         ("FAIL_CLOSE", "missing", 403),
         ("FAIL_RELOAD", "missing", 403),
         ("FAIL_RELOAD", "no-module", 403),
-        // Open for everybody, without a word to anybody but the metrics.
+        // Open for everybody, and only the metrics show it.
         ("FAIL_OPEN", "missing", 200),
     ] {
         setting.apply(&good);
@@ -180,7 +180,7 @@ fn an_image_that_is_missing() {
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn a_registry_that_is_down_when_a_gateway_starts() {
-    // Whatever else changes in the mesh makes istiod send the plugin again, and the agent try again.
+    // Alone, because any other change in the mesh makes istiod send the plugin again, and then the agent asks the registry again.
     let plane = ControlPlane::alone();
     let mut setting = Setting::new(&plane, "registry");
     setting.registry.set_down(true);
@@ -198,7 +198,7 @@ fn a_registry_that_is_down_when_a_gateway_starts() {
     setting.apply(&manifest);
     setting.expect("a changed plugin", 401, "missing_api_key");
     setting.is_silent("KeyfenceModuleNotFetched");
-    // A gateway that runs has the module; one that starts, as a new pod or the same anew, does not.
+    // A running gateway has the module in its cache; a pod that starts does not.
     setting.registry.set_down(true);
     setting.expect("with the registry down again", 401, "missing_api_key");
     setting.proxy.start_again(&plane);

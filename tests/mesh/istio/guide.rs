@@ -22,7 +22,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "waits for nodes; admission.rs has what it would install",
     ),
     ("kubectl get pods ", "there are no nodes, and so no pods"),
-    ("curl ", "every other test here asks gateways for what it asks"),
+    ("curl ", "there is no DNS; every other test here sends such a request"),
     ("HTTP/1.1 ", "its answer"),
 ];
 
@@ -55,7 +55,7 @@ fn blocks(guide: &str) -> Vec<Block> {
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn every_command_of_the_guide_works() {
-    // Its names are those of the guide, and of no other test.
+    // Alone, because the guide's plugins would apply to gateways of other tests.
     let plane = ControlPlane::alone();
     let folder = folder();
     let home = folder.path();
@@ -86,7 +86,7 @@ fn every_command_of_the_guide_works() {
     }
     assert!(seen >= 9, "{seen} commands");
     assert_eq!(volumes(&plane), ["keyfence-module"]);
-    // The last file of the guide is for the last of its ways.
+    // The guide says in words to run this again with its last file.
     shell(
         &plane,
         home,

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts before the metrics that an agent shows.
+//! The dashboard and the alerts, with the metrics that an agent exposes.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn every_graph_and_alert_has_data() {
         .unwrap();
 }
 
-/// In a mesh whose settings do not name the labels, the pods of the gateway do.
+/// Where the mesh's settings have no `extraStatTags`, an annotation of the gateway's pods does the same.
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn an_annotation_makes_the_labels_too() {

@@ -1,4 +1,4 @@
-//! What keyfence promises, asked of a gateway of the mesh: one table for every way to configure it.
+//! What keyfence promises, as one table of requests: a gateway of the mesh must pass it for every way to configure keyfence.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ const SITE: &str = "https://yourapp.com";
 const OTHER_SITE: &str = "https://evil.example";
 const SEARCH: &str = "/v1/indexes/products/search";
 
-/// A request, and what becomes of it under the policy of `wasmplugin-gateway.yaml` behind one trusted proxy.
+/// A request, and the result under the policy of `wasmplugin-gateway.yaml` behind one trusted proxy.
 struct Case {
     name: &'static str,
     request: Request,
@@ -147,7 +147,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Waits until the plugin is in force, and asks everything once.
+/// Waits until the plugin is in force, and sends each request once.
 pub fn assert_kept(variant: &str, proxy: &Proxy, upstream: &Upstream) {
     within(PATIENCE, variant, || {
         let answer = proxy.try_send(&Request::get("/"));
@@ -170,7 +170,7 @@ pub fn assert_kept(variant: &str, proxy: &Proxy, upstream: &Upstream) {
     assert_counted(variant, &proxy.metrics());
 }
 
-/// The one identity of the one request that came; none where none came.
+/// The `X-Key-Id` of the one request that reached the upstream; none if none did.
 fn identity(received: &[Received]) -> Option<String> {
     assert!(received.len() <= 1, "{received:?}");
     let request = received.first()?;

@@ -12,7 +12,7 @@ use super::ControlPlane;
 use crate::harness::{Request, Response, Version};
 use crate::process::{PATIENCE, Process, folder, last_lines, within};
 
-/// Each proxy takes the next ports, for they all have the same addresses.
+/// Each proxy takes the next ports, because all have the same addresses.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// A running agent. It ends with its owner.
@@ -136,7 +136,7 @@ impl Proxy {
             }
         };
 
-        // Modules that it fetches are in a folder with a fixed name, which is its pod's own.
+        // The agent keeps fetched modules in a folder with a fixed name; in a pod that folder is its own.
         let own_folder = "mount -t tmpfs tmpfs /var/lib/istio && mkdir /var/lib/istio/data && exec \"$@\"";
         let mut command = Command::new("unshare");
         command

@@ -103,8 +103,8 @@ fn a_workload_is_asked_through_its_sidecar() {
     });
 }
 
-/// The sidecar has the address of who called the gateway, whatever that one wrote: the client where the gateway is the edge, and the
-/// proxy before it where there is one, although the gateway itself has the client's by `numTrustedProxies`.
+/// The sidecar takes the address of the gateway's caller, whatever that caller wrote into the header. That is the client if the gateway is
+/// the edge, and else the proxy before the gateway, although `numTrustedProxies` gives the gateway itself the client's address.
 fn assert_through_gateway(plane: &ControlPlane, manifest: &mut Value, upstream: &Upstream) {
     let gateway = Proxy::start(plane, Pod::gateway("istio-ingress", "before-search"));
     let endpoints = json!({

@@ -72,7 +72,7 @@ fn a_new_policy_comes_into_force_without_a_wrong_answer() {
     }
 }
 
-/// `numTrustedProxies` and `extraStatTags` are in the proxy's bootstrap; the policy is not.
+/// ECDS replaces the policy in place, and the windows are in Envoy's shared data, which outlives it.
 #[test]
 #[ignore = "takes istiod: make test-mesh"]
 fn the_window_of_a_limit_survives_a_new_policy() {

@@ -108,7 +108,7 @@ fn policy_in_a_file(proxy: &Proxy) -> Value {
     serde_json::from_str(&text.replace("/etc/keyfence/policy", volume.to_str().unwrap())).unwrap()
 }
 
-/// Brings a policy into a volume as the kubelet brings a new version of a Secret: in a folder of its own, to which a link is moved.
+/// Writes a policy into a volume as the kubelet writes a new version of a Secret: into a new folder, to which it then moves a link.
 fn mount_policy(volume: &Path, policy: &Value, version: &str) {
     let data = volume.join(version);
     fs::create_dir_all(&data).unwrap();
