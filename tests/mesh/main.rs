@@ -15,6 +15,7 @@
 mod harness;
 
 mod envoy_gateway;
+mod guide;
 mod istio;
 mod kubernetes;
 mod process;

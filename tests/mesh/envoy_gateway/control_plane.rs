@@ -234,14 +234,14 @@ impl EnvoyGateway {
         self.admin("/stats/prometheus")
     }
 
-    /// Waits until the metrics of Envoy let an alert ring.
-    pub fn rings(&self, alert: &str) {
-        rings(alert, self.admin.unwrap(), "/stats/prometheus");
+    /// The alerts for the Envoy that runs now, from now on.
+    pub fn alerts(&self) -> Alerts {
+        Alerts::of(self.admin.unwrap(), "/stats/prometheus")
     }
 
-    /// Waits until those of Envoy Gateway do.
-    pub fn control_plane_rings(&self, alert: &str) {
-        rings(alert, SocketAddr::from(([127, 0, 0, 1], 19_001)), "/metrics");
+    /// Those for Envoy Gateway.
+    pub fn control_plane_alerts(&self) -> Alerts {
+        Alerts::of(SocketAddr::from(([127, 0, 0, 1], 19_001)), "/metrics")
     }
 
     /// The value of a series, with its labels as Envoy writes them; none where there is no such series.
@@ -301,12 +301,28 @@ fn certificates() -> &'static Path {
     folder.path()
 }
 
-fn rings(alert: &str, target: SocketAddr, path: &str) {
-    if Prometheus::is_installed() {
+/// What Prometheus sees of one program; nothing where there is no Prometheus.
+pub struct Alerts(Option<Prometheus>);
+
+impl Alerts {
+    fn of(target: SocketAddr, path: &str) -> Self {
+        if !Prometheus::is_installed() {
+            skip("the alerts in Envoy Gateway: there is no Prometheus (Debian: apt-get install prometheus)");
+            return Self(None);
+        }
         // A scrape job as people have it, not with keyfence in its name.
-        let prometheus = Prometheus::scraping_at("kubernetes-pods", target, path);
-        prometheus.wait_for(alert, &expression_of(alert));
-    } else {
-        skip("the alerts in Envoy Gateway: there is no Prometheus (Debian: apt-get install prometheus)");
+        Self(Some(Prometheus::scraping_at("kubernetes-pods", target, path)))
+    }
+
+    /// Waits until a series has been scraped.
+    pub fn have(&self, series: &str) {
+        if let Self(Some(prometheus)) = self {
+            prometheus.wait_for(series, series);
+        }
+    }
+
+    /// Waits until the expression of an alert holds.
+    pub fn ring(&self, alert: &str) {
+        self.have(&expression_of(alert));
     }
 }

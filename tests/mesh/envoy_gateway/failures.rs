@@ -92,12 +92,15 @@ fn assert_bare(response: &Response, status: u16) {
 fn a_refused_policy() {
     for (fail_open, after_restart) in [(false, 503), (true, 200)] {
         let mut gateway = start(fail_open);
+        let alerts = gateway.alerts();
+        alerts.have("keyfence_policy_load_failures_total == 0");
         gateway.put(&refused(fail_open));
         gateway.wait_for("the refusal", |gateway| gateway.metric(LISTENERS_REJECTED) == Some(1));
         let reason = "configuration refused: keys[0].kindd: unknown field; did you mean kind?";
         assert!(gateway.proxy_log().contains(reason), "{}", gateway.logs());
         stays(&gateway, 401);
         assert_eq!(gateway.send(&with_key()).status, 200);
+        alerts.ring("KeyfencePolicyLoadFailed");
         assert_eq!(
             [KEYS, LOAD_FAILURES].map(|series| gateway.metric(series)),
             [Some(1), Some(1)]
@@ -113,7 +116,7 @@ fn a_refused_policy() {
         // The listener is not rejected this time: only the filter's own series are a sign of it.
         let series = [KEYS, LOAD_FAILURES, LISTENERS_REJECTED];
         assert_eq!(series.map(|series| gateway.metric(series)), [None, Some(1), Some(0)]);
-        gateway.rings("KeyfenceNotLoaded");
+        gateway.alerts().ring("KeyfenceNotLoaded");
 
         gateway.put(&policy(fail_open));
         until(&gateway, 401);
@@ -128,6 +131,8 @@ fn an_image_that_cannot_be_had() {
     for (fail_open, without_image) in [(false, 500), (true, 200)] {
         let mut gateway = start(fail_open);
         for tag in ["0.0.0", "no-module"] {
+            let alerts = gateway.alerts();
+            alerts.have("keyfence_keys == 1");
             gateway.put(&with_image(fail_open, tag));
             println!(
                 "failOpen {fail_open}, image {tag}: {without_image} after {:?}",
@@ -141,8 +146,8 @@ fn an_image_that_cannot_be_had() {
             // Nothing is rejected, and once the old listener is drained there is no series of the filter.
             gateway.wait_for("the end of the old listener", |gateway| gateway.metric(KEYS).is_none());
             assert_eq!(gateway.metric(LISTENERS_REJECTED), Some(0));
-            gateway.rings("KeyfenceNotLoaded");
-            gateway.control_plane_rings("KeyfenceModuleNotFetched");
+            alerts.ring("KeyfenceNotLoaded");
+            gateway.control_plane_alerts().ring("KeyfenceModuleNotFetched");
 
             gateway.start_proxy();
             assert!(gateway.is_ready());
@@ -188,9 +193,11 @@ fn the_image_is_gone_when_envoy_gateway_restarts() {
 #[ignore = "takes Envoy Gateway: make test-mesh"]
 fn without_the_policy_everything_passes() {
     let gateway = start(false);
+    let alerts = gateway.alerts();
+    alerts.have("keyfence_keys == 1");
     gateway.delete(&policy(false));
     until(&gateway, 200);
-    gateway.rings("KeyfenceNotLoaded");
+    alerts.ring("KeyfenceNotLoaded");
     // The upstream then gets the identity that a client claims.
     gateway.upstream.take();
     gateway.send(&without_key().header("X-Key-Id", "server"));

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::control_plane::alone;
+use crate::guide::{Block, Home, blocks};
 use crate::harness::command_line::printed;
 use crate::harness::gateway::repository;
 use crate::harness::{Request, Response, Upstream, Version};
@@ -21,6 +22,16 @@ use crate::process::{PATIENCE, Process, folder, programs, within};
 use crate::registry::{Format, Registry};
 
 const NAMESPACE: &str = "envoy-gateway-system";
+
+/// The image of the guide, in place of which the test has one that is there.
+const SHIPPED_IMAGE: &str = "registry.example.com/keyfence:0.1.0";
+
+/// Commands that are not run here, by how they begin, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("make image", "takes a Docker engine: tests/compose"),
+    ("docker ", "takes a Docker engine and a registry"),
+    ("curl ", "what it asks is asked below"),
+];
 
 /// The addresses of this machine and of Envoy's pod for each other. The pod has a network of its own, because Envoy listens on ports that
 /// Envoy Gateway uses too.
@@ -258,26 +269,20 @@ fn the_guide_is_right() {
     cluster.apply(&service(&upstream)).unwrap();
 
     // Install.
-    for file in ["gateway-class", "gateway", "http-route"] {
-        cluster.kubectl(&["apply", "-f", &format!("envoy/envoy-gateway/{file}.yaml")]);
-    }
     let policy = json!({"keys": [{"id": "server", "api_key": crate::registry::digest(b"server_key_0123456789"), "kind": "secret"}]});
     let image = registry.image("0.1.0");
-    let arguments = [
-        "render",
-        "envoy-gateway",
-        "-",
-        "--namespace",
-        "default",
-        "--gateway",
-        "eg",
-        "--image",
-        &image,
-    ];
-    let rendered = printed(&arguments, &policy.to_string());
-    cluster.apply(&rendered).unwrap();
-    let reference = r#"{"spec": {"infrastructure": {"parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "keyfence"}}}}"#;
-    cluster.kubectl(&["patch", "gateway", "eg", "--type", "merge", "--patch", reference]);
+    let home = Home::new(&policy.to_string());
+    let mut seen = 0;
+    for block in blocks(Path::new("envoy/envoy-gateway/README.md")) {
+        let Block::Command(command) = block else { continue };
+        if LEFT_OUT.iter().any(|(begin, _)| command.starts_with(begin)) {
+            continue;
+        }
+        home.run(&cluster.kubernetes, &command.replace(SHIPPED_IMAGE, &image));
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} commands");
+    let rendered = fs::read_to_string(home.path("keyfence.yaml")).unwrap();
     cluster.start_pod();
     cluster.until(401);
     assert_eq!(cluster.send(&without_key()).code(), "missing_api_key");
@@ -307,6 +312,7 @@ fn the_guide_is_right() {
         "--pull-secret",
         "registry",
     ];
+    let arguments = ["render", "envoy-gateway", "-", "--image", &image];
     let rendered_with_more = printed(&[&arguments[..], &more].concat(), &policy.to_string());
     cluster
         .kubernetes

@@ -1,7 +1,7 @@
 //! Kubernetes and istiod.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -125,9 +125,8 @@ impl ControlPlane {
         self.kubernetes.run(command, stdin)
     }
 
-    /// Another program, in a folder of the test's own.
-    pub fn run_in(&self, folder: &Path, command: Command) -> Result<String, String> {
-        self.kubernetes.run_in(folder, command, "")
+    pub fn kubernetes(&self) -> &Kubernetes {
+        &self.kubernetes
     }
 
     /// `kubectl apply` of this manifest, which must be taken.
@@ -147,8 +146,15 @@ impl Drop for WithoutIstiod<'_> {
 }
 
 /// The mesh's settings as `envoy/istio/mesh.yaml` has them.
-fn mesh_config() -> Value {
+pub fn shipped_mesh_config() -> Value {
     let text = fs::read_to_string(repository().join("envoy/istio/mesh.yaml")).unwrap();
     let operator: Value = serde_saphyr::from_str(&text).unwrap();
     operator["spec"]["meshConfig"].clone()
+}
+
+/// The same behind one proxy that appends to `X-Forwarded-For`.
+fn mesh_config() -> Value {
+    let mut mesh = shipped_mesh_config();
+    mesh["defaultConfig"]["gatewayTopology"]["numTrustedProxies"] = 1.into();
+    mesh
 }

@@ -89,6 +89,8 @@ impl<'p> Setting<'p> {
 
     fn is_silent(&self, alert: &str) {
         if let Some(prometheus) = &self.alerts {
+            // It must have seen what there is now.
+            thread::sleep(Duration::from_secs(1));
             within(PATIENCE, &format!("{alert} is silent"), || {
                 !prometheus.has(&expression_of(alert))
             });
@@ -184,7 +186,7 @@ fn a_registry_that_is_down_when_a_gateway_starts() {
     let plane = ControlPlane::alone();
     let mut setting = Setting::new(&plane, "registry");
     setting.registry.set_down(true);
-    let mut manifest = setting.manifest();
+    let manifest = setting.manifest();
     setting.apply(&manifest);
     setting.expect("the registry is down", 403, "");
     setting.rings("KeyfenceModuleNotFetched");
@@ -193,10 +195,17 @@ fn a_registry_that_is_down_when_a_gateway_starts() {
     thread::sleep(Duration::from_secs(5));
     setting.expect("the registry is back", 403, "");
     assert_eq!(setting.registry.take_asked(), [""; 0], "the agent does not ask again");
-    // Until something in the resource changes.
-    plugin(&mut manifest)["pluginConfig"]["docs_url"] = json!("https://docs.example.com/");
-    setting.apply(&manifest);
-    setting.expect("a changed plugin", 401, "missing_api_key");
+    // Until anything of the resource changes: an annotation is enough.
+    let annotate = [
+        "annotate",
+        "wasmplugin",
+        "registry",
+        "-n",
+        "istio-system",
+        "example.com/again=1",
+    ];
+    plane.kubectl(&annotate, "").unwrap();
+    setting.expect("an annotated plugin", 401, "missing_api_key");
     setting.is_silent("KeyfenceModuleNotFetched");
     // A running gateway has the module in its cache; a pod that starts does not.
     setting.registry.set_down(true);
@@ -213,6 +222,7 @@ fn a_plugin_that_is_deleted() {
     let setting = Setting::new(&plane, "deleted");
     setting.apply(&setting.manifest());
     setting.expect("the policy", 401, "missing_api_key");
+    setting.is_scraped("keyfence_keys == 2");
     plane
         .kubectl(&["delete", "wasmplugin", "deleted", "-n", "istio-system"], "")
         .unwrap();

@@ -17,7 +17,7 @@ pub fn read(path: &str) -> Value {
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A plugin's manifest for this gateway, with an image that is there and keys that are known. The rest is as it was.
+/// A plugin's manifest for this proxy, with an image that is there and keys that are known. The rest is as it was.
 pub fn adapted(mut manifest: Value, proxy: &Proxy, registry: &Registry) -> Value {
     manifest["metadata"]["name"] = json!(proxy.pod.name);
     *labels(&mut manifest) = proxy.pod.labels.clone();
@@ -30,6 +30,10 @@ pub fn adapted(mut manifest: Value, proxy: &Proxy, registry: &Registry) -> Value
             FRONTEND
         };
         key["api_key"] = json!(digest(raw.as_bytes()));
+    }
+    // The tests' gateways are behind one proxy that appends to `X-Forwarded-For`.
+    if proxy.pod.kind == "router" {
+        plugin["pluginConfig"]["client_ip"] = json!("forwarded");
     }
     manifest
 }

@@ -12,7 +12,7 @@ mod sidecar;
 mod updates;
 mod variants;
 
-pub use control_plane::ControlPlane;
+pub use control_plane::{ControlPlane, shipped_mesh_config};
 pub use proxy::Proxy;
 
 use serde_json::{Value, json};

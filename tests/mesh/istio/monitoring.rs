@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::manifest::{adapted, read};
 use super::proxy::Pod;
-use super::{ControlPlane, Proxy, route};
+use super::{ControlPlane, Proxy, route, shipped_mesh_config};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::skipped::skip;
 use crate::harness::{Request, Upstream, traffic_for_graphs as traffic};
@@ -61,7 +61,7 @@ fn an_annotation_makes_the_labels_too() {
         ),
     ] {
         let mut pod = Pod::gateway("istio-ingress", name);
-        let mut mesh = read("mesh.yaml")["spec"]["meshConfig"].clone();
+        let mut mesh = shipped_mesh_config();
         mesh["defaultConfig"].as_object_mut().unwrap().remove("extraStatTags");
         (pod.annotations, pod.mesh) = (annotations, Some(mesh));
         let proxy = Proxy::start(&plane, pod);

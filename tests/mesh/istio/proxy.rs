@@ -128,6 +128,10 @@ impl Proxy {
         let token = plane.kubectl(&token, "").unwrap();
         write("var/run/secrets/tokens/istio-token", token.trim());
         write("etc/istio/proxy/here", "");
+        // As the downward API writes them.
+        let annotations = pod.annotations.as_object().unwrap().iter();
+        let annotations: String = annotations.map(|(name, value)| format!("{name}={value}\n")).collect();
+        write("etc/istio/pod/annotations", &annotations);
         let mesh = match &pod.mesh {
             None => plane.mesh_config(),
             Some(mesh) => {
@@ -163,7 +167,6 @@ impl Proxy {
             .env("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")
             .env("ISTIO_META_MESH_ID", "cluster.local")
             .env("ISTIO_METAJSON_LABELS", pod.labels.to_string())
-            .env("ISTIO_METAJSON_ANNOTATIONS", pod.annotations.to_string())
             .env("ENVOY_STATUS_PORT", self.port(15_021).port().to_string())
             .env("ENVOY_PROMETHEUS_PORT", self.port(15_090).port().to_string())
             .env("PROXY_CONFIG", self.proxy_config(plane).to_string());

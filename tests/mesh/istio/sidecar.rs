@@ -1,7 +1,6 @@
 //! keyfence in the sidecar of a workload.
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -98,7 +97,7 @@ fn a_workload_is_asked_through_its_sidecar() {
             .metrics()
             .contains(r#"keyfence_requests_total{decision="deny",code="index_not_allowed"} 1"#)
     );
-    within(Duration::from_secs(20), "the access log", || {
+    within(PATIENCE, "the access log", || {
         proxy.log().contains(r#""decision":"deny:index_not_allowed""#)
     });
 }
