@@ -51,6 +51,7 @@ impl ControlPlane {
             kubernetes: Kubernetes::start(),
         };
         plane.kubernetes.define(&plane.istio("crds.yaml"));
+        plane.kubernetes.define(&plane.istio("gateway-api-crds"));
         for namespace in NAMESPACES {
             plane.kubectl(&["create", "namespace", namespace], "").unwrap();
             plane
@@ -94,7 +95,6 @@ impl ControlPlane {
             // Filters of Istio's own Envoy, which upstream's does not have.
             .env("PILOT_ENABLE_METADATA_EXCHANGE", "false")
             .env("PILOT_ENABLE_ALPN_FILTER", "false")
-            .env("PILOT_ENABLE_GATEWAY_API", "false")
             .env("INJECTION_WEBHOOK_CONFIG_NAME", "")
             .env("VALIDATION_WEBHOOK_CONFIG_NAME", "");
         let mut istiod = Process::start(folder, "istiod", &mut command);

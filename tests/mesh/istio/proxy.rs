@@ -21,6 +21,7 @@ pub struct Proxy {
     pub folder: TempDir,
     pub pod: Pod,
     offset: u16,
+    listener: Option<u16>,
 }
 
 /// What of a pod its agent knows.
@@ -72,6 +73,7 @@ impl Proxy {
             process: None,
             folder: folder(),
             pod,
+            listener: None,
             offset: 100 * NEXT.fetch_add(1, Ordering::Relaxed),
         };
         proxy.start_again(plane);
@@ -218,6 +220,12 @@ impl Proxy {
 
     /// Where the gateway listens for clients.
     pub fn listener_port(&self) -> u16 {
-        18_080 + self.offset
+        self.listener.unwrap_or(18_080 + self.offset)
+    }
+
+    /// For a gateway whose port is known before it starts.
+    pub fn listening_at(mut self, port: u16) -> Self {
+        self.listener = Some(port);
+        self
     }
 }

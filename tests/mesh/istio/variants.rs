@@ -19,9 +19,6 @@ use crate::registry::{Format, Registry};
 /// A manifest for a gateway, as text.
 type Variant = fn(&Proxy, &Registry) -> String;
 
-/// The pods of a Gateway of the Gateway API have its name as a label. `targetRefs` goes by it, and no selector finds such pods.
-const GATEWAY_API: &str = "gateway-api";
-
 const VARIANTS: &[(&str, Format, Variant)] = &[
     ("wasmplugin", Format::Docker, |proxy, registry| {
         adapted(read("wasmplugin-gateway.yaml"), proxy, registry).to_string()
@@ -57,24 +54,6 @@ const VARIANTS: &[(&str, Format, Variant)] = &[
         let wasm = built_filter().display().to_string();
         rendered("envoy-filter", proxy, registry, &["--wasm", &wasm])
     }),
-    (GATEWAY_API, Format::Docker, |proxy, registry| {
-        let name = &proxy.pod.name;
-        let image = registry.image("0.1.0");
-        let arguments = [
-            "render",
-            "istio",
-            "-",
-            "--name",
-            name,
-            "--namespace",
-            &proxy.pod.namespace,
-            "--gateway",
-            name,
-            "--image",
-            &image,
-        ];
-        printed(&arguments, &policy(proxy, registry).to_string())
-    }),
     ("policy-in-a-file", Format::Docker, |proxy, registry| {
         mount_policy(&proxy.folder.path().join("policy"), &policy(proxy, registry), "v1");
         policy_in_a_file(proxy).to_string()
@@ -88,11 +67,7 @@ fn every_way_to_load_it_keeps_its_promises() {
     let upstream = Upstream::start();
     for (variant, format, manifest) in VARIANTS {
         let registry = Registry::start(*format);
-        let mut pod = Pod::gateway("istio-ingress", variant);
-        if *variant == GATEWAY_API {
-            pod.labels["gateway.networking.k8s.io/gateway-name"] = json!(variant);
-        }
-        let proxy = Proxy::start(&plane, pod);
+        let proxy = Proxy::start(&plane, Pod::gateway("istio-ingress", variant));
         plane.apply(&route(&proxy, &upstream));
         plane.apply(&manifest(&proxy, &registry));
         assert_kept(variant, &proxy, &upstream);
