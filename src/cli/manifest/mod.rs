@@ -22,15 +22,16 @@ pub fn check(manifests: &[Manifest]) -> Vec<(&Manifest, Diagnostics)> {
     let checked = manifests.iter().map(|manifest| {
         let mut diagnostics = Diagnostics::default();
         let plugins = manifest.tree.root.as_ref().map_or_else(Vec::new, embedded::plugins);
-        let mut last = ptr::null();
+        let (mut last, mut is_trusting) = (ptr::null(), false);
         for plugin in &plugins {
             let resource = &plugin.resource;
             if !ptr::eq(resource.node, last) {
                 last = resource.node;
+                is_trusting = address::is_for(resource.node, &trusting);
                 check_fields(plugin, manifest.dialect, &mut diagnostics);
             }
             check_failure(plugin, manifest.dialect, &mut diagnostics);
-            address::check(plugin, &trusting, &mut diagnostics);
+            address::check(plugin, is_trusting, &mut diagnostics);
         }
         (manifest, diagnostics)
     });
