@@ -84,6 +84,17 @@ const FIELDS: &[Row] = &[
     ("ENVOY      failure_policy: FAIL_OPEN\n", 1, &["7:23: warning: static_resources.x[0].config.failure_policy: \"FAIL_OPEN\": once the filter has failed or refused the policy, every request passes unchecked; write FAIL_RELOAD"]),
     ("ENVOY      fail_open: true\n", 1, &["7:18: warning: static_resources.x[0].config.fail_open: true: "]),
     ("ENVOY      fail_open: false\n", 1, &[]),
+    // Names and values as protobuf's JSON has them, too.
+    ("ENVOY      failOpen: true\n", 1, &["7:17: warning: static_resources.x[0].config.failOpen: true: "]),
+    ("ENVOY      failurePolicy: FAIL_OPEN\n", 1, &["7:22: warning: static_resources.x[0].config.failurePolicy: \"FAIL_OPEN\": "]),
+    ("ENVOY      failure_policy: 3\n", 1, &["7:23: warning: static_resources.x[0].config.failure_policy: 3: "]),
+    ("ENVOY      failure_policy: '3'\n", 1, &["7:23: warning: static_resources.x[0].config.failure_policy: \"3\": "]),
+    ("ENVOY      failure_policy: fail_open\n", 1, &["7:23: warning: static_resources.x[0].config.failure_policy: \"fail_open\": "]),
+    ("ENVOY      failure_policy: 1\n", 1, &[]),
+    ("ENVOY      fail_open: 'true'\n", 1, &["7:18: warning: static_resources.x[0].config.fail_open: \"true\": "]),
+    ("ENVOY      fail_open: 'True'\n", 1, &["7:18: warning: static_resources.x[0].config.fail_open: \"True\": "]),
+    ("ENVOY      fail_open: 'false'\n", 1, &[]),
+    ("staticResources:\n  x:\n  - config: {rootId: keyfence, vmConfig: {}, configuration: {\"@type\": type.googleapis.com/google.protobuf.Struct, value: {keyz: []}}}\n", 0, &["3:123: error: keyz: unknown field"]),
     // Envoy takes the last.
     ("ENVOY      fail_open: false\n      fail_open: true\n", 1, &["8:18: warning: static_resources.x[0].config.fail_open: true: "]),
     ("ENVOY      fail_open: true\n      fail_open: false\n", 1, &[]),
