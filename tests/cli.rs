@@ -1211,6 +1211,21 @@ fn a_policy_with_errors_leaves_the_file_as_it_was() {
     );
 }
 
+/// Who may not read the old file may not read the keys in the new one.
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_replaced_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = with_file("filter.json", "old");
+    let file = folder.path().join("filter.json");
+    for mode in [0o600, 0o640, 0o644] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let arguments = ["render", "ecds", "-", "--output", "filter.json"];
+        assert_eq!(keyfence(folder.path(), &arguments, "{\"keys\": []}").code, 0);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, mode);
+    }
+}
+
 /// As root, a rename over `/dev/null` would leave the machine without it. Here it is a link in a folder, which a rename replaces too.
 #[cfg(unix)]
 #[test]

@@ -107,7 +107,7 @@ fn names_a_policy(is_named: bool, file: &str) -> bool {
 
 /// Whether a document is a configuration of Envoy or Kubernetes, not a policy.
 pub fn is_foreign(document: &Node) -> bool {
-    const FIELDS: [&str; 9] = [
+    const FIELDS: [&str; 14] = [
         "apiVersion",
         "static_resources",
         "dynamic_resources",
@@ -117,6 +117,11 @@ pub fn is_foreign(document: &Node) -> bool {
         "vm_config",
         "@type",
         "bootstrap",
+        "staticResources",
+        "dynamicResources",
+        "typedConfig",
+        "httpFilters",
+        "vmConfig",
     ];
     FIELDS.iter().any(|field| document.get(field).is_some())
 }
@@ -180,12 +185,16 @@ impl<'t> Search<'t> {
             }
             _ => {}
         }
-        if node.get("vm_config").is_some() {
-            const NAMES: [&[&str]; 4] = [
+        // Protobuf's JSON also has names in camel case, as Go writes them.
+        if node.get("vm_config").or_else(|| node.get("vmConfig")).is_some() {
+            const NAMES: [&[&str]; 7] = [
                 &["name"],
                 &["root_id"],
+                &["rootId"],
                 &["vm_config", "vm_id"],
+                &["vmConfig", "vmId"],
                 &["vm_config", "code", "local", "filename"],
+                &["vmConfig", "code", "local", "filename"],
             ];
             // Its configuration is opaque to Envoy, so nothing in it is another plugin.
             return self.add(PluginKind::Envoy, node, &NAMES, any(node));

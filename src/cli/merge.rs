@@ -49,7 +49,8 @@ fn resolved_all<'n>(nodes: impl Iterator<Item = &'n Node> + Clone) -> Result<Opt
 /// A member of the result.
 struct Taken {
     index: usize,
-    is_merged: bool,
+    /// The place of the object that has it, among those of `<<`; `None` if it is a member of its own.
+    source: Option<usize>,
 }
 
 fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
@@ -70,8 +71,8 @@ fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
             continue;
         }
         match taken.entry(member.name.clone()) {
-            Entry::Occupied(mut known) if known.get().is_merged => {
-                known.get_mut().is_merged = false;
+            Entry::Occupied(mut known) if known.get().source.is_some() => {
+                known.get_mut().source = None;
                 if let Some(old) = result.get_mut(known.get().index) {
                     *old = member;
                 }
@@ -79,10 +80,7 @@ fn merged(members: Vec<Member>) -> Result<Vec<Member>, SyntaxError> {
             Entry::Occupied(_) => result.push(member),
             Entry::Vacant(free) => {
                 let index = result.len();
-                free.insert(Taken {
-                    index,
-                    is_merged: false,
-                });
+                free.insert(Taken { index, source: None });
                 result.push(member);
             }
         }
@@ -105,9 +103,13 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
             "write <<: *name, or <<: [*name, *other]",
         ));
     }
-    for member in sources.iter().flat_map(Node::members) {
+    let sources = sources.iter().enumerate();
+    for (source, member) in sources.flat_map(|(source, node)| node.members().iter().map(move |member| (source, member)))
+    {
         match taken.entry(member.name.clone()) {
-            Entry::Occupied(known) if known.get().is_merged => {}
+            // Of a repeated name kubectl takes the last. It stays repeated, which the check of what it is in reports.
+            Entry::Occupied(known) if known.get().source == Some(source) => result.push(member.clone()),
+            Entry::Occupied(known) if known.get().source.is_some() => {}
             Entry::Occupied(_) => {
                 let name = &member.name;
                 let message =
@@ -116,7 +118,10 @@ fn merge(merge: &Member, result: &mut Vec<Member>, taken: &mut HashMap<String, T
             }
             Entry::Vacant(free) => {
                 let index = result.len();
-                free.insert(Taken { index, is_merged: true });
+                free.insert(Taken {
+                    index,
+                    source: Some(source),
+                });
                 result.push(member.clone());
             }
         }

@@ -123,9 +123,15 @@ impl Report {
             Entry::new(diagnostic, mark)
         });
         self.entries.extend(entries);
-        self.entries.sort_by_key(|entry| (entry.severity, entry.mark));
         self.errors += diagnostics.error_count();
         self.warnings += diagnostics.warning_count();
+    }
+
+    /// Errors first, each in the order of the source.
+    fn sorted(&self) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| (entry.severity, entry.mark));
+        entries
     }
 
     pub fn has_errors(&self) -> bool {
@@ -137,11 +143,12 @@ impl Report {
     pub fn to_text(&self, style: Style) -> String {
         let mut text = String::new();
         let file = escape::line(&self.name);
+        let all = self.sorted();
         for (severity, name, colour, count) in [
             (Severity::Error, "error", Colour::Red, self.errors),
             (Severity::Warning, "warning", Colour::Yellow, self.warnings),
         ] {
-            let entries = self.entries.iter().filter(|entry| entry.severity == severity);
+            let entries = all.iter().filter(|entry| entry.severity == severity);
             let shown = entries.clone().count();
             for entry in entries {
                 let at = entry.mark.map_or_else(String::new, position);
@@ -160,7 +167,7 @@ impl Report {
     }
 
     pub fn to_json(&self) -> Value {
-        let diagnostics = self.entries.iter().map(|entry| {
+        let diagnostics = self.sorted().into_iter().map(|entry| {
             json!({
                 "severity": match entry.severity {
                     Severity::Error => "error",

@@ -43,22 +43,50 @@ impl Scalar {
         if dialect == Dialect::Json {
             return text.to_owned();
         }
-        if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
-            return "null".into();
-        }
-        if let Some(value) = boolean(text) {
-            return value.to_string();
-        }
-        let number = match (dialect, integer(text)) {
-            (Dialect::Kubernetes, Some(number)) => Some(number.to_string()),
-            (Dialect::Kubernetes, None) => fraction(text),
-            // Envoy reads all other numbers as strings.
-            (_, number) => number
-                .and_then(|number| i32::try_from(number).ok())
-                .map(|n| n.to_string()),
-        };
-        number.unwrap_or_else(|| quoted(text))
+        plain(text, dialect).unwrap_or_else(|| quoted(text))
     }
+}
+
+/// A plain scalar as JSON if this reader takes it for something else than a string. It is not for JSON.
+pub fn plain(text: &str, dialect: Dialect) -> Option<String> {
+    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+        return Some("null".into());
+    }
+    if let Some(value) = boolean(text) {
+        return Some(value.to_string());
+    }
+    if dialect == Dialect::Kubernetes {
+        return kubernetes_number(text);
+    }
+    // Envoy reads all other numbers as strings.
+    let number = i32::try_from(integer(text)?).ok()?;
+    Some(number.to_string())
+}
+
+/// A number as go.yaml.in/yaml/v2 reads it: `1_000`, `0b11` and `0o17` are numbers, too.
+fn kubernetes_number(text: &str) -> Option<String> {
+    if text.starts_with('.') {
+        return fraction(text);
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
+        return None;
+    }
+    let text = text.replace('_', "");
+    match integer_of_go(&text).or_else(|| integer(&text)) {
+        Some(number) => Some(number.to_string()),
+        None => fraction(&text),
+    }
+}
+
+/// A binary or octal integer as Go writes it.
+fn integer_of_go(text: &str) -> Option<i64> {
+    let (sign, digits) = signed(text);
+    let (radix, digits) = match digits.get(..2)? {
+        "0b" | "0B" => (2, digits.get(2..)?),
+        "0o" | "0O" => (8, digits.get(2..)?),
+        _ => return None,
+    };
+    unsigned(digits, radix).map(|number| sign * number)
 }
 
 /// A boolean of YAML 1.1, in lower case, in upper case, or capitalized.
@@ -80,10 +108,7 @@ fn boolean(text: &str) -> Option<bool> {
 
 /// An integer: decimal, hexadecimal after `0x`, or octal after `0`.
 fn integer(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
+    let (sign, digits) = signed(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
@@ -94,12 +119,21 @@ fn integer(text: &str) -> Option<i64> {
         (None, Some(digits)) => (digits, 8),
         (None, None) => (digits, 10),
     };
+    unsigned(digits, radix).map(|number| sign * number)
+}
+
+/// The sign, and what is after it.
+fn signed(text: &str) -> (i64, &str) {
+    match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    }
+}
+
+fn unsigned(digits: &str, radix: u32) -> Option<i64> {
     // `from_str_radix` would accept a second sign.
     let has_only_digits = digits.chars().all(|c| c.is_digit(radix));
-    i64::from_str_radix(digits, radix)
-        .ok()
-        .filter(|_| has_only_digits)
-        .map(|number| sign * number)
+    i64::from_str_radix(digits, radix).ok().filter(|_| has_only_digits)
 }
 
 /// A number with a fraction or an exponent, as JSON writes it.

@@ -14,7 +14,7 @@ use super::embedded::{self, File, Policy};
 use super::located::{LocatedTree, Origin};
 use super::merge;
 use super::scalar::Dialect;
-use super::tree::{self, Node, SyntaxError};
+use super::tree::{self, Aliased, Node, SyntaxError};
 
 /// The text of a file or of standard input.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct LocatedPolicy {
     /// The configuration that the filter gets.
     pub json: Vec<u8>,
     pub tree: LocatedTree,
+    /// Whether it is the configuration of a plugin that is not named keyfence.
+    is_of_unnamed: bool,
 }
 
 /// A configuration of Envoy or Kubernetes.
@@ -37,6 +39,8 @@ pub struct LocatedPolicy {
 pub struct Manifest {
     pub tree: LocatedTree,
     pub dialect: Dialect,
+    /// Whether it has plugins, and none is named keyfence.
+    is_of_unnamed: bool,
 }
 
 /// Everything that a source contains.
@@ -45,6 +49,9 @@ pub struct Contents {
     pub policies: Vec<LocatedPolicy>,
     pub manifests: Vec<Manifest>,
     pub errors: Vec<SyntaxError>,
+    aliased: Aliased,
+    /// Whether a plugin is named keyfence.
+    has_named: bool,
 }
 
 /// What a text may be if it is not a configuration of Envoy or Kubernetes.
@@ -97,6 +104,11 @@ impl Source {
             let text = str::from_utf8(&self.text)
                 .map_err(|error| Failure(format!("{}: it is not UTF-8: {error}", self.name())))?;
             contents.add_yaml(text, &Origin::default(), Expected::Policy);
+        }
+        // Beside a plugin that is named keyfence, the others are other programs', in other documents too.
+        if contents.has_named {
+            contents.policies.retain(|policy| !policy.is_of_unnamed);
+            contents.manifests.retain(|manifest| !manifest.is_of_unnamed);
         }
         if contents.policies.is_empty() && contents.errors.is_empty() {
             let name = self.name();
@@ -156,24 +168,31 @@ impl Contents {
         };
         match &tree.root {
             Some(root) if self.add_manifest(root, Dialect::Json, origin, expected) => {}
-            root if expected.is_policy(root.as_ref(), text) => self.policies.push(LocatedPolicy {
-                json: text.to_owned(),
-                tree,
-            }),
+            root if expected.is_policy(root.as_ref(), text) => {
+                self.policies
+                    .push(LocatedPolicy::new(text.to_owned(), tree.root, tree.origin));
+            }
             _ => {}
         }
     }
 
     fn add_yaml(&mut self, text: &str, origin: &Origin, expected: Expected) {
-        let documents = match tree::parse_yaml(text) {
+        let mut documents = match tree::parse_yaml(text, &mut self.aliased) {
             Ok(documents) => documents,
             Err(error) => {
-                if expected.is_policy(None, text.as_bytes()) {
+                // What is not read for its aliases may be a policy.
+                if self.aliased.is_too_much() || expected.is_policy(None, text.as_bytes()) {
                     self.add_error(error, origin);
                 }
                 return;
             }
         };
+        // As kubectl does: Helm's output has documents of nothing but comments.
+        if documents.iter().any(|document| !document.is_null()) {
+            documents.retain(|document| !document.is_null());
+        } else {
+            documents.truncate(1);
+        }
         let has_merge_keys = text.contains("<<");
         for document in &documents {
             let (dialect, document) = if !embedded::is_kubernetes(document) {
@@ -205,18 +224,30 @@ impl Contents {
         if plugins.is_empty() && !embedded::is_foreign(document) {
             return false;
         }
+        let is_of_unnamed = plugins.first().is_some_and(|plugin| !plugin.is_named);
+        self.has_named |= plugins.iter().any(|plugin| plugin.is_named);
+        let before = self.policies.len();
         for plugin in plugins {
-            self.policies.push(match plugin.policy {
+            let mut policy = match plugin.policy {
                 Policy::Fields(node) => LocatedPolicy::fields(node, dialect, origin),
                 Policy::Text(node) => LocatedPolicy::text(node, origin),
-                Policy::Missing(node) => LocatedPolicy {
-                    json: EMPTY_POLICY.into(),
-                    tree: LocatedTree {
-                        root: json_tree(EMPTY_POLICY.as_bytes()),
-                        origin: origin.at(node.mark),
-                    },
-                },
-            });
+                Policy::Missing(node) => LocatedPolicy::new(
+                    EMPTY_POLICY.into(),
+                    json_tree(EMPTY_POLICY.as_bytes()),
+                    origin.at(node.mark),
+                ),
+            };
+            policy.is_of_unnamed = is_of_unnamed;
+            // In another program's file it may be another program's plugin.
+            let is_other = is_of_unnamed
+                && matches!(expected, Expected::AnyFile { .. })
+                && !policy.tree.root.as_ref().is_some_and(has_the_fields_of_a_policy);
+            if !is_other {
+                self.policies.push(policy);
+            }
+        }
+        if is_of_unnamed && self.policies.len() == before {
+            return true;
         }
         // The files of a resource that is in a file are not read: nothing mounts them.
         if let Expected::Policy = expected {
@@ -230,6 +261,7 @@ impl Contents {
                 origin: origin.clone(),
             },
             dialect,
+            is_of_unnamed,
         });
         true
     }
@@ -240,7 +272,15 @@ impl Contents {
         let (text, origin) = if file.is_base64 {
             let text: String = text.split_ascii_whitespace().collect();
             // Kubernetes refuses what is not base64.
-            let decoded = Base64::decode_vec(&text).unwrap_or_default();
+            let Ok(decoded) = Base64::decode_vec(&text) else {
+                self.add_unreadable(
+                    file,
+                    "this is not base64",
+                    "write the text itself in stringData, or its base64",
+                    origin,
+                );
+                return;
+            };
             (decoded, origin.at(file.content.mark))
         } else {
             (text.as_bytes().to_vec(), origin.of_string(file.content))
@@ -256,6 +296,20 @@ impl Contents {
             self.add_json(text, &origin, expected);
         } else if let Ok(text) = str::from_utf8(text) {
             self.add_yaml(text, &origin, expected);
+        } else {
+            self.add_unreadable(file, "this is not UTF-8", "save the file as UTF-8", &origin);
+        }
+    }
+
+    /// An error for a file that is named as a policy.
+    fn add_unreadable(&mut self, file: &File<'_>, reason: &str, help: &'static str, origin: &Origin) {
+        if file.is_named {
+            let error = SyntaxError {
+                mark: file.content.mark,
+                reason: reason.into(),
+                help: Some(help),
+            };
+            self.add_error(error, origin);
         }
     }
 
@@ -292,27 +346,23 @@ fn has_the_fields_of_a_policy(root: &Node) -> bool {
 }
 
 impl LocatedPolicy {
+    fn new(json: Vec<u8>, root: Option<Node>, origin: Origin) -> LocatedPolicy {
+        LocatedPolicy {
+            json,
+            tree: LocatedTree { root, origin },
+            is_of_unnamed: false,
+        }
+    }
+
     /// A policy whose fields are in the document, at `node`.
     fn fields(node: &Node, dialect: Dialect, origin: &Origin) -> LocatedPolicy {
-        LocatedPolicy {
-            json: node.to_json(dialect).into(),
-            tree: LocatedTree {
-                root: Some(node.clone()),
-                origin: origin.clone(),
-            },
-        }
+        LocatedPolicy::new(node.to_json(dialect).into(), Some(node.clone()), origin.clone())
     }
 
     /// A policy in a string.
     fn text(node: &Node, origin: &Origin) -> LocatedPolicy {
         let text = node.text().filter(|text| !text.is_empty()).unwrap_or(EMPTY_POLICY);
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-        LocatedPolicy {
-            json: text.into(),
-            tree: LocatedTree {
-                root: json_tree(text.as_bytes()),
-                origin: origin.of_string(node),
-            },
-        }
+        LocatedPolicy::new(text.into(), json_tree(text.as_bytes()), origin.of_string(node))
     }
 }

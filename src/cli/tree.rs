@@ -2,13 +2,14 @@
 //!
 //! JSON is a subset of YAML, so one parser reads both.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 
-use super::scalar::{Block, Dialect, Scalar, quoted};
+use super::scalar::{self, Block, Dialect, Scalar, quoted};
 
 /// A position in a source: line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub struct Member {
     /// The position of the name.
     pub mark: Mark,
     pub name: String,
+    /// Whether the name is neither quoted nor tagged, so that Kubernetes may take it for a number or a boolean.
+    pub is_plain: bool,
     /// Whether the name is a plain `<<`, a merge key of YAML 1.1.
     pub is_merge: bool,
     pub node: Node,
@@ -61,9 +64,19 @@ impl SyntaxError {
     }
 }
 
-/// The most that the aliases of a source may add to it, in bytes. The tree shares what they refer to, but JSON and the compiled
+/// The most that the aliases of a source, and of all files in it, may add to it, in bytes. The tree shares what they refer to, but JSON and the compiled
 /// policy have a copy for each. Ten thousand keys with the same list of ten origins are below this limit.
 const MAX_ALIASED: usize = 8 << 20;
+
+/// The size of everything that aliases have added to a source so far, in bytes.
+#[derive(Debug, Default)]
+pub struct Aliased(usize);
+
+impl Aliased {
+    pub fn is_too_much(&self) -> bool {
+        self.0 > MAX_ALIASED
+    }
+}
 
 /// The size of a node without its text, in bytes.
 const NODE_SIZE: usize = 40;
@@ -79,8 +92,8 @@ impl Mark {
     }
 }
 
-/// Parses all documents of a YAML stream.
-pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
+/// Parses all documents of a YAML stream. `aliased` is what aliases have added to the source so far.
+pub fn parse_yaml(text: &str, aliased: &mut Aliased) -> Result<Vec<Node>, SyntaxError> {
     // This parser reads YAML 1.2, and Kubernetes reads YAML 1.1: to it, the rest of such a comment or value could be another field.
     if let Some((before, _)) = text.split_once(['\u{85}', '\u{2028}', '\u{2029}']) {
         let line = before.matches('\n').count() + 1;
@@ -88,7 +101,7 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Node>, SyntaxError> {
         let message = "readers of YAML 1.1 end a line here (U+0085, U+2028 or U+2029), and those of 1.2 do not";
         return Err(SyntaxError::new(Mark { line, column }, message));
     }
-    parse(text, Options::default())
+    parse(text, Options::default(), aliased)
 }
 
 /// Parses JSON. It differs from YAML in the length of names, which YAML limits to 1024 characters.
@@ -97,11 +110,16 @@ pub fn parse_json(text: &str) -> Result<Option<Node>, SyntaxError> {
     const MAX_NAME_LENGTH: usize = 1 << 16;
     let mut options = Options::default();
     options.simple_key_max_lookahead = MAX_NAME_LENGTH;
-    Ok(parse(text, options)?.pop())
+    Ok(parse(text, options, &mut Aliased::default())?.pop())
 }
 
-fn parse(text: &str, options: Options) -> Result<Vec<Node>, SyntaxError> {
-    let mut builder = Builder::default();
+fn parse(text: &str, options: Options, aliased: &mut Aliased) -> Result<Vec<Node>, SyntaxError> {
+    let mut builder = Builder {
+        documents: Vec::new(),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        aliased,
+    };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let mark = Mark {
@@ -115,13 +133,11 @@ fn parse(text: &str, options: Options) -> Result<Vec<Node>, SyntaxError> {
     Ok(builder.documents)
 }
 
-#[derive(Default)]
-struct Builder {
+struct Builder<'a> {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Measured>,
-    /// The size of everything that aliases have added so far, in bytes.
-    aliased: usize,
+    aliased: &'a mut Aliased,
 }
 
 /// A node and its size in bytes, with all aliases expanded.
@@ -151,16 +167,33 @@ enum Content {
 struct Name {
     mark: Mark,
     text: String,
+    is_plain: bool,
     is_merge: bool,
 }
 
-impl Builder {
+/// Whether a tag says that a value is a string, and no more: `!` or `!!str`.
+fn is_string_tag(tag: &Tag) -> bool {
+    tag.is_yaml_core_schema_tag("str") || matches!((tag.handle(), tag.suffix()), ("!", "") | ("", "!"))
+}
+
+impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
         let mark = Mark::of(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                // The tag is not shown: `!` may be the beginning of a key without quotes.
+                if tag.as_ref().is_some_and(|tag| !is_string_tag(tag)) {
+                    let message = "readers do not agree on a value with a tag (a word after !)";
+                    let help = Some("write the value without the tag; put it in quotes if it begins with !");
+                    return Err(SyntaxError {
+                        help,
+                        ..SyntaxError::new(mark, message)
+                    });
+                }
+                // The mark is that of the first line that is not empty.
+                let empty = text.bytes().take_while(|b| *b == b'\n').count();
                 let block = (style == ScalarStyle::Literal).then(|| Block {
-                    first_line: mark.line,
+                    first_line: mark.line.saturating_sub(empty),
                     indentation: span.indent.unwrap_or(0),
                 });
                 let scalar = Scalar {
@@ -199,8 +232,8 @@ impl Builder {
                 let Some(aliased) = self.anchors.get(&anchor).cloned() else {
                     return Err(SyntaxError::new(mark, "the alias is within what it stands for"));
                 };
-                self.aliased += aliased.size;
-                if self.aliased > MAX_ALIASED {
+                self.aliased.0 += aliased.size;
+                if self.aliased.is_too_much() {
                     let message = format!("up to this alias, aliases stand for more than {MAX_ALIASED} bytes");
                     return Err(SyntaxError::new(mark, message));
                 }
@@ -237,16 +270,17 @@ impl Builder {
                 Some(name) => members.push(Member {
                     mark: name.mark,
                     name: name.text,
+                    is_plain: name.is_plain,
                     is_merge: name.is_merge,
                     node,
                 }),
                 None => {
-                    let is_merge = node
-                        .scalar()
-                        .is_some_and(|scalar| scalar.is_plain && scalar.text == "<<");
+                    let is_plain = node.scalar().is_some_and(|scalar| scalar.is_plain);
+                    let is_merge = is_plain && node.text() == Some("<<");
                     *name = Some(Name {
                         mark: node.mark,
                         text: node.text().unwrap_or_default().to_owned(),
+                        is_plain,
                         // kubectl does not take an alias of `<<` for a merge key.
                         is_merge: is_merge && !is_alias,
                     });
@@ -256,10 +290,23 @@ impl Builder {
     }
 }
 
+impl Member {
+    /// The name as a reader of this dialect takes it: Kubernetes makes `010` 8, and `on` true, before it makes them text again.
+    fn name_in(&self, dialect: Dialect) -> Cow<'_, str> {
+        if dialect != Dialect::Kubernetes || !self.is_plain {
+            return Cow::Borrowed(&self.name);
+        }
+        match scalar::plain(&self.name, dialect) {
+            Some(value) if value != "null" => Cow::Owned(value),
+            _ => Cow::Borrowed(&self.name),
+        }
+    }
+}
+
 impl Node {
-    /// The first value with this name.
+    /// The value with this name. If the name is repeated, it is the last one's, as Envoy and Kubernetes take it.
     pub fn get(&self, name: &str) -> Option<&Node> {
-        let member = self.members().iter().find(|member| member.name == name);
+        let member = self.members().iter().rfind(|member| member.name == name);
         member.map(|member| &member.node)
     }
 
@@ -273,6 +320,12 @@ impl Node {
                 block: None,
             })),
         }
+    }
+
+    /// Whether this is an empty document.
+    pub fn is_null(&self) -> bool {
+        let scalar = self.scalar().filter(|scalar| scalar.is_plain);
+        scalar.is_some_and(|scalar| matches!(scalar.text.as_str(), "" | "~" | "null"))
     }
 
     /// The value at this path of names.
@@ -328,7 +381,7 @@ impl Node {
                 json.push('{');
                 for (index, member) in members.iter().enumerate() {
                     json.push_str(if index > 0 { "," } else { "" });
-                    json.push_str(&quoted(&member.name));
+                    json.push_str(&quoted(&member.name_in(dialect)));
                     json.push(':');
                     member.node.write_json(dialect, json);
                 }

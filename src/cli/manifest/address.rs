@@ -57,7 +57,13 @@ impl DiagnosticKind for PeerBehindProxy {
     }
 }
 
-pub fn check(plugin: &Plugin<'_>, trusting: &HashSet<Gateway<'_>>, diagnostics: &mut Diagnostics) {
+/// Whether a resource applies to one of these Gateways.
+pub fn is_for(resource: &Node, trusting: &HashSet<Gateway<'_>>) -> bool {
+    !trusting.is_empty() && targets(resource).any(|gateway| trusting.contains(&gateway))
+}
+
+/// `is_trusting` is what [`is_for`] says of the plugin's resource.
+pub fn check(plugin: &Plugin<'_>, is_trusting: bool, diagnostics: &mut Diagnostics) {
     let (PluginKind::EnvoyExtensionPolicy, Policy::Fields(policy)) = (plugin.kind, plugin.policy) else {
         return;
     };
@@ -68,7 +74,6 @@ pub fn check(plugin: &Plugin<'_>, trusting: &HashSet<Gateway<'_>>, diagnostics: 
         .iter()
         .chain(policy.get("anonymous"))
         .any(|key| key.get("allowed_ips").is_some());
-    let is_trusting = targets(plugin.resource.node).any(|gateway| trusting.contains(&gateway));
     if is_peer && has_networks && is_trusting {
         let mut steps = plugin.place.path.clone();
         steps.push(Step::Field("config"));

@@ -22,15 +22,16 @@ pub fn check(manifests: &[Manifest]) -> Vec<(&Manifest, Diagnostics)> {
     let checked = manifests.iter().map(|manifest| {
         let mut diagnostics = Diagnostics::default();
         let plugins = manifest.tree.root.as_ref().map_or_else(Vec::new, embedded::plugins);
-        let mut last = ptr::null();
+        let (mut last, mut is_trusting) = (ptr::null(), false);
         for plugin in &plugins {
             let resource = &plugin.resource;
             if !ptr::eq(resource.node, last) {
                 last = resource.node;
+                is_trusting = address::is_for(resource.node, &trusting);
                 check_fields(plugin, manifest.dialect, &mut diagnostics);
             }
             check_failure(plugin, manifest.dialect, &mut diagnostics);
-            address::check(plugin, &trusting, &mut diagnostics);
+            address::check(plugin, is_trusting, &mut diagnostics);
         }
         (manifest, diagnostics)
     });
@@ -160,8 +161,8 @@ struct OpenSetting {
     kind: PluginKind,
     /// Where it is in the plugin.
     path: &'static [&'static str],
-    /// The value as JSON.
-    value: &'static str,
+    /// The value as JSON, one of these.
+    values: &'static [&'static str],
     reason: &'static str,
     help: &'static str,
 }
@@ -175,39 +176,65 @@ const OPEN_SETTINGS: &[OpenSetting] = &[
     OpenSetting {
         kind: PluginKind::EnvoyExtensionPolicy,
         path: &["failOpen"],
-        value: "true",
+        values: &["true"],
         reason: "if the image is missing, requests without a key pass at once; with a policy that the filter refuses, they pass after the next restart",
         help: "write false",
     },
     OpenSetting {
         kind: PluginKind::WasmPlugin,
         path: &["spec", "failStrategy"],
-        value: "\"FAIL_OPEN\"",
+        values: &["\"FAIL_OPEN\""],
         reason: ISTIO_REASON,
         help: ISTIO_HELP,
     },
     OpenSetting {
         kind: PluginKind::TrafficExtension,
         path: &["spec", "wasm", "failStrategy"],
-        value: "\"FAIL_OPEN\"",
+        values: &["\"FAIL_OPEN\""],
         reason: ISTIO_REASON,
         help: ISTIO_HELP,
     },
+    // Protobuf's JSON also has names in camel case, as Go writes them, numbers for an enumeration's values, and "true".
     OpenSetting {
         kind: PluginKind::Envoy,
         path: &["failure_policy"],
-        value: "\"FAIL_OPEN\"",
+        values: &["\"FAIL_OPEN\"", "3", "\"3\""],
+        reason: ENVOY_REASON,
+        help: "write FAIL_RELOAD",
+    },
+    OpenSetting {
+        kind: PluginKind::Envoy,
+        path: &["failurePolicy"],
+        values: &["\"FAIL_OPEN\"", "3", "\"3\""],
         reason: ENVOY_REASON,
         help: "write FAIL_RELOAD",
     },
     OpenSetting {
         kind: PluginKind::Envoy,
         path: &["fail_open"],
-        value: "true",
+        values: &["true", "\"true\""],
+        reason: ENVOY_REASON,
+        help: "take it out, and write failure_policy: FAIL_RELOAD",
+    },
+    OpenSetting {
+        kind: PluginKind::Envoy,
+        path: &["failOpen"],
+        values: &["true", "\"true\""],
         reason: ENVOY_REASON,
         help: "take it out, and write failure_policy: FAIL_RELOAD",
     },
 ];
+
+impl OpenSetting {
+    fn is(&self, value: &str) -> bool {
+        // Envoy takes `fail_open` for `FAIL_OPEN`, and the API server does not.
+        let is_same = |known: &str| match self.kind {
+            PluginKind::Envoy => known.eq_ignore_ascii_case(value),
+            _ => known == value,
+        };
+        self.values.iter().any(|known| is_same(known))
+    }
+}
 
 impl DiagnosticKind for OpenSetting {
     fn message(&self) -> Message {
@@ -218,11 +245,12 @@ impl DiagnosticKind for OpenSetting {
 fn check_failure(plugin: &Plugin<'_>, dialect: Dialect, diagnostics: &mut Diagnostics) {
     for setting in OPEN_SETTINGS.iter().filter(|setting| setting.kind == plugin.kind) {
         let value = plugin.place.node.at(setting.path).and_then(Node::scalar);
-        if value.is_some_and(|value| value.to_json(dialect) == setting.value) {
+        let value = value.map(|value| value.to_json(dialect));
+        if let Some(value) = value.filter(|value| setting.is(value)) {
             let mut steps = plugin.place.path.clone();
             steps.extend(setting.path.iter().map(|name| Step::Field(name)));
             with_path(&steps, &ConfigPath::ROOT, &mut |path| {
-                diagnostics.add(path, &setting.value, setting);
+                diagnostics.add(path, &value, setting);
             });
         }
     }

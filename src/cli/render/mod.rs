@@ -9,6 +9,7 @@ mod options;
 mod plugin;
 mod size;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io, process};
@@ -19,7 +20,7 @@ use super::report::Report;
 use super::source::{LocatedPolicy, Source};
 use super::style::Style;
 use super::{DENIED, Failure, escape, print, yaml};
-use options::{FailStrategy, Kind, digest, dns_label, host_and_port, label};
+use options::{FailStrategy, Kind, digest, dns_label, host_and_port, image, label, not_empty};
 
 /// Write an Envoy or Kubernetes configuration that loads a policy
 ///
@@ -42,11 +43,11 @@ pub struct Arguments {
 
     /// The path of keyfence.wasm for Envoy, for envoy, ecds and envoy-filter [default: the output of make build; for envoy-filter
     /// /etc/keyfence/plugin.wasm]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = not_empty)]
     wasm: Option<String>,
 
     /// The filter's OCI image, for istio and envoy-gateway [default: registry.example.com/keyfence with this version]
-    #[arg(long)]
+    #[arg(long, value_parser = image)]
     image: Option<String>,
 
     /// The digest of the image (not of the wasm in it), as docker push prints it, for istio and envoy-gateway: another image is refused
@@ -54,7 +55,7 @@ pub struct Arguments {
     sha256: Option<String>,
 
     /// The Secret with the credentials for the image, in the same namespace, for istio and envoy-gateway
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = not_empty)]
     pull_secret: Option<String>,
 
     /// The name of the resources, for istio, envoy-filter and envoy-gateway [default: keyfence]
@@ -63,12 +64,12 @@ pub struct Arguments {
 
     /// The namespace, for istio, envoy-filter and envoy-gateway [default: istio-system, from where Istio applies it to the pods
     /// of all namespaces; for envoy-gateway default]
-    #[arg(long)]
+    #[arg(long, value_parser = not_empty)]
     namespace: Option<String>,
 
     /// The Gateway (of the Gateway API) that loads the filter, for istio and envoy-gateway, in the same namespace; may be repeated
     /// [default: for envoy-gateway eg]
-    #[arg(long, value_name = "NAME", conflicts_with = "selector")]
+    #[arg(long, value_name = "NAME", value_parser = not_empty, conflicts_with = "selector")]
     gateway: Vec<String>,
 
     /// A label of the pods that load the filter, for istio and envoy-filter; may be repeated [default: istio=ingressgateway]
@@ -145,13 +146,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Replaces a file atomically. Envoy's file-based xDS reloads a file only when another one is moved to its path. A device or pipe, such as
 /// `/dev/null`, is written to: a rename would put a file in its place.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+    let old = fs::metadata(path).ok();
+    if old.as_ref().is_some_and(|metadata| !metadata.is_file()) {
         return fs::write(path, text);
     }
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(format!(".{}.new", process::id()));
     let temporary = path.with_file_name(name);
-    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    // Not what somebody else has put there, such as a link to another file.
+    let mut file = fs::File::create_new(&temporary)?;
+    // Whoever may not read the old file may not read the keys in the new one.
+    let permissions = old.map(|metadata| file.set_permissions(metadata.permissions()));
+    let written = permissions
+        .unwrap_or(Ok(()))
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -22,7 +22,23 @@ pub enum FailStrategy {
 /// A label of Kubernetes, as `NAME=VALUE`.
 pub fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
+    if name.is_empty() {
+        return Err("write it as name=value".into());
+    }
     Ok((name.into(), value.into()))
+}
+
+/// A text that is not empty, as it is where a variable of a script has no value.
+pub fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; leave the option out for the default".into());
+    }
+    Ok(text.into())
+}
+
+/// The name of an image. Istio has `oci://` before it, and Envoy Gateway has not.
+pub fn image(text: &str) -> Result<String, String> {
+    not_empty(text.strip_prefix("oci://").unwrap_or(text))
 }
 
 /// A DNS label (RFC 1123).
@@ -52,6 +68,9 @@ pub fn digest(text: &str) -> Result<String, String> {
 pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
     let (host, port) = text.rsplit_once(':').ok_or("write it as host:port")?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err("write it as host:port".into());
+    }
     Ok((
         host.into(),
         port.parse().map_err(|_| "the port must be a number up to 65535")?,

@@ -14,7 +14,7 @@ const ANNOTATION: &str = "\"annotations\":{},\nkubectl.kubernetes.io/last-applie
 
 /// A warning if one of the resources is larger than a limit.
 pub fn warning(rendered: &str) -> Option<String> {
-    let documents = tree::parse_yaml(rendered).ok()?;
+    let documents = tree::parse_yaml(rendered, &mut tree::Aliased::default()).ok()?;
     let sizes = documents
         .iter()
         .map(|document| size(&document.to_json(Dialect::Kubernetes)));
