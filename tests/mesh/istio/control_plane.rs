@@ -21,6 +21,8 @@ const NAMESPACES: [&str; 3] = ["istio-system", "istio-ingress", "search"];
 /// Kubernetes without nodes, and an istiod that watches it.
 pub struct ControlPlane {
     pub folder: TempDir,
+    /// Of Istio: 1.31, for example.
+    pub version: String,
     /// The folder of Istio's programs.
     istio: PathBuf,
     istiod: Mutex<Option<Process>>,
@@ -47,6 +49,7 @@ impl ControlPlane {
         let plane = Self {
             folder: folder(),
             istio: programs(&format!("istio-{version}")),
+            version,
             istiod: Mutex::new(None),
             kubernetes: Kubernetes::start(),
         };
