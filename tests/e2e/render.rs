@@ -62,7 +62,7 @@ fn a_static_envoy_loads_it() {
     let address = upstream.address().to_string();
     let gateway = Gateway::from_yaml(&static_envoy(&["--upstream", &address], POLICY));
     assert_in_force(&gateway, "gateway", &upstream);
-    // The documented labels and headers. Envoy answers what is no HTTP without the filter.
+    // The documented labels and headers. Envoy answers bytes that are not HTTP without the filter.
     gateway.wait_for("labelled metrics", |gateway| {
         let metrics = gateway.admin("/stats/prometheus");
         let is_labelled = |line: &str| line.contains("decision=\"deny\"") && line.contains("code=\"missing_api_key\"");
@@ -72,7 +72,7 @@ fn a_static_envoy_loads_it() {
     assert!(headers.contains("x-content-type-options: nosniff"), "{headers}");
 }
 
-/// What Envoy answers to a request that is no HTTP.
+/// What Envoy answers to a request that is not HTTP.
 fn local_reply_headers(gateway: &Gateway) -> String {
     let mut stream = TcpStream::connect(gateway.address("gateway")).unwrap();
     stream.write_all(b"\x01\x02 / HTTP/1.1\r\n\r\n").unwrap();

@@ -7,9 +7,13 @@ use super::gateway::repository;
 
 /// Runs `keyfence` at the top of the repository.
 pub fn keyfence(arguments: &[&str], stdin: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_keyfence"))
-        .args(arguments)
-        .current_dir(repository())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfence"));
+    output_of(command.args(arguments).current_dir(repository()), stdin)
+}
+
+/// Runs a program with this on its standard input.
+pub fn output_of(command: &mut Command, stdin: &str) -> Output {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,12 +1,12 @@
 //! Kubernetes without nodes: etcd and the API server. Their ports are fixed, so only one can run at a time.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::harness::command_line::output_of;
 use crate::harness::gateway::repository;
 use crate::process::{PATIENCE, Process, folder, programs, within};
 
@@ -66,17 +66,7 @@ impl Kubernetes {
 
     /// The same in another folder.
     pub fn run_in(&self, folder: &Path, mut command: Command, stdin: &str) -> Result<String, String> {
-        let mut child = command
-            .current_dir(folder)
-            .env("KUBECONFIG", self.config())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // It may end without reading.
-        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
+        let output = output_of(command.current_dir(folder).env("KUBECONFIG", self.config()), stdin);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
             Ok(text(&output.stdout))

@@ -19,6 +19,22 @@ struct Case {
     key_id: Option<&'static [&'static str]>,
 }
 
+fn case(
+    name: &'static str,
+    request: Request,
+    answer: (u16, &'static str),
+    allow_origin: Option<&'static str>,
+    key_id: Option<&'static [&'static str]>,
+) -> Case {
+    Case {
+        name,
+        request,
+        answer,
+        allow_origin,
+        key_id,
+    }
+}
+
 const OK: (u16, &str) = (200, "");
 
 fn assert_answers(gateway: &EnvoyGateway, cases: &[Case]) {
@@ -54,13 +70,6 @@ fn the_shipped_manifests_do_what_they_promise() {
     let path = "/v1/indexes/shop/search";
     let origin = "https://shop.yourapp.com";
     let get = || Request::get(path);
-    let case = |name, request, answer, allow_origin, key_id| Case {
-        name,
-        request,
-        answer,
-        allow_origin,
-        key_id,
-    };
     assert_answers(
         &gateway,
         &[
@@ -165,13 +174,6 @@ fn what_render_prints_does_the_same() {
     let path = "/v1/indexes/shop";
     let origin = "https://app.example.com";
     let get = || Request::get(path).from("127.0.0.1");
-    let case = |name, request, answer, allow_origin, key_id| Case {
-        name,
-        request,
-        answer,
-        allow_origin,
-        key_id,
-    };
     assert_answers(
         &gateway,
         &[

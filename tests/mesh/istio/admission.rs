@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::manifest::{adapted, plugin, read};
 use super::proxy::Pod;
 use super::{ControlPlane, Proxy, route};
+use crate::harness::Upstream;
 use crate::harness::command_line::printed;
 use crate::harness::gateway::repository;
-use crate::harness::{Request, Upstream};
-use crate::process::{PATIENCE, programs, within};
+use crate::process::programs;
 use crate::registry::{Format, Registry};
 
 /// The arguments of `keyfence render` whose output Kubernetes takes.
@@ -179,10 +179,7 @@ fn the_plugin_fits_the_gateway_that_the_guide_installs() {
         plugin["metadata"] = written["metadata"].clone();
         plugin["spec"]["selector"] = written["spec"]["selector"].clone();
         plane.apply(&plugin.to_string());
-        within(PATIENCE, installation.name, || {
-            let answer = proxy.try_send(&Request::get("/"));
-            answer.is_ok_and(|answer| answer.code() == "missing_api_key")
-        });
+        proxy.wait_for_code(installation.name, "missing_api_key");
         let name = written["metadata"]["name"].as_str().unwrap();
         let namespace = written["metadata"]["namespace"].as_str().unwrap();
         plane

@@ -26,10 +26,7 @@ fn every_graph_and_alert_has_data() {
     manifest["metadata"]["name"] = json!("keyfence");
     manifest["spec"]["pluginConfig"] = traffic::policy();
     plane.apply(&manifest.to_string());
-    within(PATIENCE, "the policy", || {
-        let answer = proxy.try_send(&Request::get("/"));
-        answer.is_ok_and(|answer| answer.code() == "missing_api_key")
-    });
+    proxy.wait_for_code("the policy", "missing_api_key");
     let prometheus = Prometheus::scraping("kubernetes-pods", proxy.port(15_020));
     prometheus.wait_for("the first scrape", &format!("keyfence_keys == {}", traffic::KEYS));
     for request in traffic::requests() {

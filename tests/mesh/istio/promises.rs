@@ -149,10 +149,7 @@ fn cases() -> Vec<Case> {
 
 /// Waits until the plugin is in force, and sends each request once.
 pub fn assert_kept(variant: &str, proxy: &Proxy, upstream: &Upstream) {
-    within(PATIENCE, variant, || {
-        let answer = proxy.try_send(&Request::get("/"));
-        answer.is_ok_and(|answer| answer.code() == "missing_api_key")
-    });
+    proxy.wait_for_code(variant, "missing_api_key");
     upstream.take();
     for case in cases() {
         let response = proxy.send(&case.request);

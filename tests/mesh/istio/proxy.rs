@@ -218,6 +218,14 @@ impl Proxy {
             .unwrap_or_else(|error| panic!("{error}: {request:?}\n{}", last_lines(&self.log(), 30)))
     }
 
+    /// Waits until a request without a key is refused with this `code`, so until a policy that does so is in force.
+    pub fn wait_for_code(&self, what: &str, code: &str) {
+        within(PATIENCE, &format!("{what}: {code}"), || {
+            let answer = self.try_send(&Request::get("/"));
+            answer.is_ok_and(|answer| answer.code() == code)
+        });
+    }
+
     /// Where the gateway listens for clients.
     pub fn listener_port(&self) -> u16 {
         self.listener.unwrap_or(18_080 + self.offset)

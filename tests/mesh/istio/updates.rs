@@ -84,10 +84,7 @@ fn the_window_of_a_limit_survives_a_new_policy() {
     let mut manifest = adapted(read("wasmplugin-gateway.yaml"), &proxy, &registry);
     manifest["spec"]["pluginConfig"]["keys"][0]["rate_limit_per_minute"] = json!(3);
     plane.apply(&manifest.to_string());
-    within(PATIENCE, "the policy", || {
-        let answer = proxy.try_send(&Request::get("/"));
-        answer.is_ok_and(|answer| answer.code() == "missing_api_key")
-    });
+    proxy.wait_for_code("the policy", "missing_api_key");
     let used: Vec<u16> = (0..2).map(|_| proxy.send(&page(FRONTEND)).status).collect();
     assert_eq!(used, [200, 200]);
     manifest["spec"]["pluginConfig"]["docs_url"] = json!("https://docs.example.com/");

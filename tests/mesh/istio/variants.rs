@@ -135,16 +135,10 @@ fn a_secret_that_changes_is_taken_up() {
     mount_policy(&volume, &policy, "v1");
     plane.apply(&route(&proxy, &upstream));
     plane.apply(&policy_in_a_file(&proxy).to_string());
-    let keeps = |code: &str| {
-        within(PATIENCE, code, || {
-            let answer = proxy.try_send(&Request::get("/"));
-            answer.is_ok_and(|answer| answer.code() == code)
-        });
-    };
-    keeps("missing_api_key");
+    proxy.wait_for_code("the first version", "missing_api_key");
     policy["anonymous"] = json!({"allowed_ips": ["192.0.2.1/32"]});
     mount_policy(&volume, &policy, "v2");
-    keeps("ip_not_allowed");
+    proxy.wait_for_code("the second version", "ip_not_allowed");
 }
 
 /// The settings and the manifest as they are shipped, for a gateway that clients call themselves: what they write into the header is not
