@@ -18,6 +18,7 @@ mod json_schema;
 pub mod key;
 pub mod key_context;
 pub mod key_source;
+pub mod keys_from;
 pub mod long_text;
 pub mod measure;
 pub mod memory_limit;

@@ -8,6 +8,7 @@ use super::diagnostic::{DiagnosticKind, Diagnostics, Message};
 #[cfg(feature = "schema")]
 use super::json_schema;
 use super::key_source::{KeySource, read_key_sources};
+use super::keys_from::KeysFrom;
 use super::node::Node;
 use super::read::{Fields, Read, choice};
 use super::restrictions::{Enforcement, Restrictions, read_restrictions};
@@ -28,6 +29,8 @@ use super::upstream_headers::read_names;
 pub struct Config<'a> {
     /// Where a request may carry its key. At least one; no two find the same key.
     pub key_sources: Vec<KeySource>,
+    /// The feed that keys come from, beside or instead of `keys`. Without this field there are no others.
+    pub keys_from: Option<KeysFrom>,
     /// The policy for requests without a key. Without this field they are refused.
     pub anonymous: Option<Restrictions<'a>>,
     /// Sets of rules, by the name that keys refer to.
@@ -90,17 +93,25 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
     let key_sources = fields
         .node("key_sources", diagnostics)
         .map(|node| read_key_sources(node, forward_api_key, &path.field("key_sources"), diagnostics));
+    let keys_from = fields.node("keys_from", diagnostics);
+    let has_feed = keys_from.is_some();
+    let keys_from = keys_from.and_then(|node| KeysFrom::read(node, &path.field("keys_from"), diagnostics));
     let anonymous = fields
         .node("anonymous", diagnostics)
         .and_then(|node| read_anonymous(node, &path.field("anonymous"), diagnostics));
     let scopes = fields
         .node("scopes", diagnostics)
         .map(|node| read_scopes(node, &path.field("scopes"), diagnostics));
-    let identity_header = match fields.node("identity_header", diagnostics) {
+    let identity_header = fields.node("identity_header", diagnostics);
+    let is_identity_off = identity_header == Some(Node::Null);
+    let identity_header = match identity_header {
         None => Some(HeaderName("X-Key-Id".into())),
         Some(Node::Null) => None,
         Some(node) => read_identity_header(node, &path.field("identity_header"), diagnostics),
     };
+    if has_feed && is_identity_off {
+        diagnostics.add_bare(&path.field("keys_from"), &FeedWithoutIdentity);
+    }
     let key_sources = key_sources.unwrap_or_else(KeySource::by_default);
     let upstream_header_names = fields.node("upstream_header_names", diagnostics).map(|node| {
         let identity_header = identity_header.as_ref().map(|header| header.0.as_str());
@@ -109,6 +120,7 @@ pub fn read_config<'a>(mut fields: Fields<'a, '_>, diagnostics: &mut Diagnostics
     });
     let config = Config {
         key_sources,
+        keys_from,
         anonymous,
         scopes: scopes.unwrap_or_default(),
         cors: fields.take("cors", diagnostics).unwrap_or_default(),
@@ -181,6 +193,18 @@ fn read_docs_url(node: Node<'_>, path: &ConfigPath<'_>, diagnostics: &mut Diagno
         return None;
     }
     Some(url)
+}
+
+/// `keys_from`, whose keys may have scoped tokens, while the upstream is not told the id of the key.
+struct FeedWithoutIdentity;
+
+impl DiagnosticKind for FeedWithoutIdentity {
+    fn message(&self) -> Message {
+        Message::error(
+            "keys of the feed may have scoped tokens, and an upstream that filters by these must know the key, but identity_header is null",
+            "give identity_header a name, or leave it out",
+        )
+    }
 }
 
 struct InvalidDocsUrl;

@@ -71,7 +71,7 @@ impl Policy {
             let path = ConfigPath::ROOT.field("security_headers");
             diagnostics.add(&path, &value, &PolicyDiagnostic::ResourcePolicyBesideOrigins);
         }
-        if compiler.keys.is_empty() && anonymous.is_none() {
+        if compiler.keys.is_empty() && anonymous.is_none() && config.keys_from.is_none() {
             diagnostics.add_bare(&ConfigPath::ROOT, &PolicyDiagnostic::NothingAllowed);
         }
         Ok(Loaded {
