@@ -69,6 +69,16 @@ impl FedKey {
         })
     }
 
+    /// A key with this id, and JSON that was not checked.
+    #[cfg(test)]
+    pub fn unchecked(id: &str, json: &str) -> FedKey {
+        FedKey {
+            id: id.into(),
+            json: json.into(),
+            digests: Box::default(),
+        }
+    }
+
     /// The key's `id`.
     pub fn id(&self) -> &Arc<str> {
         &self.id
@@ -134,5 +144,74 @@ fn write_json(node: &Node<'_>, json: &mut String) {
         }
         // They are shown as JSON.
         Node::Null | Node::Bool(_) | Node::Number(_) => json.push_str(&node.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyfence_core::config::timestamp::Timestamp;
+
+    fn read(json: &str) -> Result<String, String> {
+        let sources = KeySource::by_default();
+        let context = KeyContext {
+            now: Timestamp(0),
+            sources: &sources,
+            has_identity_header: true,
+        };
+        let mut diagnostics = Diagnostics::default();
+        let node = serde_json::from_str(json).unwrap();
+        let key = FedKey::read(node, context, &ConfigPath::ROOT, &mut diagnostics);
+        key.map(|key| key.json.to_string())
+            .ok_or_else(|| diagnostics.errors()[0].message.reason.to_string())
+    }
+
+    #[test]
+    fn raw_keys_are_hashed_and_the_rest_stays() {
+        let raw = "raw_key_0123456789abcdef";
+        let hashed = format!("sha256:{}", hex(&KeyDigest::of(raw.as_bytes()).0));
+        let other = format!("sha256:{}", "a".repeat(64));
+        for (api_key, expected) in [
+            (format!("{raw:?}"), format!("{hashed:?}")),
+            (format!("[{raw:?}, {other:?}]"), format!("[{hashed:?},{other:?}]")),
+            (
+                format!(r#"{{"key": {raw:?}, "label": "new"}}"#),
+                format!(r#"{{"key":{hashed:?},"label":"new"}}"#),
+            ),
+            (format!(r#"[{{"key": {raw:?}}}]"#), format!(r#"[{{"key":{hashed:?}}}]"#)),
+            (format!("{other:?}"), format!("{other:?}")),
+        ] {
+            let key =
+                |api_key| format!(r#"{{"id":"a","api_key":{api_key},"name":"raw \"é\\","rate_limit_per_minute":60}}"#);
+            assert_eq!(read(&key(&api_key)), Ok(key(&expected)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_wrong_or_too_large_is_refused() {
+        let digits = "0".repeat(64);
+        let origins = |count| {
+            let all: Vec<String> = (0..count).map(|n| format!("\"https://a{n:06}.example.com\"")).collect();
+            format!(
+                r#"{{"id":"a","api_key":"sha256:{digits}","allowed_origins":[{}]}}"#,
+                all.join(",")
+            )
+        };
+        assert!(read(&origins(8_000)).unwrap().len() < MAX_KEY_BYTES);
+        for (json, reason) in [
+            (origins(9_000), "the key has 270114 bytes"),
+            (r#"{"id":"a"}"#.into(), "api_key is missing"),
+            (
+                r#"{"id":"a","api_key":"sha256:00"}"#.into(),
+                "sha256: must be followed by 64 hex digits",
+            ),
+            (
+                format!(r#"{{"id":"a","api_key":"sha256:{digits}","alowed_ips":[]}}"#),
+                "unknown field",
+            ),
+        ] {
+            let found = read(&json).unwrap_err();
+            assert!(found.starts_with(reason), "{found}");
+        }
     }
 }

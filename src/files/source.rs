@@ -86,6 +86,16 @@ impl Source {
         })
     }
 
+    /// The text, without a byte order mark.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether it is read as JSON: by its file extension, otherwise by its first character.
+    pub fn is_json(&self) -> bool {
+        is_json(&self.path, &self.text)
+    }
+
     /// The name for messages.
     pub fn name(&self) -> String {
         if self.path == Path::new("-") {

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str;
 use std::time::SystemTime;
 
 use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::key::KeyContext;
 use keyfence_core::config::node::Node;
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::config::{self, Diagnostic, Diagnostics, StructureError, Subject, without_byte_order_mark};
-use keyfence_files::located::LocatedTree;
-use keyfence_files::source::{LocatedPolicy, Source};
+use keyfence_core::config::{self, Diagnostic, Diagnostics, StructureError, without_byte_order_mark};
+use keyfence_files::source::Source;
 use keyfence_files::tree::Mark;
 use serde_json::value::RawValue;
 
+use super::positions::Positions;
+use super::references;
 use crate::fed_key::FedKey;
 
 /// A key, and where it is in its file.
@@ -25,122 +27,127 @@ pub struct FileKey {
     pub index: usize,
 }
 
-/// Reads the keys of a file, and its warnings. The error is all that is wrong with the file.
-pub fn read(path: &Path) -> Result<(Vec<FileKey>, Vec<String>), Vec<String>> {
-    let contents = Source::read(path).and_then(|source| source.contents());
-    let contents = contents.map_err(|failure| vec![failure.0])?;
-    let mut lines = Lines {
-        file: path,
-        errors: Vec::new(),
-        warnings: Vec::new(),
-    };
-    for error in &contents.errors {
-        let Mark { line, column } = error.mark;
-        let help = error
-            .help
-            .map_or_else(|| format!("look at line {line}, column {column}"), str::to_owned);
-        lines.errors.push(format!(
-            "{}:{line}:{column}: error: {}; {help}",
-            path.display(),
-            error.reason
-        ));
-    }
-    let mut keys = Vec::new();
-    for policy in &contents.policies {
-        let (diagnostics, found) = keys_of(policy);
-        lines.add(&diagnostics, &policy.tree);
-        keys.extend(found);
-    }
-    match lines.errors.is_empty() {
-        true => Ok((keys, lines.warnings)),
-        false => Err(lines.errors),
-    }
+/// The keys of a file, and lines for the log.
+#[derive(Debug, Default)]
+pub struct FileKeys {
+    pub keys: Vec<FileKey>,
+    pub errors: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
-/// The keys of a policy. Its other fields must be right too, so that a misspelt `keys` is not taken for none; what they would be warned of is the
-/// gateway's.
-fn keys_of(policy: &LocatedPolicy) -> (Diagnostics, Vec<FileKey>) {
-    let json = without_byte_order_mark(&policy.json);
-    let mut others = Diagnostics::default();
-    let Some(config) = config::read(json, &mut others).filter(|_| others.error_count() == 0) else {
-        return (others, Vec::new());
-    };
-    let mut diagnostics = Diagnostics::default();
-    let context = KeyContext {
-        now: now(),
-        sources: &config.key_sources,
-        has_identity_header: config.identity_header.is_some(),
-    };
-    let list = ConfigPath::ROOT.field("keys");
-    let items = policy
-        .tree
-        .root
-        .as_ref()
-        .and_then(|root| root.get("keys"))
-        .map_or(&[][..], |keys| keys.items());
-    let mut keys = Vec::new();
-    // What `config::read` has read is JSON, and an object.
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).unwrap_or_default();
-    let Some(texts) = fields.get("keys") else {
-        diagnostics.add_bare(&ConfigPath::ROOT, &StructureError::MissingField { name: "keys" });
-        return (diagnostics, keys);
-    };
-    let Ok(texts) = serde_json::from_str::<Vec<&RawValue>>(texts.get()) else {
-        let found = serde_json::from_str::<Node<'_>>(texts.get()).map_or("", |node| node.type_name());
-        let expected = "a list";
-        diagnostics.add_bare(&list, &StructureError::WrongType { expected, found });
-        return (diagnostics, keys);
-    };
-    for (index, text) in texts.into_iter().enumerate() {
-        let Ok(node) = serde_json::from_str(text.get()) else {
-            continue;
+/// Reads a file.
+pub fn read(path: &Path) -> FileKeys {
+    let mut found = FileKeys::default();
+    match Source::read(path) {
+        Ok(source) if source.is_json() && found.add_json(path, source.text()) => {}
+        Ok(source) => found.add_contents(path, &source),
+        Err(failure) => found.errors.push(failure.0),
+    }
+    found
+}
+
+impl FileKeys {
+    /// Adds the keys of a JSON policy. Returns false if the text is something else, or if it has errors outside of its keys.
+    ///
+    /// A tree of the whole text takes several times as long as the rest, so there is none, unless there is something to report.
+    fn add_json(&mut self, file: &Path, text: &[u8]) -> bool {
+        let Some((config, texts)) = parse(text, &mut Diagnostics::default()) else {
+            return false;
         };
-        if let Some(key) = FedKey::read(node, context, &list.item(index), &mut diagnostics) {
-            let mark = items
-                .get(index)
-                .map_or(policy.tree.start(), |item| policy.tree.origin.in_source(item.mark));
-            keys.push(FileKey { key, mark, index });
+        let positions = Positions::of_json(text, &texts);
+        self.add_keys(file, &config, texts, &positions);
+        true
+    }
+
+    /// Adds the keys of all policies in a source.
+    fn add_contents(&mut self, file: &Path, source: &Source) {
+        let contents = match source.contents() {
+            Ok(contents) => contents,
+            Err(failure) => return self.errors.push(failure.0),
+        };
+        for error in &contents.errors {
+            let Mark { line, column } = error.mark;
+            let position = || format!("look at line {line}, column {column}");
+            let help = error.help.map_or_else(position, str::to_owned);
+            let file = file.display();
+            self.errors
+                .push(format!("{file}:{line}:{column}: error: {}; {help}", error.reason));
+        }
+        for policy in &contents.policies {
+            let positions = Positions::Tree(&policy.tree);
+            let json = without_byte_order_mark(&policy.json);
+            let mut diagnostics = Diagnostics::default();
+            match parse(json, &mut diagnostics) {
+                Some((config, texts)) => self.add_keys(file, &config, texts, &positions),
+                None => self.add_lines(file, &diagnostics, &positions),
+            }
         }
     }
-    (diagnostics, keys)
-}
 
-/// Diagnostics as lines for the log.
-struct Lines<'f> {
-    file: &'f Path,
-    errors: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Lines<'_> {
-    fn add(&mut self, diagnostics: &Diagnostics, tree: &LocatedTree) {
-        let lines = |all: &[Diagnostic], count: usize, name: &str| {
-            let paths: Vec<&str> = all.iter().map(|diagnostic| diagnostic.path.as_str()).collect();
-            let locations = tree.locate(&paths);
-            let file = self.file.display();
-            let mut lines: Vec<String> = Vec::new();
-            for diagnostic in all {
-                let mark = match (diagnostic.message.subject, locations.get(&diagnostic.path)) {
-                    (Subject::Position { line, column }, _) => tree.origin.in_source(Mark {
-                        line,
-                        column: column.max(1),
-                    }),
-                    (Subject::Name, Some(location)) => location.name,
-                    (Subject::Value, Some(location)) => location.value,
-                    (_, None) => tree.start(),
-                };
-                lines.push(format!("{file}:{}:{}: {name}: {diagnostic}", mark.line, mark.column));
-            }
-            if count > all.len() {
-                lines.push(format!("{file}: and {} more {name}s", count - all.len()));
-            }
-            lines
+    fn add_keys(&mut self, file: &Path, config: &config::Config<'_>, texts: Vec<&RawValue>, positions: &Positions<'_>) {
+        let mut diagnostics = Diagnostics::default();
+        let context = KeyContext {
+            now: now(),
+            sources: &config.key_sources,
+            has_identity_header: config.identity_header.is_some(),
         };
-        let errors = lines(diagnostics.errors(), diagnostics.error_count(), "error");
-        let warnings = lines(diagnostics.warnings(), diagnostics.warning_count(), "warning");
-        self.errors.extend(errors);
-        self.warnings.extend(warnings);
+        let list = ConfigPath::ROOT.field("keys");
+        for (index, text) in texts.into_iter().enumerate() {
+            // All of the text was read as JSON before.
+            let Ok(node) = serde_json::from_str(text.get()) else {
+                continue;
+            };
+            let path = list.item(index);
+            references::check(&node, config, &path, &mut diagnostics);
+            if let Some(key) = FedKey::read(node, context, &path, &mut diagnostics) {
+                let mark = positions.of_key(index);
+                self.keys.push(FileKey { key, mark, index });
+            }
+        }
+        self.add_lines(file, &diagnostics, positions);
     }
+
+    fn add_lines(&mut self, file: &Path, diagnostics: &Diagnostics, positions: &Positions<'_>) {
+        let file = file.display();
+        let lines = |all: &[Diagnostic], count: usize, name: &str| {
+            let marks = positions.of(all).into_iter().zip(all);
+            let lines = marks
+                .map(|(Mark { line, column }, diagnostic)| format!("{file}:{line}:{column}: {name}: {diagnostic}"));
+            let more = (count > all.len()).then(|| format!("{file}: and {} more {name}s", count - all.len()));
+            lines.chain(more).collect::<Vec<_>>()
+        };
+        self.errors
+            .extend(lines(diagnostics.errors(), diagnostics.error_count(), "error"));
+        self.warnings
+            .extend(lines(diagnostics.warnings(), diagnostics.warning_count(), "warning"));
+    }
+}
+
+/// Reads a policy except its keys, and gives the text of each key. `None` if there is an error.
+///
+/// The other fields must be right too, so that a misspelt `keys` is not taken for none. Their warnings are the gateway's matter.
+fn parse<'a>(json: &'a [u8], diagnostics: &mut Diagnostics) -> Option<(config::Config<'a>, Vec<&'a RawValue>)> {
+    let config = config::read(json, diagnostics).filter(|_| diagnostics.error_count() == 0)?;
+    // What was read is JSON, and an object.
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).ok()?;
+    let Some(keys) = fields.get("keys") else {
+        let missing = StructureError::MissingField { name: "keys" };
+        *diagnostics = Diagnostics::only(&missing);
+        return None;
+    };
+    let Ok(texts) = serde_json::from_str(keys.get()) else {
+        let found = serde_json::from_str(keys.get()).map_or("", |node: Node<'_>| node.type_name());
+        let expected = "a list";
+        *diagnostics = Diagnostics::default();
+        diagnostics.add_bare(
+            &ConfigPath::ROOT.field("keys"),
+            &StructureError::WrongType { expected, found },
+        );
+        return None;
+    };
+    // The warnings so far are the gateway's.
+    *diagnostics = Diagnostics::default();
+    Some((config, texts))
 }
 
 /// The time; the epoch if the clock is before it.

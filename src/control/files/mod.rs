@@ -6,10 +6,11 @@
 mod duplicates;
 mod keys;
 mod list;
+mod positions;
+mod references;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::fed_key::FedKey;
 use crate::state::State;
 use duplicates::Places;
-use keys::FileKey;
+use keys::{FileKey, FileKeys};
 use list::Stamp;
 
 /// How the files are.
@@ -188,16 +189,11 @@ impl File {
                 return self.set_errors(vec![error], report);
             }
         };
-        let reading = keys::read(path);
+        let FileKeys { keys, errors, warnings } = keys::read(path);
         self.stamp = Some(stamp);
-        self.next = None;
-        match reading {
-            Ok((keys, warnings)) => {
-                self.next = Some(keys);
-                report.warnings.extend(warnings);
-            }
-            Err(errors) => self.set_errors(errors, report),
-        }
+        report.warnings.extend(warnings);
+        self.next = errors.is_empty().then_some(keys);
+        self.set_errors(errors, report);
     }
 
     fn set_errors(&mut self, errors: Vec<String>, report: &mut Report) {

@@ -43,6 +43,9 @@ fn log_update(files: &mut Files, state: &State) {
     let report = files.update(state);
     let lines = report.errors.iter().chain(&report.warnings);
     lines.for_each(|line| log::line(line));
+    if !report.errors.is_empty() {
+        log::line("what has errors stays in force as it was");
+    }
     let revision = state.revision();
     if revision != before {
         log::line(&format!("revision {revision}: {} keys", state.key_count()));

@@ -6,6 +6,8 @@
 mod cursor;
 mod page;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::mem;
