@@ -344,6 +344,8 @@ impl FedKeys {
                     if !is_enabled && let Some(gone) = self.leave(index) {
                         self.discard(&gone.form);
                     }
+                    // What only stays is in nobody's way any more.
+                    self.has_released |= self.in_force_form(index).is_some();
                     self.refuse(index, code.into(), None, is_enabled);
                     self.keep_reason(index, why);
                 }
@@ -362,6 +364,7 @@ impl FedKeys {
         }
         for (index, form) in older {
             self.stay(index, form.form);
+            self.has_released |= self.slot(index).is_some_and(|slot| slot.refused.is_some());
         }
         self.retry_waiting(policy, feed);
     }

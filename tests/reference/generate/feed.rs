@@ -127,7 +127,7 @@ impl Generator {
             2 => b"null".to_vec(),
             3 => b"[]".to_vec(),
             4 => b"\xff\xfe{}".to_vec(),
-            5 => "[".repeat(100_000).into_bytes(),
+            5 => "[".repeat(300).into_bytes(),
             _ => vec![b' '; 262_145],
         }
     }

@@ -1,9 +1,12 @@
 //! Keys from a feed (spec, section 17): every form of every key kept as JSON, each rule looked up from scratch.
 //!
 //! Taken, where the specification is silent:
-//! - What has to be retried after a page is retried when the whole page has been applied, the key that came first before the others.
+//! - What has to be retried after a page is retried when the whole page has been applied, the key that was refused first before the others.
 //! - A key before another stays in force only if nothing else conflicts with it, neither by a digest nor by a token secret.
+//! - A key that is held over does not keep a token secret from another either.
 //! - A policy update looks at the keys in force first, then at those kept aside.
+//! - Of several conflicts with the policy and with other fed keys, the first is reported: an id, a digest, a token secret of the policy; a
+//!   header, a scope; a digest, a token secret of another fed key.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -39,6 +42,8 @@ pub struct Feed {
     /// Since the first complete answer.
     is_loaded: bool,
     after: Option<(String, u64)>,
+    /// Refused keys without an id, since the last complete answer.
+    nameless: usize,
     progress: Option<Progress>,
 }
 
@@ -51,6 +56,7 @@ struct Progress {
     second: Option<Table>,
     cursor: String,
     pages: usize,
+    nameless: usize,
 }
 
 /// A page, as far as it can be read.
@@ -67,33 +73,34 @@ struct Page {
 struct Table {
     /// Without those that are neither in force nor refused.
     entries: Vec<Entry>,
-    /// Refused keys without an id.
-    nameless: usize,
-    /// How many forms came before.
+    /// How many were refused before.
     arrivals: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     id: String,
-    in_force: Option<Form>,
+    in_force: Option<Value>,
     /// Of the newest form, if that is not the one in force.
     refused: Option<Refused>,
-    /// No form of an earlier table may come back.
-    is_closed: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Form {
-    key: Value,
-    arrival: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Refused {
     code: &'static str,
+    key: Value,
+    arrival: u64,
     /// It is right by itself, and is tried again.
-    aside: Option<Form>,
+    is_aside: bool,
+    /// Another fed key is in its way, and not the policy.
+    waits: bool,
+}
+
+/// Why a key does not come in force.
+#[derive(Clone, Copy)]
+struct Conflict {
+    code: &'static str,
+    with_fed: bool,
 }
 
 impl Entry {
@@ -109,6 +116,7 @@ impl Feed {
             table: Table::default(),
             is_loaded: false,
             after: None,
+            nameless: 0,
             progress: None,
         }
     }
@@ -138,7 +146,7 @@ impl Feed {
     pub fn refused(&self) -> Vec<(String, String)> {
         let named = self.table.entries.iter();
         let named = named.filter_map(|entry| Some((entry.id.clone(), entry.refused.as_ref()?.code.to_owned())));
-        let nameless = std::iter::repeat_n((String::new(), "invalid_key".to_owned()), self.table.nameless);
+        let nameless = std::iter::repeat_n((String::new(), "invalid_key".to_owned()), self.nameless);
         let mut refused: Vec<_> = named.chain(nameless).collect();
         refused.sort();
         refused
@@ -148,18 +156,20 @@ impl Feed {
     pub fn in_force(&self) -> Vec<(String, Value)> {
         let entries = self.table.entries.iter();
         let mut keys: Vec<_> = entries
-            .filter_map(|entry| Some((entry.id.clone(), entry.in_force.as_ref()?.key.clone())))
+            .filter_map(|entry| Some((entry.id.clone(), entry.in_force.clone()?)))
             .collect();
         keys.sort_by(|(one, _), (other, _)| one.cmp(other));
         keys
     }
 
-    /// The policy as it would be with the fed keys in force among its own.
+    /// The policy as it would be with the fed keys in force among its own; the decision is told where they are not known.
     pub fn effective_policy(&self) -> Value {
         let mut policy = self.policy.clone();
         let mut keys = policy["keys"].as_array().cloned().unwrap_or_default();
         if self.is_loaded {
             keys.extend(self.in_force().into_iter().map(|(_, key)| key));
+        } else {
+            policy["keys_from"]["unknown"] = true.into();
         }
         policy["keys"] = keys.into();
         policy
@@ -191,6 +201,7 @@ impl Feed {
             return Outcome::Malformed;
         }
         let mut pages = 1;
+        let mut nameless = if page.complete { 0 } else { self.nameless };
         let mut second = page.complete.then(Table::default);
         if let Some(progress) = progress {
             let is_same = (&progress.epoch, progress.revision, progress.second.is_some())
@@ -199,7 +210,7 @@ impl Feed {
             if !is_same || page.next.as_ref() == Some(&progress.cursor) || pages > MAX_PAGES {
                 return Outcome::Malformed;
             }
-            second = progress.second;
+            (second, nameless) = (progress.second, progress.nameless);
         } else {
             let is_same_epoch = self.after.as_ref().is_some_and(|(epoch, _)| *epoch == page.epoch);
             if is_same_epoch
@@ -215,6 +226,7 @@ impl Feed {
             }
         }
         let table = second.as_mut().unwrap_or(&mut self.table);
+        nameless += page.set.iter().filter(|key| id_of(key).is_none()).count();
         table.apply(&page.removed, &page.set, &self.policy);
         if let Some(cursor) = page.next {
             self.progress = Some(Progress {
@@ -223,6 +235,7 @@ impl Feed {
                 second,
                 cursor,
                 pages,
+                nameless,
             });
             return Outcome::More;
         }
@@ -233,6 +246,7 @@ impl Feed {
         }
         let is_new = self.after.as_ref() != Some(&(page.epoch.clone(), page.revision)) || !is_empty || pages > 1;
         self.after = Some((page.epoch, page.revision));
+        self.nameless = nameless;
         if is_new { Outcome::Taken } else { Outcome::NothingNew }
     }
 }
@@ -281,7 +295,6 @@ impl Table {
                 id: id.to_owned(),
                 in_force: None,
                 refused: None,
-                is_closed: false,
             });
             self.entries.len() - 1
         });
@@ -290,53 +303,35 @@ impl Table {
 
     /// One page.
     fn apply(&mut self, removed: &[String], set: &[Value], policy: &Value) {
-        for id in removed.iter().filter(|id| is_id(id)) {
-            let entry = self.entry(id);
-            (entry.in_force, entry.refused, entry.is_closed) = (None, None, true);
+        for id in removed {
+            self.entries.retain(|entry| entry.id != *id);
         }
         let mut last: Vec<(&str, &Value)> = Vec::new();
         for key in set {
-            match key["id"].as_str().filter(|id| is_id(id)) {
-                Some(id) => {
-                    last.retain(|(earlier, _)| *earlier != id);
-                    last.push((id, key));
-                }
-                None => self.nameless += 1,
+            if let Some(id) = id_of(key) {
+                last.retain(|(earlier, _)| *earlier != id);
+                last.push((id, key));
             }
         }
         let before = self.clone();
         for (id, key) in &last {
-            self.arrivals += 1;
-            let arrival = self.arrivals;
-            let entry = self.entry(id);
             match wrong(key) {
                 Some(code) => {
-                    let refused = Refused { code, aside: None };
-                    entry.refused = Some(refused);
+                    self.refuse(id, key, Conflict { code, with_fed: false }, false);
                     if key["enabled"] == json!(false) {
-                        (entry.in_force, entry.is_closed) = (None, true);
+                        self.entry(id).in_force = None;
                     }
                 }
-                None => {
-                    let key = (*key).clone();
-                    // Whatever was before it in another table is older than this.
-                    entry.is_closed = true;
-                    // The code is found below.
-                    let aside = Some(Form { key, arrival });
-                    (entry.in_force, entry.refused) = (None, Some(Refused { code: "", aside }));
-                }
+                None => (self.entry(id).in_force, self.entry(id).refused) = (None, None),
             }
         }
-        for (id, _) in last.iter().filter(|(_, key)| wrong(key).is_none()) {
-            self.try_again(id, policy);
+        for (id, key) in last.iter().filter(|(_, key)| wrong(key).is_none()) {
+            self.enter_or_refuse(id, key, policy);
         }
-        for (id, key) in &last {
-            if key["enabled"] != json!(false) {
-                self.restore(id, &before, policy);
-            }
+        for (id, _) in &last {
+            self.restore(id, &before, policy);
         }
-        self.drop_what_conflicts(policy);
-        self.retry(policy, |code| code == "duplicate_api_key");
+        self.retry(policy, |refused| refused.waits);
         self.sweep();
     }
 
@@ -344,79 +339,84 @@ impl Table {
     fn hold_over(&mut self, before: &Table, policy: &Value) {
         let ids: Vec<String> = self.entries.iter().map(|entry| entry.id.clone()).collect();
         for id in ids {
-            if !self.entry(&id).is_closed {
-                self.restore(&id, before, policy);
-            }
+            self.restore(&id, before, policy);
         }
-        self.drop_what_conflicts(policy);
-        for entry in &mut self.entries {
-            entry.is_closed = false;
-        }
-        self.sweep();
     }
 
-    /// Puts the form of `before` in force where the newest is refused and there is none.
+    /// Puts the form of `before` in force where the newest is refused, does not say that the key is disabled, and there is none.
     fn restore(&mut self, id: &str, before: &Table, policy: &Value) {
         let older = before.entries.iter().find(|entry| entry.id == id);
         let older = older.and_then(|entry| entry.in_force.clone());
         let entry = self.entry(id);
-        if entry.refused.is_none() || entry.in_force.is_some() {
-            return;
-        }
-        let older = older.filter(|form| self.conflict(id, &form.key, policy, false).is_none());
-        self.entry(id).in_force = older;
-    }
-
-    /// Keys that are held over go where they conflict with one that is not.
-    fn drop_what_conflicts(&mut self, policy: &Value) {
-        let held: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.is_held_over())
-            .map(|entry| entry.id.clone())
-            .collect();
-        for id in held {
-            let form = self.entry(&id).in_force.clone();
-            if form.is_some_and(|form| self.conflict(&id, &form.key, policy, false).is_some()) {
-                self.entry(&id).in_force = None;
-            }
-        }
-    }
-
-    /// Tries what is kept aside of `id`. Returns whether it is in force now.
-    fn try_again(&mut self, id: &str, policy: &Value) -> bool {
-        let Some(form) = self
-            .entry(id)
+        let is_held_over = entry
             .refused
             .as_ref()
-            .and_then(|refused| refused.aside.clone())
-        else {
-            return false;
+            .is_some_and(|refused| refused.key["enabled"] != json!(false));
+        if is_held_over
+            && entry.in_force.is_none()
+            && let Some(older) = older
+            && self.conflict(id, &older, policy, true).is_none()
+        {
+            self.entry(id).in_force = Some(older);
+        }
+    }
+
+    fn refuse(&mut self, id: &str, key: &Value, conflict: Conflict, is_aside: bool) {
+        self.arrivals += 1;
+        let refused = Refused {
+            code: conflict.code,
+            key: key.clone(),
+            arrival: self.arrivals,
+            is_aside,
+            waits: conflict.with_fed,
         };
-        if let Some(code) = self.conflict(id, &form.key, policy, true) {
-            let aside = Some(form);
-            self.entry(id).refused = Some(Refused { code, aside });
+        self.entry(id).refused = Some(refused);
+    }
+
+    /// Keys that are held over go where they conflict with this one.
+    fn enter_or_refuse(&mut self, id: &str, key: &Value, policy: &Value) -> bool {
+        if let Some(conflict) = self.conflict(id, key, policy, false) {
+            self.refuse(id, key, conflict, true);
             return false;
         }
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.id != id && entry.is_held_over())
+        {
+            if entry
+                .in_force
+                .as_ref()
+                .is_some_and(|other| shares(key, other) || meets(key, other))
+            {
+                entry.in_force = None;
+            }
+        }
         let entry = self.entry(id);
-        (entry.in_force, entry.refused) = (Some(form), None);
-        self.drop_what_conflicts(policy);
+        (entry.in_force, entry.refused) = (Some(key.clone()), None);
         true
     }
 
-    /// Tries those kept aside with such a code, the first that came first, until none comes in force any more.
-    fn retry(&mut self, policy: &Value, is_tried: impl Fn(&str) -> bool) {
+    /// Tries those kept aside, the first that was refused first, until none comes in force any more.
+    fn retry(&mut self, policy: &Value, is_tried: impl Fn(&Refused) -> bool) {
         loop {
-            let mut aside: Vec<(u64, String)> = Vec::new();
-            for entry in &self.entries {
-                if let Some(refused) = &entry.refused
-                    && let Some(form) = refused.aside.as_ref().filter(|_| is_tried(refused.code))
-                {
-                    aside.push((form.arrival, entry.id.clone()));
+            let entries = self.entries.iter();
+            let mut aside: Vec<(String, Refused)> = entries
+                .filter_map(|entry| Some((entry.id.clone(), entry.refused.clone()?)))
+                .filter(|(_, refused)| refused.is_aside && is_tried(refused))
+                .collect();
+            aside.sort_by_key(|(_, refused)| refused.arrival);
+            let mut has_entered = false;
+            for (id, refused) in aside {
+                has_entered = self.enter_or_refuse(&id, &refused.key, policy);
+                if has_entered {
+                    break;
+                }
+                if let Some(again) = &mut self.entry(&id).refused {
+                    again.arrival = refused.arrival;
                 }
             }
-            aside.sort();
-            if !aside.iter().any(|(_, id)| self.try_again(id, policy)) {
+            if !has_entered {
                 return;
             }
         }
@@ -425,69 +425,80 @@ impl Table {
     fn resolve(&mut self, policy: &Value) {
         for at in 0..self.entries.len() {
             let entry = self.entries[at].clone();
-            let Some(form) = entry.in_force else { continue };
-            if let Some(code) = self.conflict(&entry.id, &form.key, policy, true) {
-                let entry = &mut self.entries[at];
-                entry.in_force = None;
+            let Some(key) = entry.in_force else { continue };
+            if let Some(conflict) = self
+                .conflict(&entry.id, &key, policy, false)
+                .filter(|conflict| !conflict.with_fed)
+            {
+                self.entries[at].in_force = None;
                 if entry.refused.is_none() {
-                    entry.refused = Some(Refused {
-                        code,
-                        aside: Some(form),
-                    });
+                    self.refuse(&entry.id, &key, conflict, true);
                 }
             }
         }
         self.retry(policy, |_| true);
-        self.drop_what_conflicts(policy);
         self.sweep();
     }
 
     fn sweep(&mut self) {
         self.entries
-            .retain(|entry| entry.in_force.is_some() || entry.refused.is_some() || entry.is_closed);
+            .retain(|entry| entry.in_force.is_some() || entry.refused.is_some());
     }
 
-    /// What keeps this form of `id` out. A key that is held over keeps no digest from another; `of_secrets` says whether it counts for
-    /// token secrets.
-    fn conflict(&self, id: &str, key: &Value, policy: &Value, of_secrets: bool) -> Option<&'static str> {
+    /// What keeps this form of `id` out; keys that are held over keep out only those of which `of_held` says so.
+    fn conflict(&self, id: &str, key: &Value, policy: &Value, of_held: bool) -> Option<Conflict> {
         let own: Vec<&Value> = policy["keys"].as_array().into_iter().flatten().collect();
+        let of_policy = |code| Some(Conflict { code, with_fed: false });
         if own.iter().any(|other| other["id"] == id) {
-            return Some("duplicate_id");
+            return of_policy("duplicate_id");
         }
-        let others = self.entries.iter().filter(|entry| entry.id != id);
-        let others = others.filter_map(|entry| Some((entry.is_held_over(), &entry.in_force.as_ref()?.key)));
-        let others: Vec<(bool, &Value)> = others.collect();
-        let shares = |other: &Value| digests(other).iter().any(|digest| digests(key).contains(digest));
-        if own.iter().any(|other| shares(other)) || others.iter().any(|(is_held, other)| !is_held && shares(other)) {
-            return Some("duplicate_api_key");
+        if own.iter().any(|other| shares(key, other)) {
+            return of_policy("duplicate_api_key");
+        }
+        if own.iter().any(|other| meets(key, other)) {
+            return of_policy("public_token_secret");
         }
         let names = |list: &Value| -> Vec<String> {
             let list = list.as_array().into_iter().flatten();
             list.filter_map(Value::as_str).map(str::to_owned).collect()
         };
+        let listed = names(&policy["upstream_header_names"]);
+        let mut set = key["upstream_headers"].as_object().into_iter().flatten();
+        if !set.all(|(name, _)| listed.iter().any(|other| other.eq_ignore_ascii_case(name))) {
+            return of_policy("unlisted_upstream_header");
+        }
         if names(&key["scopes"])
             .iter()
             .any(|scope| policy["scopes"].get(scope).is_none())
         {
-            return Some("unknown_scope");
+            return of_policy("unknown_scope");
         }
-        let listed = names(&policy["upstream_header_names"]);
-        let mut set = key["upstream_headers"].as_object().into_iter().flatten();
-        if !set.all(|(name, _)| listed.iter().any(|other| other.eq_ignore_ascii_case(name))) {
-            return Some("unlisted_upstream_header");
+        let others = self
+            .entries
+            .iter()
+            .filter(|entry| entry.id != id && (of_held || !entry.is_held_over()));
+        let others: Vec<&Value> = others.filter_map(|entry| entry.in_force.as_ref()).collect();
+        let with_fed = |code| Some(Conflict { code, with_fed: true });
+        if others.iter().any(|other| shares(key, other)) {
+            return with_fed("duplicate_api_key");
         }
-        let (secrets, public) = token_keys(key);
-        let meets = |other: &Value| {
-            let (others_secrets, others_public) = token_keys(other);
-            secrets.iter().any(|secret| others_public.contains(secret))
-                || public.iter().any(|public| others_secrets.contains(public))
-        };
-        let is_met = own.iter().any(|other| meets(other))
-            || others
-                .iter()
-                .any(|(is_held, other)| (of_secrets || !is_held) && meets(other));
-        is_met.then_some("public_token_secret")
+        if others.iter().any(|other| meets(key, other)) {
+            return with_fed("public_token_secret");
+        }
+        None
     }
+}
+
+/// Whether two keys have a digest in common.
+fn shares(one: &Value, other: &Value) -> bool {
+    digests(one).iter().any(|digest| digests(other).contains(digest))
+}
+
+/// Whether a token secret of one is a public key of the other.
+fn meets(one: &Value, other: &Value) -> bool {
+    let ((secrets, public), (others_secrets, others_public)) = (token_keys(one), token_keys(other));
+    secrets.iter().any(|secret| others_public.contains(secret))
+        || public.iter().any(|public| others_secrets.contains(public))
 }
 
 /// What requests may present, of all entries of a key.
@@ -522,11 +533,13 @@ fn token_keys(key: &Value) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     (secrets, public)
 }
 
-fn is_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
+fn id_of(key: &Value) -> Option<&str> {
+    let id = key["id"].as_str()?;
+    let is_id = (1..=64).contains(&id.len())
         && id
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    is_id.then_some(id)
 }
 
 /// What is wrong with a key by itself, of what the generator makes.
