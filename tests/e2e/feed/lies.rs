@@ -51,7 +51,7 @@ const LIES: &[(&str, Lie, &[&str])] = &[
     ("500", |poll| Reply::status("500 Internal Server Error", "", &page(poll)), &["status"]),
     ("404", |poll| Reply::status("404 Not Found", "", &page(poll)), &["status"]),
     ("401", |poll| Reply::status("401 Unauthorized", "www-authenticate: Bearer\r\n", &page(poll)), &["status"]),
-    ("503", |poll| Reply::status("503 Service Unavailable", "retry-after: 1\r\n", &page(poll)), &["status"]),
+    ("503", |poll| Reply::status("503 Service Unavailable", "retry-after: 1\r\n", &page(poll)), &["unreachable"]),
     ("201", |poll| Reply::status("201 Created", "", &page(poll)), &["status"]),
     ("206", |poll| Reply::status("206 Partial Content", "", &page(poll)), &["status"]),
     ("204", |_| Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), &["status"]),

@@ -270,7 +270,8 @@ fn keys_work_as_those_of_the_policy_do() {
         let response = fed.gateway.send("main", request);
         assert_eq!(outcome(&response), *expected, "{name}");
         let vary = response.all("vary").join(", ");
-        assert!(vary.contains("Origin"), "{name}: {vary}");
+        // In report mode no CORS header is touched.
+        assert!(vary.contains("Origin") || *name == "in report mode", "{name}: {vary}");
     }
     // CORS is the fed key's own, and the identity headers are set and taken away as for other keys.
     fed.upstream.take();
