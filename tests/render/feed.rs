@@ -1,5 +1,7 @@
 //! What a policy with `keys_from` adds: the cluster of the feed, and the environment variable with its token.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::options::{run, words};
@@ -35,12 +37,16 @@ fn documents(arguments: &str, policy: &str) -> Value {
 
 /// A cluster without TLS.
 fn cluster(name: &str, discovery: &str, host: &str, port: u16) -> Value {
-    json!({
+    let mut cluster = json!({
         "name": name, "type": discovery, "connect_timeout": "1s",
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 5, "keepalive_interval": 2, "keepalive_probes": 3}},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
             {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}]}]},
-    })
+    });
+    if discovery == "STRICT_DNS" {
+        cluster["dns_lookup_family"] = "V4_PREFERRED".into();
+    }
+    cluster
 }
 
 /// The token by `host_env_keys`.
@@ -328,6 +334,10 @@ fn no_address_or_file_adds_to_the_yaml() {
                 "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca/filename",
             ] {
                 *cluster.pointer_mut(place).unwrap() = text.clone().into();
+            }
+            if text.parse::<IpAddr>().is_ok() {
+                cluster["type"] = "STATIC".into();
+                cluster.as_object_mut().unwrap().remove("dns_lookup_family");
             }
             assert_eq!(rendered, wanted, "{target}: {text:?}");
         }

@@ -97,10 +97,10 @@ kind: DestinationRule
 /// A cluster of Envoy. A poll waits without traffic, so that only keepalive notices a peer that is gone without a sign: 5 s after the
 /// last packet, and after three probes of 2 s.
 fn cluster(name: &str, (host, port): &(String, u16), authority: Option<&str>) -> String {
-    // Envoy resolves names of `STRICT_DNS`, and balances between all addresses.
+    // Envoy balances between all addresses of a name. By default it takes IPv6 addresses where there are any, reachable or not.
     let discovery = match host.parse::<IpAddr>() {
         Ok(_) => "STATIC",
-        Err(_) => "STRICT_DNS",
+        Err(_) => "STRICT_DNS\ndns_lookup_family: V4_PREFERRED",
     };
     let (name, host) = (yaml::string(name), yaml::quoted(host));
     let mut cluster = format!(
