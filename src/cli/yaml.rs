@@ -7,7 +7,7 @@ use std::fmt::Write;
 use keyfence_core::config::node::Node;
 use serde_json::Value;
 
-use super::escape;
+use keyfence_files::escape;
 
 /// Writes a value in block style. Every line has this indentation; the first one is not on the line of the value's name.
 pub fn block(node: &Node<'_>, indentation: usize) -> String {

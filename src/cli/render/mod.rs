@@ -18,9 +18,9 @@ use std::{fs, io, process};
 use clap::{Args, ValueEnum};
 
 use super::report::Report;
-use super::source::{LocatedPolicy, Source};
 use super::style::Style;
 use super::{DENIED, Failure, escape, print, yaml};
+use keyfence_files::source::{LocatedPolicy, Source};
 use options::{FailStrategy, Kind, digest, dns_label, host_and_port, image, label, not_empty};
 
 /// Write an Envoy or Kubernetes configuration that loads a policy

@@ -1,7 +1,7 @@
 //! The sizes of a Kubernetes resource at which `kubectl apply` and etcd refuse it.
 
-use crate::scalar::Dialect;
-use crate::tree;
+use keyfence_files::scalar::Dialect;
+use keyfence_files::tree;
 
 /// All annotations of a resource together, names and values, in bytes.
 const MAX_ANNOTATIONS: usize = 262_144;

@@ -9,12 +9,12 @@ use base64ct::{Base64, Encoding};
 use keyfence_core::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
-use super::Failure;
-use super::embedded::{self, File, Policy};
-use super::located::{LocatedTree, Origin};
-use super::merge;
-use super::scalar::Dialect;
-use super::tree::{self, Aliased, Node, SyntaxError};
+use crate::Failure;
+use crate::embedded::{self, File, Policy};
+use crate::located::{LocatedTree, Origin};
+use crate::merge;
+use crate::scalar::Dialect;
+use crate::tree::{self, Aliased, Node, SyntaxError};
 
 /// The text of a file or of standard input.
 #[derive(Debug)]
@@ -84,6 +84,16 @@ impl Source {
             path: path.to_owned(),
             text: without_byte_order_mark(&text).to_vec(),
         })
+    }
+
+    /// The text, without a byte order mark.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether it is read as JSON: by its file extension, otherwise by its first character.
+    pub fn is_json(&self) -> bool {
+        is_json(&self.path, &self.text)
     }
 
     /// The name for messages.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 
-use super::scalar::{self, Block, Dialect, Scalar, quoted};
+use crate::scalar::{self, Block, Dialect, Scalar, quoted};
 
 /// A position in a source: line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

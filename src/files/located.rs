@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use keyfence_core::config::config_path::ConfigPath;
 
-use super::scalar::Block;
-use super::tree::{Mark, Node};
+use crate::scalar::Block;
+use crate::tree::{Mark, Node};
 
 /// A document, and the positions of its values in its source.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Finds what a configuration of Envoy, Istio or Envoy Gateway holds: plugins with their policies, and files.
 
-use super::tree::Node;
+use crate::tree::Node;
 
 /// A node of a document, and its path there.
 #[derive(Debug, Clone)]
