@@ -69,6 +69,15 @@ impl KeyServer {
         answer.json()["items"].as_array().unwrap().clone()
     }
 
+    /// The revision of the last change.
+    pub fn revision(&self) -> u64 {
+        let answer = Request::get("/metrics").send(Version::Http1, self.address).unwrap();
+        let metrics = answer.text();
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix("keyfence_control_revision "));
+        value.unwrap().parse().unwrap()
+    }
+
     fn keys(&self) -> PathBuf {
         self.folder.path().join("keys.json")
     }

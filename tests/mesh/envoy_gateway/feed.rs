@@ -74,5 +74,23 @@ fn what_render_writes_brings_keys_from_the_feed() {
     fed.cluster.start_pod();
     // Its address is there with the pod.
     let mut server = KeyServer::start(SocketAddr::from((HOST, 7070)), &[]);
+    fed_keys::bring_keys(&fed, &server);
+    assert_first_policy_has_its_own_vms(&fed, &server);
     fed_keys::assert_kept("envoy-gateway", &fed, &mut server, CLUSTER, "pod", &upstream);
+}
+
+/// Envoy has the module as part of what identifies a VM, but an empty one while it fetches it. So the first policy after its start gets
+/// VMs of its own, without keys until the server has answered. Those after it have VMs in common with it.
+fn assert_first_policy_has_its_own_vms(fed: &Fed, server: &KeyServer) {
+    let before = server.gateways().len();
+    let [answers] = fed_keys::answers_during(fed, ["shop"], || {
+        fed_keys::apply(fed, "https://docs.example.com/first");
+    });
+    println!("with the first policy: {answers:?}");
+    let expected = ["200 ", "503 policy_unavailable"];
+    assert!(
+        answers.keys().all(|answer| expected.contains(&answer.as_str())),
+        "{answers:?}"
+    );
+    assert_eq!(server.gateways().len(), 2 * before);
 }
