@@ -413,7 +413,7 @@ fn what_is_remembered_of_tokens_keeps_to_its_limit() {
             let good = token(&further);
             let bad = maker::good("parent", NOW.0, &further, maker::Signer::Secret(maker::OTHER_SECRET));
             for text in [good, bad] {
-                let verdict = Unverified::read(&policy, &text, NOW).unwrap().verdict();
+                let verdict = Unverified::read((&policy).into(), &text, NOW).unwrap().verdict();
                 let digest = KeyDigest::of(text.as_bytes());
                 cache.insert(PolicyId(1), &text, digest, &verdict);
                 let found = [
@@ -459,7 +459,7 @@ fn a_token_takes_no_more_than_it_says() {
     ];
     for (name, further) in rows {
         let text = token(&further);
-        let (verdict, counted) = tally(|| Unverified::read(&policy, &text, NOW).and_then(Unverified::verify));
+        let (verdict, counted) = tally(|| Unverified::read((&policy).into(), &text, NOW).and_then(Unverified::verify));
         let token = verdict.unwrap_or_else(|error| panic!("{name}: {error}"));
         println!(
             "{name}: {} of {} bytes, text {}",

@@ -25,11 +25,19 @@ proxy_wasm::main! {{
 /// The root context of a configuration, with its id.
 struct Root(u32);
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, call: u32, _: usize, size: usize, _: usize) {
+        PLUGIN.with_borrow_mut(|plugin| plugin.on_http_call_response(call, size));
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         PLUGIN.with_borrow_mut(|plugin| plugin.configure(self.0, size))
+    }
+
+    fn on_tick(&mut self) {
+        PLUGIN.with_borrow_mut(|plugin| plugin.on_tick(self.0));
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {

@@ -4,14 +4,14 @@
 //! then replies with 503 to all requests, so nothing passes.
 
 use std::iter;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls as sdk;
 use proxy_wasm::types::{Bytes, MapType as SdkMap, MetricType as SdkMetric, Status};
 
 use super::hostcalls;
 use keyfence_filter::host::{
-    Host, HostError, HostErrorKind, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
+    Host, HostError, HostErrorKind, HttpCall, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
 };
 
 /// The Envoy that has loaded the filter.
@@ -36,6 +36,7 @@ fn map_type(map: MapType) -> SdkMap {
         MapType::RequestHeaders => SdkMap::HttpRequestHeaders,
         MapType::RequestTrailers => SdkMap::HttpRequestTrailers,
         MapType::ResponseHeaders => SdkMap::HttpResponseHeaders,
+        MapType::HttpCallResponseHeaders => SdkMap::HttpCallResponseHeaders,
     }
 }
 
@@ -151,6 +152,30 @@ impl Host for Envoy {
 
     fn metric(&self, MetricId(id): MetricId) -> Result<u64> {
         sdk::get_metric(id).map_err(failed("proxy_get_metric"))
+    }
+
+    fn environment(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        hostcalls::environment(name)
+    }
+
+    fn set_tick_period(&self, milliseconds: u32) -> Result<()> {
+        hostcalls::set_tick_period(milliseconds)
+    }
+
+    fn http_call(&self, call: HttpCall<'_>) -> Result<u32> {
+        let timeout = Duration::from_millis(call.milliseconds.into());
+        sdk::dispatch_http_call(
+            call.cluster,
+            call.headers.to_vec(),
+            Some(call.body),
+            Vec::new(),
+            timeout,
+        )
+        .map_err(failed("proxy_http_call"))
+    }
+
+    fn http_call_body(&self, size: usize) -> Result<Bytes> {
+        hostcalls::http_call_body(size)
     }
 
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()> {

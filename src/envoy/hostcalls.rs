@@ -5,7 +5,8 @@
 //!   buffer that the host wrote.
 //! - `proxy_get_buffer_bytes` for the configuration: the SDK ends the VM if the call fails. Envoy then serves requests without the filter
 //!   on that worker.
-//! - `random_get` of WASI, which the SDK does not have.
+//! - `proxy_set_tick_period_milliseconds`, `proxy_get_buffer_bytes` for the body of an HTTP call: as for the configuration.
+//! - `random_get`, `environ_sizes_get` and `environ_get` of WASI, which the SDK does not have.
 
 use std::ptr::null_mut;
 
@@ -22,6 +23,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_header_map_pairs(map: MapType, data: *const u8, size: usize) -> u32;
     fn proxy_send_local_response(
@@ -39,6 +41,8 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
+    fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    fn environ_get(variables: *mut *mut u8, data: *mut u8) -> u32;
 }
 
 /// `proxy_status_t`, and `errno` of WASI: success.
@@ -72,6 +76,38 @@ pub fn plugin_configuration() -> Result<Bytes> {
     read("proxy_get_buffer_bytes", |data, size| unsafe {
         proxy_get_buffer_bytes(BufferType::PluginConfiguration, 0, usize::MAX, data, size)
     })
+}
+
+/// See [`keyfence_filter::host::Host::http_call_body`].
+pub fn http_call_body(size: usize) -> Result<Bytes> {
+    // SAFETY: as above.
+    read("proxy_get_buffer_bytes", |data, returned| unsafe {
+        proxy_get_buffer_bytes(BufferType::HttpCallResponseBody, 0, size, data, returned)
+    })
+}
+
+/// See [`keyfence_filter::host::Host::set_tick_period`].
+pub fn set_tick_period(milliseconds: u32) -> Result<()> {
+    // SAFETY: it takes no pointer.
+    let status = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+    checked("proxy_set_tick_period_milliseconds", status)
+}
+
+/// See [`keyfence_filter::host::Host::environment`]. The host writes all variables, each as `name=value` and a NUL.
+pub fn environment(name: &[u8]) -> Result<Option<Vec<u8>>> {
+    let (mut count, mut size) = (0, 0);
+    // SAFETY: both pointers are to local variables.
+    checked("environ_sizes_get", unsafe { environ_sizes_get(&mut count, &mut size) })?;
+    let mut variables = vec![null_mut(); count];
+    let mut data = vec![0; size];
+    // SAFETY: the buffers have the sizes that the host gave, and it keeps no pointer.
+    let status = unsafe { environ_get(variables.as_mut_ptr(), data.as_mut_ptr()) };
+    checked("environ_get", status)?;
+    let mut values = data.split(|byte| *byte == 0).filter_map(|variable| {
+        let value = variable.strip_prefix(name)?.strip_prefix(b"=")?;
+        Some(value.to_vec())
+    });
+    Ok(values.next())
 }
 
 /// See [`keyfence_filter::host::Host::random`].

@@ -57,6 +57,8 @@ pub enum MapType {
     RequestTrailers,
     /// The response's headers.
     ResponseHeaders,
+    /// The headers of the response to an HTTP call of the filter, in its callback.
+    HttpCallResponseHeaders,
 }
 
 /// The severity of a log line.
@@ -104,6 +106,19 @@ pub struct LocalResponse<'r> {
     pub headers: &'r [u8],
     /// May be empty.
     pub body: &'r [u8],
+}
+
+/// An HTTP request that the filter itself sends.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpCall<'r> {
+    /// The name of the host's cluster.
+    pub cluster: &'r str,
+    /// The headers, with `:method`, `:path` and `:authority`.
+    pub headers: &'r [(&'r str, &'r str)],
+    /// The body.
+    pub body: &'r [u8],
+    /// How long the response may take.
+    pub milliseconds: u32,
 }
 
 /// The host: a proxy that has loaded this filter. There is one on each thread, and its calls are not reentrant.
@@ -168,6 +183,18 @@ pub trait Host {
 
     /// The value of a metric, which all threads share.
     fn metric(&self, metric: MetricId) -> Result<u64>;
+
+    /// The value of an environment variable of the VM; `None` if it is not set.
+    fn environment(&self, name: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Sets how often the current root context is called, in milliseconds; 0: never.
+    fn set_tick_period(&self, milliseconds: u32) -> Result<()>;
+
+    /// Sends an HTTP request. Returns its number, with which the host calls back.
+    fn http_call(&self, call: HttpCall<'_>) -> Result<u32>;
+
+    /// The body, of `size` bytes, of the response to an HTTP call, in its callback.
+    fn http_call_body(&self, size: usize) -> Result<Self::Bytes>;
 
     /// Sends a local reply in the current stream.
     fn send_local_response(&self, response: LocalResponse<'_>) -> Result<()>;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod feed;
 pub mod host;
 mod limits;
 mod metrics;

@@ -114,6 +114,85 @@ impl Metrics {
     }
 }
 
+/// Why a poll of a feed has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollFailure {
+    /// Nothing answered, or a proxy said so.
+    Unreachable,
+    /// The answer has another status than 200.
+    Status,
+    /// It is not an answer of the protocol.
+    Malformed,
+    /// It is larger than a page may be.
+    TooLarge,
+    /// It is older than what is known.
+    Outdated,
+    /// The VM has too little memory for it.
+    Memory,
+}
+
+impl PollFailure {
+    const ALL: [(PollFailure, &'static str); 6] = [
+        (PollFailure::Unreachable, "unreachable"),
+        (PollFailure::Status, "status"),
+        (PollFailure::Malformed, "malformed"),
+        (PollFailure::TooLarge, "too_large"),
+        (PollFailure::Outdated, "outdated"),
+        (PollFailure::Memory, "memory"),
+    ];
+}
+
+/// Metrics about a feed, labelled with the plugin's name. All VMs write the same gauges, so the last one counts.
+pub struct FeedMetrics {
+    keys: MetricId,
+    refused: MetricId,
+    revision: MetricId,
+    last_answer: MetricId,
+    /// In the order of [`PollFailure::ALL`].
+    failures: Vec<MetricId>,
+}
+
+impl FeedMetrics {
+    /// Defines them for the plugin with this name, so that they show 0 before the first answer.
+    pub fn define(host: &impl Host, plugin: &str) -> Result<FeedMetrics> {
+        let metrics = PolicyMetrics::of(host, plugin);
+        let failures = PollFailure::ALL.iter().map(|(_, code)| {
+            let name = format!("{}keyfence_feed_failures_total", label("code", code));
+            counter(host, &(metrics.label.clone() + &name))
+        });
+        Ok(FeedMetrics {
+            keys: metrics.gauge("keyfence_feed_keys")?,
+            refused: metrics.gauge("keyfence_feed_refused_keys")?,
+            revision: metrics.gauge("keyfence_feed_revision")?,
+            last_answer: metrics.gauge("keyfence_feed_last_answer_timestamp_seconds")?,
+            failures: failures.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Records what is in force after an answer.
+    pub fn record(
+        &self,
+        host: &impl Host,
+        keys: usize,
+        refused: usize,
+        revision: u64,
+        unix_seconds: u64,
+    ) -> Result<()> {
+        host.record_metric(self.keys, keys as u64)?;
+        host.record_metric(self.refused, refused as u64)?;
+        host.record_metric(self.revision, revision)?;
+        host.record_metric(self.last_answer, unix_seconds)
+    }
+
+    /// Counts a poll that has failed.
+    pub fn count_failure(&self, host: &impl Host, failure: PollFailure) -> Result<()> {
+        match self.failures.get(failure as usize) {
+            Some(metric) => host.increment_metric(*metric),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Metrics about the policies that a plugin loaded, labelled with the plugin's name.
 pub struct PolicyMetrics<'h, H> {
     host: &'h H,
@@ -144,6 +223,7 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
     pub fn record_loaded(&self, summary: Summary, expiries: UpcomingExpiries, unix_seconds: u64) -> Result<()> {
         let next = expiries.next.and_then(|next| u64::try_from(next.0).ok());
         self.record("keyfence_keys", summary.keys as u64)?;
+        self.record("keyfence_policy_has_feed", u64::from(summary.has_feed))?;
         self.record("keyfence_policy_expiries_within_week", expiries.within_week as u64)?;
         self.record("keyfence_policy_next_expiry_timestamp_seconds", next.unwrap_or(0))?;
         self.record("keyfence_policy_hash", summary.hash)?;

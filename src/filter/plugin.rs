@@ -3,13 +3,18 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
+use keyfence_core::config::config_path::ConfigPath;
+use keyfence_core::config::keys_from::KeysFrom;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{Diagnostics, Measure, Severity, long_text, memory_limit};
 use keyfence_core::decision::token_cache::{self, PolicyId, TokenCache};
+use keyfence_core::feed::Forgotten;
 use keyfence_core::policy::footprint::Footprint;
+use keyfence_core::policy::in_force::InForce;
 use keyfence_core::policy::response_headers::ResponsePolicy;
-use keyfence_core::policy::{Loaded, Policy};
+use keyfence_core::policy::{Loaded, Policy, TokenParentRef};
 
+use crate::feed::{self, Poller};
 use crate::host::{self, Action, Host, LogLevel};
 use crate::metrics::{Metrics, PolicyMetrics};
 use crate::once::log_once;
@@ -26,6 +31,7 @@ pub struct Plugin<H> {
     tokens: RefCell<TokenCache>,
     /// The response policies of open streams and root contexts. A new policy with an equal one shares it.
     response_policies: Vec<Weak<ResponsePolicy>>,
+    feeds: Vec<Poller>,
     metrics: Option<Metrics>,
 }
 
@@ -71,6 +77,7 @@ impl<H: Host> Plugin<H> {
             policies: PolicyCache::default(),
             tokens: RefCell::default(),
             response_policies: Vec::new(),
+            feeds: Vec::new(),
             metrics: None,
         }
     }
@@ -80,13 +87,13 @@ impl<H: Host> Plugin<H> {
     pub fn configure(&mut self, context: u32, size: usize) -> bool {
         let plugin = self.plugin_id();
         let name = plugin.name.clone();
-        self.policies.begin(context, plugin);
+        self.policies.begin(context, plugin.clone());
         self.tokens.get_mut().forget(PolicyId(context));
         self.roots.retain(|root| root.context != context);
-        let loaded = self.load(size);
+        let loaded = self.load(size, &plugin);
         let metrics = PolicyMetrics::of(&self.host, &name);
         let (response_policy, is_accepted) = match loaded {
-            Ok((loaded, bytes)) => {
+            Ok(LoadedPolicy { loaded, bytes, poller }) => {
                 let summary = loaded.summary();
                 let Loaded {
                     policy, diagnostics, ..
@@ -109,6 +116,9 @@ impl<H: Host> Plugin<H> {
                     self.host.log(LogLevel::Info, &line);
                 }
                 let response_policy = policy.response().clone();
+                if let Some((index, token)) = poller {
+                    self.follow(index, context, &policy, token);
+                }
                 self.policies.insert(context, policy, bytes);
                 (Some(response_policy), true)
             }
@@ -152,8 +162,8 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// Loads the policy from the host's configuration, of `size` bytes. Returns the policy and its size when compiled, in bytes.
-    fn load(&mut self, size: usize) -> Result<(Loaded, usize), LoadError> {
+    /// Loads the policy from the host's configuration, of `size` bytes.
+    fn load(&mut self, size: usize, plugin: &PluginId) -> Result<LoadedPolicy, LoadError> {
         let begin = self.host.nanoseconds()?;
         if self.metrics.is_none() {
             self.metrics = Some(Metrics::define(&self.host)?);
@@ -172,13 +182,71 @@ impl<H: Host> Plugin<H> {
         self.make_space(peak, &large, Some(measure.hash))?;
         let now = timestamp(host::unix_seconds(&self.host)?);
         let mut loaded = Policy::compile(&text, &measure, now).map_err(LoadError::Invalid)?;
+        let poller = match loaded.policy.feed() {
+            Some(feed) => Some(self.poller_of(&feed.settings, plugin)?),
+            None => None,
+        };
         self.share_response(&mut loaded.policy);
         let milliseconds = self.host.nanoseconds()?.saturating_sub(begin) / 1_000_000;
         let keys = loaded.policy.keys().len();
         let memory = self.host.memory() / 1024;
         let line = format!("{keys} keys loaded in {milliseconds} ms; the VM has {memory} kB of memory");
         self.host.log(LogLevel::Debug, &line);
-        Ok((loaded, compiled))
+        Ok(LoadedPolicy {
+            loaded,
+            bytes: compiled,
+            poller,
+        })
+    }
+
+    /// The index of the poller of a feed, a new one if there is none, and the token of its polls.
+    fn poller_of(&mut self, settings: &KeysFrom, plugin: &PluginId) -> Result<(usize, Option<Box<str>>), LoadError> {
+        let token = feed::token_of(&self.host, settings)?.map_err(|kind| {
+            let mut diagnostics = Diagnostics::default();
+            let at = ConfigPath::ROOT.field("keys_from");
+            diagnostics.add_bare(&at.field("token_env"), &kind);
+            LoadError::Invalid(diagnostics)
+        })?;
+        let known = self.feeds.iter().position(|poller| poller.is_of(plugin, settings));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.feeds.push(Poller::new(&self.host, plugin.clone(), settings)?);
+                self.feeds.len() - 1
+            }
+        };
+        Ok((index, token))
+    }
+
+    /// Lets a poller follow the policy of a root context.
+    fn follow(&mut self, index: usize, context: u32, policy: &Policy, token: Option<Box<str>>) {
+        if let Some(poller) = self.feeds.get_mut(index) {
+            poller.configure(&self.host, context, policy, token);
+            forget_tokens(self.tokens.get_mut(), poller);
+            if let Err(error) = self.host.set_tick_period(feed::TICK) {
+                self.host.log(LogLevel::Error, &error.to_string());
+            }
+        }
+    }
+
+    /// Handles a tick of a root context: polls feeds.
+    pub fn on_tick(&mut self, context: u32) {
+        let mut feeds = self.feeds.iter_mut();
+        match feeds.find(|poller| poller.owner() == Some(context)) {
+            Some(poller) => poller.on_tick(&self.host),
+            // A newer root context polls in its place.
+            None => drop(self.host.set_tick_period(0)),
+        }
+    }
+
+    /// Handles the response to an HTTP call of the filter: an answer of a feed, with a body of `size` bytes.
+    pub fn on_http_call_response(&mut self, call: u32, size: usize) {
+        let Some(poller) = self.feeds.iter_mut().find(|poller| poller.has_sent(call)) else {
+            return;
+        };
+        let policy = poller.owner().and_then(|context| self.policies.get(context));
+        poller.on_answer(&self.host, size, policy);
+        forget_tokens(self.tokens.get_mut(), poller);
     }
 
     /// Makes sure that `bytes` of memory are free, including `large` as in [`Host::has_memory`]. It evicts superseded policies if needed.
@@ -208,7 +276,13 @@ impl<H: Host> Plugin<H> {
     /// Handles the headers of the current request: decides, and forwards the request or sends a local reply.
     pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
         let policy = self.policies.get(stream.root);
-        stream.on_request_headers(&self.host, policy, &self.tokens, self.metrics.as_ref())
+        let in_force = policy.map(|policy| {
+            let has_feed = policy.feed().is_some();
+            let mut feeds = self.feeds.iter().filter(|_| has_feed);
+            let poller = feeds.find(|poller| poller.serves(stream.root));
+            InForce::new(policy, poller.and_then(Poller::keys))
+        });
+        stream.on_request_headers(&self.host, in_force, &self.tokens, self.metrics.as_ref())
     }
 
     /// Handles the trailers of the current request: removes what the upstream must not get.
@@ -228,6 +302,26 @@ impl<H: Host> Plugin<H> {
         self.policies.remove(context);
         self.tokens.get_mut().forget(PolicyId(context));
         self.roots.retain(|root| root.context != context);
+        self.feeds.retain_mut(|poller| !poller.end(context));
+    }
+}
+
+/// A policy that was loaded.
+struct LoadedPolicy {
+    loaded: Loaded,
+    /// Its size when compiled.
+    bytes: usize,
+    /// The index of the poller of its feed, and the token of the polls.
+    poller: Option<(usize, Option<Box<str>>)>,
+}
+
+fn forget_tokens(tokens: &mut TokenCache, poller: &mut Poller) {
+    match poller.take_forgotten() {
+        Forgotten::Keys(keys) if keys.is_empty() => {}
+        Forgotten::Keys(keys) => {
+            tokens.forget_keys(|key| matches!(key, TokenParentRef::Fed(key) if keys.contains(&key)));
+        }
+        Forgotten::All => tokens.forget_keys(|key| matches!(key, TokenParentRef::Fed(_))),
     }
 }
 

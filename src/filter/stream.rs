@@ -22,6 +22,7 @@ use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{
     Decision, Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
 };
+use keyfence_core::policy::in_force::InForce;
 use keyfence_core::policy::response_headers::ResponsePolicy;
 use keyfence_core::policy::{Key, Policy};
 
@@ -72,11 +73,11 @@ impl Stream {
     pub fn on_request_headers(
         &mut self,
         host: &impl Host,
-        policy: Option<&Policy>,
+        in_force: Option<InForce<'_>>,
         tokens: &RefCell<TokenCache>,
         metrics: Option<&Metrics>,
     ) -> Action {
-        let (Some(policy), Some(metrics)) = (policy, metrics) else {
+        let (Some(in_force), Some(metrics)) = (in_force, metrics) else {
             return self.reply_unavailable(host, metrics);
         };
         let context = HostContext {
@@ -84,7 +85,7 @@ impl Stream {
             tokens,
             policy: PolicyId(self.root),
         };
-        match on_request(&context, policy, metrics) {
+        match on_request(&context, in_force, metrics) {
             Ok((stage, action)) => {
                 self.stage = stage;
                 action
@@ -190,12 +191,17 @@ fn pairs(map: &[u8]) -> Result<Pairs<'_>> {
     })
 }
 
-fn on_request<H: Host>(context: &HostContext<'_, H>, policy: &Policy, metrics: &Metrics) -> Result<(Stage, Action)> {
+fn on_request<H: Host>(
+    context: &HostContext<'_, H>,
+    in_force: InForce<'_>,
+    metrics: &Metrics,
+) -> Result<(Stage, Action)> {
     let host = context.host;
+    let policy = in_force.policy;
     let map = host.headers(MapType::RequestHeaders)?;
     let headers = pairs(&map)?;
     let head = Head::read(policy, headers);
-    let decision = decide(policy, &head, context);
+    let decision = decide(in_force, &head, context);
     record_decision(host, &decision)?;
     if decision.outcome == Outcome::Deny(Reason::IpNotAllowed) {
         warn_of_ignored_address(context, policy);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use keyfence_filter::host::{
-    Action, Host, HostError, HostErrorKind, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
+    Action, Host, HostError, HostErrorKind, HttpCall, LocalResponse, LogLevel, MapType, MetricId, MetricType, Result,
 };
 use keyfence_filter::pairs::{Pairs, encode};
 use keyfence_filter::plugin::Plugin;
@@ -42,6 +42,20 @@ pub struct World {
     pub memory: Cell<usize>,
     pub seconds: Cell<u64>,
     pub address: RefCell<String>,
+    pub environment: RefCell<BTreeMap<String, String>>,
+    pub tick_period: Cell<u32>,
+    /// The HTTP calls so far, with their number from 0 by their order.
+    pub http_calls: RefCell<Vec<SentCall>>,
+    /// The body of the response to the HTTP call that is being handled.
+    pub http_body: RefCell<Vec<u8>>,
+}
+
+/// An HTTP call that the filter has sent.
+pub struct SentCall {
+    pub cluster: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    pub milliseconds: u32,
 }
 
 #[derive(Clone)]
@@ -220,6 +234,44 @@ impl Host for Fake {
         }
         shared.insert(key.to_vec(), (value.to_vec(), known.unwrap_or(0) + 1));
         Ok(true)
+    }
+
+    fn environment(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.call("environment")?;
+        let name = std::str::from_utf8(name).unwrap();
+        Ok(self
+            .0
+            .environment
+            .borrow()
+            .get(name)
+            .map(|value| value.clone().into_bytes()))
+    }
+
+    fn set_tick_period(&self, milliseconds: u32) -> Result<()> {
+        self.call("set_tick_period")?;
+        self.0.tick_period.set(milliseconds);
+        Ok(())
+    }
+
+    fn http_call(&self, call: HttpCall<'_>) -> Result<u32> {
+        self.call("http_call")?;
+        let mut calls = self.0.http_calls.borrow_mut();
+        calls.push(SentCall {
+            cluster: call.cluster.into(),
+            headers: call
+                .headers
+                .iter()
+                .map(|(n, v)| (n.to_string(), v.to_string()))
+                .collect(),
+            body: String::from_utf8(call.body.to_vec()).unwrap(),
+            milliseconds: call.milliseconds,
+        });
+        Ok(calls.len() as u32 - 1)
+    }
+
+    fn http_call_body(&self, _: usize) -> Result<Vec<u8>> {
+        self.call("http_call_body")?;
+        Ok(self.0.http_body.borrow().clone())
     }
 
     fn random(&self) -> Result<[u8; 32]> {

@@ -32,7 +32,7 @@ pub fn accept(token: &str, kid: &str, verifier: Verifier<'_>) -> Result<Value, S
     let policy = loaded
         .map_err(|diagnostics| format!("{:?}", diagnostics.errors()))?
         .policy;
-    let verified = Unverified::read(&policy, token, Timestamp(now())).and_then(Unverified::verify);
+    let verified = Unverified::read((&policy).into(), token, Timestamp(now())).and_then(Unverified::verify);
     verified.map_err(|error| error.to_string())?;
     let claims = token.split('.').nth(1).unwrap_or_default();
     let claims = BASE64_URL_SAFE_NO_PAD

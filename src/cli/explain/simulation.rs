@@ -112,7 +112,7 @@ impl Simulation<'_> {
         let request = self.request()?;
         let head = self.head(&request)?;
         let mut trace: Vec<(Check, Result<(), Reason>)> = Vec::new();
-        let decision = decide_with_trace(self.policy, &head, &self.context(), &mut |check, result| {
+        let decision = decide_with_trace(self.policy.into(), &head, &self.context(), &mut |check, result| {
             trace.push((check, result));
         });
         let evidence = Evidence {

@@ -7,6 +7,7 @@ use keyfence_core::decision::jwt::{Jwt, has_form};
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::scoped_token::{ScopedToken, Unverified};
 use keyfence_core::decision::token_error::TokenError;
+use keyfence_core::policy::in_force::InForce;
 use keyfence_core::policy::{Key, Policy};
 use serde_json::Value;
 
@@ -59,14 +60,14 @@ fn id_of(header: &Value) -> Option<&str> {
 }
 
 fn examine(policy: &Policy, text: &str, now: Timestamp) -> Result<Arc<ScopedToken>, Refusal> {
-    let longest = policy.max_credential_length();
+    let longest = InForce::from(policy).max_credential_length();
     if text.len() > longest {
         return Err(Refusal::TooLong(longest));
     }
     if !has_form(text) {
         return Err(Refusal::NotAToken);
     }
-    let unverified = Unverified::read(policy, text, now);
+    let unverified = Unverified::read(policy.into(), text, now);
     unverified.and_then(Unverified::verify).map_err(Refusal::Token)
 }
 

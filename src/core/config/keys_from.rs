@@ -122,8 +122,40 @@ impl DiagnosticKind for KeysFromDiagnostic {
     }
 }
 
+/// What is wrong with the environment variable that `token_env` names.
+pub enum TokenVariableError {
+    /// The VM does not have it.
+    NotSet {
+        /// Its name.
+        name: String,
+    },
+    /// Its value is not a bearer token.
+    NotAToken {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl DiagnosticKind for TokenVariableError {
+    fn message(&self) -> Message {
+        match self {
+            Self::NotSet { name } => Message::error(
+                format!("the filter does not have the environment variable {name}"),
+                "set it where Envoy is started, and list it in vm_config.environment_variables.host_env_keys (Envoy), vmConfig.env \
+                 (Istio) or env.hostKeys (Envoy Gateway)",
+            ),
+            Self::NotAToken { name } => Message::error(
+                format!(
+                    "the value of the environment variable {name} is not a bearer token: letters, digits and -._~+/="
+                ),
+                "give it the token that the control plane gave",
+            ),
+        }
+    }
+}
+
 /// Whether the text is a bearer token (RFC 6750, section 2.1).
-fn is_bearer_token(text: &str) -> bool {
+pub fn is_bearer_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     (1..=4096).contains(&text.len()) && !body.is_empty() && body.bytes().all(is_allowed)

@@ -59,6 +59,8 @@ pub struct Measure {
     pub key_values: usize,
     /// The bytes of member names and strings of the key that has the most.
     pub key_bytes: usize,
+    /// Whether there is `keys_from`.
+    pub has_feed: bool,
 }
 
 impl Measure {
@@ -332,6 +334,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         while let Some(Name(name)) = map.next_key()? {
             meter.add(0, name.len());
             meter.measure.scopes += usize::from(part == Part::ScopeTable);
+            meter.measure.has_feed |= part == Part::Root && name == "keys_from";
             let part = part.member(&name);
             let value = map.next_value_seed(Value { meter, part })?;
             members = members.wrapping_add(mixed(text_hash(&name), value));
@@ -430,6 +433,7 @@ mod tests {
             token_key_bytes: 7,
             scopes: 1,
             scope_sets: 1,
+            has_feed: false,
             // The root, keys, anonymous, its list and item, scopes and its member, cors and max_age.
             values: 9,
             value_bytes: 4 + 9 + 15 + 17 + 6 + 1 + 4 + 7,

@@ -27,7 +27,7 @@ pub mod network;
 pub mod node;
 pub mod origin;
 pub mod raw_key;
-mod read;
+pub mod read;
 pub mod restrictions;
 #[cfg(feature = "schema")]
 pub mod schema;

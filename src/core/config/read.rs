@@ -45,12 +45,15 @@ pub enum StructureError {
     },
 }
 
+/// The reason of [`StructureError::UnknownField`].
+pub const UNKNOWN_FIELD: &str = "unknown field";
+
 impl DiagnosticKind for StructureError {
     fn message(&self) -> Message {
         match *self {
             Self::UnknownField { nearest } => {
                 let help = nearest.map(|name| format!("did you mean {name}?").into());
-                Message::error("unknown field", help.unwrap_or(Cow::Borrowed("take it out"))).about_name()
+                Message::error(UNKNOWN_FIELD, help.unwrap_or(Cow::Borrowed("take it out"))).about_name()
             }
             Self::DuplicateField => Message::error("duplicate field", "keep one of them").about_name(),
             Self::MissingField { name } => Message::error(format!("{name} is missing"), format!("add {name}")),

@@ -19,30 +19,37 @@ use super::scoped_token::{ScopedToken, Unverified};
 use super::token_error::TokenError;
 use crate::config::api_key::KeyDigest;
 use crate::config::key::{Kind, OriginCheck};
+use crate::policy::in_force::InForce;
 use crate::policy::scopes::ScopeAnswer;
-use crate::policy::{Key, KeyMatch, Policy, Restrictions};
+use crate::policy::{Key, KeyMatch, Restrictions};
 
 /// Decides on a request. Nothing is kept between requests but what `context` keeps.
-pub fn decide<'p, 'r>(policy: &'p Policy, head: &'r Head<'r>, context: &impl RequestContext) -> Decision<'p, 'r> {
-    decide_with_trace(policy, head, context, &mut |_, _| {})
+pub fn decide<'p, 'r>(
+    in_force: impl Into<InForce<'p>>,
+    head: &'r Head<'r>,
+    context: &impl RequestContext,
+) -> Decision<'p, 'r> {
+    decide_with_trace(in_force.into(), head, context, &mut |_, _| {})
 }
 
 /// Decides on a request, and calls `trace` with the result of each check as it is made. The first that fails is the last.
 pub fn decide_with_trace<'p, 'r>(
-    policy: &'p Policy,
+    in_force: InForce<'p>,
     head: &'r Head<'r>,
     context: &impl RequestContext,
     trace: &mut impl FnMut(Check, Result<(), Reason>),
 ) -> Decision<'p, 'r> {
-    let subject = identify(policy, head, context);
+    let policy = in_force.policy;
+    let subject = identify(in_force, head, context);
     if head.is_preflight() {
         let decision = match subject {
             Err(IdentificationError {
                 reason: Reason::PolicyUnavailable,
+                may_be_fed: false,
                 ..
-            }) => preflight::unavailable(policy, head),
-            Err(_) => preflight::decide(policy, head, None, None),
-            Ok(subject) => preflight::decide(policy, head, subject.key, subject.token),
+            }) => preflight::unavailable(in_force, head),
+            Err(_) => preflight::decide(in_force, head, None, None),
+            Ok(subject) => preflight::decide(in_force, head, subject.key, subject.token),
         };
         trace(
             Check::Origin,
@@ -54,10 +61,12 @@ pub fn decide_with_trace<'p, 'r>(
         return decision;
     }
     let restrictions = subject.as_ref().ok().map(|subject| subject.restrictions);
-    let origin = head.origin.and_then(|origin| policy.match_origin(restrictions, origin));
+    let origin = head
+        .origin
+        .and_then(|origin| in_force.match_origin(restrictions, origin));
     let is_any_alone = match restrictions {
         Some(restrictions) => restrictions.origins.is_any_alone(),
-        None => policy.union.is_any_alone(),
+        None => policy.response.union_is_any_alone,
     };
     let mut decision = Decision {
         outcome: Outcome::Allow,
@@ -79,7 +88,7 @@ pub fn decide_with_trace<'p, 'r>(
     let token = decision.token.clone();
     let result = subject.map_err(|error| error.reason).and_then(|subject| {
         let mut evaluation = Evaluation {
-            policy,
+            in_force,
             head,
             key: subject.key,
             token: token.as_deref(),
@@ -118,6 +127,8 @@ impl<'p> Subject<'p> {
 struct IdentificationError {
     reason: Reason,
     token_error: Option<TokenError>,
+    /// Whether the keys of the feed are not known, and the request's may be one of them.
+    may_be_fed: bool,
 }
 
 impl From<Reason> for IdentificationError {
@@ -125,6 +136,7 @@ impl From<Reason> for IdentificationError {
         IdentificationError {
             reason,
             token_error: None,
+            may_be_fed: false,
         }
     }
 }
@@ -134,18 +146,20 @@ impl From<TokenError> for IdentificationError {
         IdentificationError {
             reason: error.reason(),
             token_error: Some(error),
+            may_be_fed: false,
         }
     }
 }
 
 fn identify<'p>(
-    policy: &'p Policy,
+    in_force: InForce<'p>,
     head: &Head<'_>,
     context: &impl RequestContext,
 ) -> Result<Subject<'p>, IdentificationError> {
     match head.credential {
         Credential::Ambiguous => Err(Reason::AmbiguousApiKey.into()),
-        Credential::Missing => policy
+        Credential::Missing => in_force
+            .policy
             .anonymous
             .as_ref()
             .filter(|restrictions| is_for_anonymous(restrictions, head))
@@ -155,41 +169,50 @@ fn identify<'p>(
                 restrictions,
             })
             .ok_or(Reason::MissingApiKey.into()),
-        Credential::One(presented) => find_key(policy, &presented, context),
+        Credential::One(presented) => find_key(in_force, &presented, context).map_err(|error| match error {
+            IdentificationError {
+                reason: Reason::InvalidApiKey | Reason::InvalidScopedToken | Reason::ScopedTokenExpired,
+                ..
+            } if in_force.is_incomplete() => IdentificationError {
+                may_be_fed: true,
+                ..Reason::PolicyUnavailable.into()
+            },
+            error => error,
+        }),
     }
 }
 
 /// Looks a credential up as a key, and if it is none, as a token.
 fn find_key<'p>(
-    policy: &'p Policy,
+    in_force: InForce<'p>,
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
 ) -> Result<Subject<'p>, IdentificationError> {
-    let token = match find_good_token(policy, presented, context)? {
+    let token = match find_good_token(in_force, presented, context)? {
         Some(token) => token,
         None => {
-            let digest = presented.digest(policy.max_credential_length());
+            let digest = presented.digest(in_force.max_credential_length());
             let digest = digest.ok_or(Reason::InvalidApiKey)?;
-            if let Some(key) = policy.find_key(&digest) {
+            if let Some(key) = in_force.find_key(&digest) {
                 return Ok(Subject::of_key(key, None));
             }
-            find_token(policy, presented, digest, context)?
+            find_token(in_force, presented, digest, context)?
         }
     };
-    let key = policy.parent(token.key).ok_or(TokenError::Parent)?;
+    let key = in_force.parent(token.key).ok_or(TokenError::Parent)?;
     Ok(Subject::of_key(key, Some(token)))
 }
 
 /// Finds a token that an earlier request has presented, and that was good: so its text is not a key's. Its digest is not needed.
 fn find_good_token(
-    policy: &Policy,
+    in_force: InForce<'_>,
     presented: &PresentedKey<'_>,
     context: &impl RequestContext,
 ) -> Result<Option<Arc<ScopedToken>>, IdentificationError> {
-    if !policy.has_tokens() {
+    if !in_force.has_tokens() {
         return Ok(None);
     }
-    let text = presented.text(policy.max_credential_length());
+    let text = presented.text(in_force.max_credential_length());
     let Some(text) = text.filter(|text| jwt::begins_as_token(text)) else {
         return Ok(None);
     };
@@ -202,12 +225,12 @@ fn find_good_token(
 /// signature. Only what depends on the signature is remembered: the time is compared on each request.
 #[inline(never)]
 fn find_token(
-    policy: &Policy,
+    in_force: InForce<'_>,
     presented: &PresentedKey<'_>,
     digest: KeyDigest,
     context: &impl RequestContext,
 ) -> Result<Arc<ScopedToken>, IdentificationError> {
-    let text = presented.text(policy.max_credential_length());
+    let text = presented.text(in_force.max_credential_length());
     let text = &*text
         .filter(|text| jwt::begins_as_token(text))
         .ok_or(Reason::InvalidApiKey)?;
@@ -218,7 +241,7 @@ fn find_token(
     if !jwt::has_form(text) {
         return Err(Reason::InvalidApiKey.into());
     }
-    let verdict = Unverified::read(policy, text, now)?.verdict();
+    let verdict = Unverified::read(in_force, text, now)?.verdict();
     context.remember_token(text, digest, &verdict);
     Ok(verdict.at(now)?)
 }
@@ -233,7 +256,7 @@ fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
 
 /// The checks after the first, of a request whose key is known or that needs none.
 pub(super) struct Evaluation<'p, 'r, 'e, C> {
-    pub(super) policy: &'p Policy,
+    pub(super) in_force: InForce<'p>,
     pub(super) head: &'r Head<'r>,
     key: Option<KeyMatch<'p>>,
     /// The token that narrows the key: see [`narrowing`](super::narrowing).
@@ -329,7 +352,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
     fn trusted_address(&self) -> Result<Option<IpAddr>, Reason> {
         let address = self.context.source_address();
         let address = address.map_err(|Unavailable| Reason::PolicyUnavailable)?;
-        Ok(address.trusted(self.policy.client_ip))
+        Ok(address.trusted(self.in_force.policy.client_ip))
     }
 
     fn origin(&mut self) -> Result<(), Reason> {
@@ -341,7 +364,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
                 // A page on this API's own site may have sent the request, and that site be listed.
                 OriginCheck::RequiredOrSameOrigin => {
                     let own = self.head.own_origin();
-                    matched.own_origin = own.and_then(|own| self.policy.match_origin(Some(self.restrictions), &own));
+                    matched.own_origin = own.and_then(|own| self.in_force.match_origin(Some(self.restrictions), &own));
                     matched.own_origin.is_some()
                 }
                 OriginCheck::IfPresent => self.head.origin.is_none(),

@@ -55,7 +55,7 @@ impl<'p, 'r, C: RequestContext> Evaluation<'p, 'r, '_, C> {
     pub(super) fn scope_of_token(&mut self, token: &ScopedToken) -> Result<(), Reason> {
         let (method, path) = (self.head.method, self.head.bare_path());
         let (scopes, indexes) = (self.restrictions.scopes.as_deref(), self.restrictions.indexes.as_ref());
-        let of_token = token.scopes(self.policy);
+        let of_token = token.scopes(self.in_force.policy);
         let narrowed = token.indexes.as_ref();
         let indexes = match of_token {
             Some(_) => [indexes, None],

@@ -11,21 +11,26 @@ use super::outcome::{Decision, Matched, Outcome};
 use super::reason::Reason;
 use super::request::Head;
 use super::scoped_token::ScopedToken;
+use crate::policy::in_force::InForce;
 use crate::policy::{KeyMatch, Policy};
 
-/// Decides on a preflight. One with a `key` in its URL, or a `token` of that key, is checked against the origins of the key, any other against those of all enabled
+/// Decides on a preflight. While the keys of the feed are not known, an origin that no other key lists may be listed by one of them. One with a `key` in its URL, or a `token` of that key, is checked against the origins of the key, any other against those of all enabled
 /// keys: a browser sends no header of the page with a preflight.
 pub fn decide<'p, 'r>(
-    policy: &'p Policy,
+    in_force: InForce<'p>,
     head: &Head<'r>,
     key: Option<KeyMatch<'p>>,
     token: Option<Arc<ScopedToken>>,
 ) -> Decision<'p, 'r> {
     let restrictions = key.map(|found| &found.key().restrictions);
-    let origin = head.origin.and_then(|origin| policy.match_origin(restrictions, origin));
+    let policy = in_force.policy;
+    let origin = head
+        .origin
+        .and_then(|origin| in_force.match_origin(restrictions, origin));
     Decision {
         outcome: match origin {
             Some(_) => Outcome::Preflight,
+            None if key.is_none() && in_force.is_incomplete() => Outcome::Deny(Reason::PolicyUnavailable),
             None => Outcome::Deny(Reason::OriginNotAllowed),
         },
         enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
@@ -44,11 +49,11 @@ pub fn decide<'p, 'r>(
 }
 
 /// Decides on a preflight where the host could not tell what is needed to find its key.
-pub fn unavailable<'p, 'r>(policy: &'p Policy, head: &Head<'r>) -> Decision<'p, 'r> {
+pub fn unavailable<'p, 'r>(in_force: InForce<'p>, head: &Head<'r>) -> Decision<'p, 'r> {
     Decision {
         outcome: Outcome::Deny(Reason::PolicyUnavailable),
         allow_origin: AllowOrigin::Omit,
-        ..decide(policy, head, None, None)
+        ..decide(in_force, head, None, None)
     }
 }
 

@@ -13,19 +13,19 @@ use crate::config::network::Network;
 use crate::config::node::Node;
 use crate::config::origin::OriginPattern;
 use crate::config::timestamp::Timestamp;
-use crate::policy::Policy;
-use crate::policy::key_table::KeyIndex;
+use crate::policy::in_force::InForce;
 use crate::policy::networks::Networks;
 use crate::policy::origin_list::{OriginList, OriginMatch};
 use crate::policy::origins::OriginTable;
 use crate::policy::scopes::{IndexList, ScopeRules};
 use crate::policy::sorted::sorted;
 use crate::policy::token_verifier::{Algorithm, TokenVerifier};
+use crate::policy::{Policy, TokenParentRef};
 
 /// A token whose signature and claims are right. Its times have to be compared with the clock on each request.
 #[derive(Debug)]
 pub struct ScopedToken {
-    pub(super) key: KeyIndex,
+    pub(super) key: TokenParentRef,
     times: Times,
     /// The user.
     subject: Option<Subject>,
@@ -46,6 +46,7 @@ pub struct ScopedToken {
 /// token were verified then.
 #[derive(Debug, Clone)]
 pub struct Verdict {
+    key: TokenParentRef,
     times: Times,
     result: Result<Arc<ScopedToken>, TokenError>,
 }
@@ -70,10 +71,10 @@ struct TokenOrigins {
 
 /// A token of which everything has been checked that costs little: not its signature, and not its other claims.
 pub struct Unverified<'p, 't> {
-    policy: &'p Policy,
+    in_force: InForce<'p>,
     jwt: Jwt<'t>,
     algorithm: Algorithm,
-    key: KeyIndex,
+    key: TokenParentRef,
     verifier: &'p TokenVerifier,
     times: Times,
 }
@@ -81,7 +82,7 @@ pub struct Unverified<'p, 't> {
 impl<'p, 't> Unverified<'p, 't> {
     /// Reads a token: everything that can be checked without its signature. Its end comes before all that depends on the policy, so that the
     /// reason tells nothing of the policy to those who cannot sign.
-    pub fn read(policy: &'p Policy, text: &'t str, now: Timestamp) -> Result<Unverified<'p, 't>, TokenError> {
+    pub fn read(in_force: InForce<'p>, text: &'t str, now: Timestamp) -> Result<Unverified<'p, 't>, TokenError> {
         let jwt = Jwt::parse(text).ok_or(TokenError::Malformed)?;
         let header = Members::parse(&jwt.header).ok_or(TokenError::Header)?;
         // No extension is understood, so a token that needs one is refused (RFC 7515, section 4.1.11).
@@ -96,7 +97,7 @@ impl<'p, 't> Unverified<'p, 't> {
         if now >= times.end {
             return Err(TokenError::Expired);
         }
-        let parent = header.text("kid").and_then(|kid| policy.token_parent(kid));
+        let parent = header.text("kid").and_then(|kid| in_force.token_parent(kid));
         let (key, verifier) = parent.ok_or(TokenError::Parent)?;
         dates.check(verifier)?;
         times.check(now)?;
@@ -104,7 +105,7 @@ impl<'p, 't> Unverified<'p, 't> {
             return Err(TokenError::SignatureForm);
         }
         Ok(Unverified {
-            policy,
+            in_force,
             algorithm,
             key,
             verifier,
@@ -116,6 +117,7 @@ impl<'p, 't> Unverified<'p, 't> {
     /// Verifies the signature, and reads the other claims.
     pub fn verdict(self) -> Verdict {
         Verdict {
+            key: self.key,
             times: self.times,
             result: self.verify(),
         }
@@ -136,7 +138,7 @@ impl<'p, 't> Unverified<'p, 't> {
         let claims = Members::parse(claims).ok_or(TokenError::Claims)?;
         let mut entries = 0;
         let scopes = list(&claims, "scopes", &mut entries, |name| {
-            self.policy.token_scope_index(name)
+            self.in_force.policy.token_scope_index(name)
         })?;
         let indexes = list(&claims, "indexes", &mut entries, |entry| {
             IndexPattern::parse(Cow::Borrowed(entry))
@@ -215,6 +217,11 @@ impl Verdict {
         now >= self.times.end
     }
 
+    /// The key that the token names.
+    pub fn key(&self) -> TokenParentRef {
+        self.key
+    }
+
     /// Whether everything is right but perhaps the time.
     pub fn is_good(&self) -> bool {
         self.result.is_ok()
@@ -225,6 +232,7 @@ impl Verdict {
     pub fn for_test(error: TokenError, end: Timestamp) -> Verdict {
         let begin = Timestamp(i64::MIN);
         Verdict {
+            key: TokenParentRef::Static(crate::policy::key_table::KeyIndex(0)),
             times: Times { begin, end },
             result: Err(error),
         }

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use super::scoped_token::Verdict;
 use crate::config::api_key::KeyDigest;
 use crate::config::timestamp::Timestamp;
+use crate::policy::TokenParentRef;
 
 /// The most bytes that good tokens take: about 6,000 that only name a user and a filter.
 const GOOD_BYTES: usize = 8 << 20;
@@ -71,8 +72,17 @@ impl TokenCache {
 
     /// Forgets all verdicts under this policy.
     pub fn forget(&mut self, policy: PolicyId) {
-        self.good.forget(policy);
-        self.bad.forget(policy);
+        self.retain(|entry| entry.policy != policy);
+    }
+
+    /// Forgets all verdicts on tokens of keys for which `has_changed` holds, under all policies.
+    pub fn forget_keys(&mut self, has_changed: impl Fn(TokenParentRef) -> bool) {
+        self.retain(|entry| !has_changed(entry.verdict.key()));
+    }
+
+    fn retain(&mut self, keeps: impl Fn(&Entry) -> bool) {
+        self.good.retain(&keeps);
+        self.bad.retain(&keeps);
     }
 }
 
@@ -171,9 +181,9 @@ impl Generations {
         }
     }
 
-    fn forget(&mut self, policy: PolicyId) {
-        self.young.retain(|entry| entry.policy != policy);
-        self.old.retain(|entry| entry.policy != policy);
+    fn retain(&mut self, keeps: impl Fn(&Entry) -> bool) {
+        self.young.retain(|entry| keeps(entry));
+        self.old.retain(|entry| keeps(entry));
         self.young.shrink_to_fit(|entry| entry.hash);
         self.old.shrink_to_fit(|entry| entry.hash);
         self.young_bytes = self.young.iter().map(Entry::bytes).sum();

@@ -31,9 +31,7 @@ pub fn apply(
     let headers = decision
         .restrictions
         .map_or(&[][..], |restrictions| restrictions.upstream_headers.as_slice());
-    let headers = headers
-        .iter()
-        .filter_map(|header| Some((protected.name(header.name)?, &*header.value)));
+    let headers = headers.iter().map(|header| (&*header.name, &*header.value));
     let of_key = identity.into_iter().chain(headers).filter(|_| is_enforced);
     // What a token says is set in report mode too: an upstream that filters by it must not get everything.
     let token = decision.token.as_deref();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::challenge::challenge;
 use super::diagnostic::PolicyDiagnostic;
+use super::feed_policy::FeedPolicy;
 use super::footprint::{self, Footprint};
 use super::id_hash::id_hash;
 use super::key_table::{EntryId, EntryPlace, KeyIndex, KeyTable};
@@ -26,7 +27,7 @@ use crate::config::api_key::{ApiKeyEntry, KeyDigest};
 use crate::config::config_path::ConfigPath;
 use crate::config::key::{self, KeyContext};
 use crate::config::nearest::nearest;
-use crate::config::scope::{Rule, Scope};
+use crate::config::scope::Scope;
 use crate::config::scoped_tokens::ScopedTokens;
 use crate::config::timestamp::Timestamp;
 use crate::config::token::{FILTER_HEADER, SUBJECT_HEADER};
@@ -102,6 +103,8 @@ struct Compiler<'c> {
     origins: OriginTable,
     union: OriginUnion,
     names_origins: bool,
+    /// `upstream_header_names` in lower case.
+    header_names: Vec<Arc<str>>,
     /// The compiled rules, by the sorted names of their scopes. Keys with the same scopes share them.
     scope_rules: BTreeMap<Vec<&'c str>, Arc<ScopeRules>>,
     /// The bytes that more rules may take.
@@ -121,7 +124,13 @@ impl<'c> Compiler<'c> {
             token_keys: HashTable::with_capacity(measure.token_keys),
             origins: OriginTable::with_capacity(measure.origins, measure.label_origins, measure.origin_bytes),
             union: OriginUnion::default(),
-            names_origins: false,
+            // Keys of the feed name some sooner or later.
+            names_origins: config.keys_from.is_some(),
+            header_names: config
+                .upstream_header_names
+                .iter()
+                .map(|name| name.lower().into())
+                .collect(),
             scope_rules: BTreeMap::new(),
             rules_left: footprint::rules(measure),
         }
@@ -183,7 +192,7 @@ impl<'c> Compiler<'c> {
 
     /// The rules of each scope alone, if a token can name them.
     fn token_scopes(&mut self, diagnostics: &mut Diagnostics) -> TokenScopes {
-        if self.token_parents.is_empty() {
+        if self.token_parents.is_empty() && self.config.keys_from.is_none() {
             return TokenScopes::default();
         }
         let path = ConfigPath::ROOT.field("scopes");
@@ -289,28 +298,31 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// The headers that a key sets. Each must be in `upstream_header_names`, which come first among the protected headers.
+    /// The headers that a key sets. Each must be in `upstream_header_names`.
     fn upstream_headers(
         &self,
         headers: &[upstream_headers::UpstreamHeader<'_>],
         path: &ConfigPath<'_>,
         diagnostics: &mut Diagnostics,
     ) -> UpstreamHeaders {
-        let names = &self.config.upstream_header_names;
+        let names = &self.header_names;
         let mut compiled: Vec<UpstreamHeader> = Vec::with_capacity(headers.len().min(names.len()));
         for header in headers {
-            let diagnostic = match names.iter().position(|name| name.is(&header.name)) {
+            let is_named = |name: &&Arc<str>| name.eq_ignore_ascii_case(&header.name);
+            let diagnostic = match names.iter().find(is_named) {
                 None => {
-                    let known = names.iter().map(|name| name.0.as_str());
+                    let known = self.config.upstream_header_names.iter().map(|name| name.0.as_str());
                     let nearest = nearest(&header.name, known).map(str::to_owned);
                     PolicyDiagnostic::UnlistedUpstreamHeader { nearest }
                 }
-                Some(name) if compiled.iter().any(|earlier| earlier.name == name) => {
+                Some(name) if compiled.iter().any(|earlier| earlier.name == *name) => {
                     PolicyDiagnostic::DuplicateUpstreamHeader
                 }
                 Some(name) => {
-                    let value = header.value.as_ref().into();
-                    compiled.push(UpstreamHeader { name, value });
+                    compiled.push(UpstreamHeader {
+                        name: name.clone(),
+                        value: header.value.as_ref().into(),
+                    });
                     continue;
                 }
             };
@@ -375,11 +387,7 @@ impl<'c> Compiler<'c> {
         if let Some(rules) = self.scope_rules.get(&key) {
             return rules.clone();
         }
-        let rules: Vec<(&str, &Rule)> = scopes
-            .iter()
-            .flat_map(|scope| scope.rules.iter().map(|rule| (&*scope.name, rule)))
-            .collect();
-        let compiled = ScopeRules::new(&rules, &mut self.rules_left).unwrap_or_else(|| {
+        let compiled = ScopeRules::of_scopes(&scopes, &mut self.rules_left).unwrap_or_else(|| {
             diagnostics.add_bare(path, &PolicyDiagnostic::TooManyRules);
             ScopeRules::default()
         });
@@ -390,8 +398,19 @@ impl<'c> Compiler<'c> {
         let config = self.config;
         self.origins.shrink();
         self.table.shrink();
-        let union_is_any_alone = self.union.is_any_alone();
-        let has_tokens = !self.token_parents.is_empty();
+        let feed = config.keys_from.as_ref().map(|settings| {
+            Box::new(FeedPolicy {
+                settings: settings.clone(),
+                key_sources: config.key_sources.clone(),
+                scopes: config.scopes.clone(),
+                header_names: config.upstream_header_names.clone(),
+                enforcement: config.enforcement,
+                ids: self.ids,
+                token_keys: self.token_keys,
+            })
+        });
+        let union_is_any_alone = self.union.is_any_alone() && feed.is_none();
+        let may_have_tokens = !self.token_parents.is_empty() || feed.is_some();
         Policy {
             key_sources: config.key_sources.iter().map(Source::new).collect(),
             keys: self.keys.into(),
@@ -402,6 +421,7 @@ impl<'c> Compiler<'c> {
             anonymous,
             origins: self.origins,
             union: self.union,
+            feed,
             identity_header: config.identity_header.as_ref().map(|name| name.lower().into()),
             response: Arc::new(ResponsePolicy {
                 key_headers: config
@@ -419,7 +439,7 @@ impl<'c> Compiler<'c> {
                         .iter()
                         .map(|name| name.0.as_str())
                         .chain(config.identity_header.as_ref().map(|name| name.0.as_str()))
-                        .chain([FILTER_HEADER, SUBJECT_HEADER].into_iter().filter(|_| has_tokens)),
+                        .chain([FILTER_HEADER, SUBJECT_HEADER].into_iter().filter(|_| may_have_tokens)),
                 ),
                 enforcement: config.enforcement,
             }),

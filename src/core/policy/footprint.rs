@@ -24,8 +24,9 @@ pub struct Footprint {
 const FIXED: usize = 256 << 10;
 
 /// The most that the compiled rules of scopes may take: a fixed part, and a part for each set of scopes that keys name.
-const RULES: usize = 4 << 20;
-const RULES_OF_A_SET: usize = 64 << 10;
+pub const RULES: usize = 4 << 20;
+/// See [`RULES`].
+pub const RULES_OF_A_SET: usize = 64 << 10;
 
 impl Footprint {
     /// The footprint of a configuration with this measure.
@@ -93,8 +94,11 @@ fn list(values: usize) -> usize {
 
 /// The most bytes that the compiled rules of all scopes may take together.
 pub fn rules(measure: &Measure) -> usize {
-    // A token can name each scope alone.
-    let scopes = if measure.token_parents > 0 { measure.scopes } else { 0 };
+    // A token can name each scope alone, also one of a key that a feed brings.
+    let scopes = match measure.token_parents > 0 || measure.has_feed {
+        true => measure.scopes,
+        false => 0,
+    };
     match measure.scope_sets + scopes {
         0 => 0,
         sets => sets.saturating_mul(RULES_OF_A_SET).saturating_add(RULES),

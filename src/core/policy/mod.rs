@@ -5,8 +5,12 @@ mod challenge;
 mod compiler;
 mod diagnostic;
 pub mod expiry;
+mod fed_form;
+pub mod fed_keys;
+pub mod feed_policy;
 pub mod footprint;
 mod id_hash;
+pub mod in_force;
 pub mod key_table;
 mod loaded;
 pub mod networks;
@@ -14,7 +18,9 @@ pub mod origin_list;
 pub mod origins;
 pub mod protected_headers;
 pub mod response_headers;
+mod scope_sets;
 pub mod scopes;
+mod shards;
 pub mod sorted;
 mod source;
 pub mod token_verifier;
@@ -26,12 +32,14 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::config::ClientIp;
-use crate::config::api_key::{KeyDigest, MAX_LENGTH};
+use crate::config::api_key::KeyDigest;
 use crate::config::key::{Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
+use fed_keys::FedKeyRef;
+use feed_policy::FeedPolicy;
 use key_table::{EntryPlace, KeyIndex, KeyTable};
 use networks::Networks;
-use origin_list::{OriginList, OriginMatch, OriginUnion};
+use origin_list::{OriginList, OriginUnion};
 use origins::OriginTable;
 use response_headers::ResponsePolicy;
 use scopes::{IndexList, ScopeRules};
@@ -60,6 +68,8 @@ pub struct Policy {
     pub(crate) origins: OriginTable,
     /// The union of the lists of all enabled keys and of `anonymous`.
     pub(crate) union: OriginUnion,
+    /// Where more keys come from, and what these depend on. `None`: there are no others.
+    feed: Option<Box<FeedPolicy>>,
     /// The part that responses need.
     pub(crate) response: Arc<ResponsePolicy>,
     /// The header that tells the upstream the id of the key, in lower case. It is one of the protected headers.
@@ -108,7 +118,16 @@ struct TokenParent {
     verifier: TokenVerifier,
 }
 
-/// A key of the policy, and which entry of its `api_key` a request presents.
+/// The key that a token was narrowed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenParentRef {
+    /// One of the policy's own.
+    Static(KeyIndex),
+    /// One of the feed's.
+    Fed(FedKeyRef),
+}
+
+/// A key, and which entry of its `api_key` a request presents.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyMatch<'p> {
     key: &'p Key,
@@ -154,15 +173,10 @@ impl Policy {
     }
 
     /// The key with this id, if it has scoped tokens, and what verifies them.
-    pub(crate) fn token_parent(&self, id: &str) -> Option<(KeyIndex, &TokenVerifier)> {
+    fn token_parent(&self, id: &str) -> Option<(KeyIndex, &TokenVerifier)> {
         let has_id = |parent: &TokenParent| self.key(parent.key).is_some_and(|key| *key.id == *id);
         let parent = self.token_parents.find(id_hash::id_hash(id), has_id)?;
         Some((parent.key, &parent.verifier))
-    }
-
-    /// The key that a token was narrowed from.
-    pub(crate) fn parent(&self, index: KeyIndex) -> Option<KeyMatch<'_>> {
-        self.key(index).map(|key| KeyMatch { key, entry: None })
     }
 
     /// The index of the scope with this name, for [`Policy::token_scope`].
@@ -176,27 +190,9 @@ impl Policy {
         self.token_scopes.get(index).map(|(_, rules)| &**rules)
     }
 
-    /// Whether any key has scoped tokens.
-    pub(crate) fn has_tokens(&self) -> bool {
-        !self.token_parents.is_empty()
-    }
-
-    /// The most bytes of a key or token in a request.
-    pub fn max_credential_length(&self) -> usize {
-        /// The longest token.
-        const MAX_TOKEN: usize = 4096;
-        match self.has_tokens() {
-            true => MAX_TOKEN,
-            false => MAX_LENGTH,
-        }
-    }
-
-    /// What `origin` matches in the list of these restrictions; without any, in the lists of all enabled keys.
-    pub(crate) fn match_origin(&self, restrictions: Option<&Restrictions>, origin: &[u8]) -> Option<OriginMatch> {
-        match restrictions {
-            Some(restrictions) => self.origins.match_list(&restrictions.origins, origin),
-            None => self.origins.match_union(&self.union, origin),
-        }
+    /// Where more keys come from.
+    pub fn feed(&self) -> Option<&FeedPolicy> {
+        self.feed.as_deref()
     }
 
     fn key(&self, index: KeyIndex) -> Option<&Key> {

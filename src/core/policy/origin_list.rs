@@ -19,6 +19,18 @@ pub enum OriginMatch {
     Any,
 }
 
+impl OriginMatch {
+    /// Of what an origin matched in two lists, that which one list would find.
+    pub(super) fn closer(one: Option<OriginMatch>, other: Option<OriginMatch>) -> Option<OriginMatch> {
+        let rank = |found: &OriginMatch| match found {
+            OriginMatch::Null => 0,
+            OriginMatch::Listed(_) => 1,
+            OriginMatch::Any => 2,
+        };
+        one.into_iter().chain(other).min_by_key(rank)
+    }
+}
+
 /// The origins that one key lists.
 #[derive(Debug, Default, Clone)]
 pub struct OriginList {
@@ -28,6 +40,8 @@ pub struct OriginList {
     pub(super) any: bool,
     /// Whether anything was listed, even a pattern that the table could not store: such a list must allow nothing, not everything.
     was_listed: bool,
+    /// Whether the patterns are those of a feed's table.
+    pub(super) is_of_feed: bool,
 }
 
 /// What the lists of all enabled keys contain together, besides patterns. The patterns are marked in the table.
@@ -40,15 +54,31 @@ pub struct OriginUnion {
 
 impl OriginList {
     /// The list of these entries. `ids` are the numbers of those that are tuples, in any order.
-    pub(super) fn new(entries: &[OriginPattern], ids: Vec<PatternId>) -> OriginList {
+    pub(super) fn new(entries: &[OriginPattern], ids: Vec<PatternId>, is_of_feed: bool) -> OriginList {
+        let list = OriginList {
+            patterns: Box::default(),
+            null: entries.contains(&OriginPattern::Null),
+            any: entries.contains(&OriginPattern::Any),
+            was_listed: !entries.is_empty(),
+            is_of_feed,
+        };
+        list.with_patterns(ids, is_of_feed)
+    }
+
+    /// The same list with these patterns, in any order, of another table.
+    pub(super) fn with_patterns(&self, ids: Vec<PatternId>, is_of_feed: bool) -> OriginList {
         let mut ids = sorted(ids);
         ids.dedup();
         OriginList {
             patterns: ids.into(),
-            null: entries.contains(&OriginPattern::Null),
-            any: entries.contains(&OriginPattern::Any),
-            was_listed: !entries.is_empty(),
+            is_of_feed,
+            ..*self
         }
+    }
+
+    /// The numbers of the patterns.
+    pub(super) fn patterns(&self) -> &[PatternId] {
+        &self.patterns
     }
 
     /// Whether nothing is listed. Then the origin is not checked.
@@ -77,6 +107,15 @@ impl OriginList {
 }
 
 impl OriginUnion {
+    /// Of lists of which so many have `null`, and so many `*`.
+    pub(super) fn of_counts(null: usize, any: usize) -> OriginUnion {
+        OriginUnion {
+            null: null > 0,
+            any: any > 0,
+            has_patterns: false,
+        }
+    }
+
     /// Adds a list.
     pub fn include(&mut self, list: &OriginList) {
         self.null |= list.null;

@@ -9,26 +9,28 @@
 
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
 use super::allocator::table_bytes;
 use super::origin_list::{OriginList, OriginMatch, OriginUnion, PatternId};
+use super::shards::Shards;
 use crate::config::origin::{
     HostPattern, LabelPattern, OriginPattern, PortPattern, TuplePattern, is_label_byte, split_written_port,
 };
 
 pub use crate::config::origin::MAX_ORIGIN;
 
-/// All tuple patterns of a policy.
+/// All tuple patterns of a policy, or of a feed.
 #[derive(Debug, Default)]
 pub struct OriginTable {
     patterns: Vec<Pattern>,
     /// The scheme and the host of each pattern, one after the other.
     text: String,
-    by_hash: HashTable<PatternId>,
-    stems: HashTable<Stem>,
+    by_hash: Shards<PatternId>,
+    stems: Shards<Stem>,
     has: Kinds,
+    /// Whether the lists are those of keys of a feed.
+    is_of_feed: bool,
 }
 
 /// The kinds of patterns in the table. Other kinds are not looked up.
@@ -48,8 +50,8 @@ struct Pattern {
     host_length: u16,
     port: PortPattern,
     hosts: Hosts,
-    /// Whether an enabled key, or `anonymous`, lists it.
-    is_offered: bool,
+    /// How many lists that are part of the union have it.
+    offers: u32,
 }
 
 /// The hosts that a pattern matches, in terms of the host that is stored.
@@ -137,8 +139,18 @@ impl OriginTable {
         OriginTable {
             patterns: Vec::with_capacity(patterns),
             text: String::with_capacity(text),
-            by_hash: HashTable::with_capacity(patterns),
-            stems: HashTable::with_capacity(stems_of(labels)),
+            by_hash: Shards::with_capacity(patterns),
+            stems: Shards::with_capacity(stems_of(labels)),
+            ..OriginTable::default()
+        }
+    }
+
+    /// An empty table for the lists of a feed's keys, which come and go.
+    pub fn of_feed() -> OriginTable {
+        OriginTable {
+            by_hash: Shards::growing(),
+            stems: Shards::growing(),
+            is_of_feed: true,
             ..OriginTable::default()
         }
     }
@@ -149,11 +161,52 @@ impl OriginTable {
         let ids: Vec<PatternId> = patterns
             .iter()
             .filter_map(|pattern| match pattern {
-                OriginPattern::Tuple(tuple) => self.intern(tuple, is_offered),
+                OriginPattern::Tuple(tuple) => self.intern(tuple),
                 _ => None,
             })
             .collect();
-        OriginList::new(patterns, ids)
+        let list = OriginList::new(patterns, ids, self.is_of_feed);
+        if is_offered {
+            self.offer(&list);
+        }
+        list
+    }
+
+    /// Makes a list of this table part of the union.
+    pub fn offer(&mut self, list: &OriginList) {
+        for id in list.patterns() {
+            if let Some(pattern) = self.patterns.get_mut(id.0 as usize) {
+                pattern.offers = pattern.offers.saturating_add(1);
+            }
+        }
+    }
+
+    /// Takes a list that was offered out of the union. Its patterns stay in the table: if another list has them, they are there.
+    pub fn withdraw(&mut self, list: &OriginList) {
+        for id in list.patterns() {
+            if let Some(pattern) = self.patterns.get_mut(id.0 as usize) {
+                pattern.offers = pattern.offers.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The list of another table, in this one.
+    pub fn copy(&mut self, list: &OriginList, from: &OriginTable) -> OriginList {
+        let tuples = list.patterns().iter().filter_map(|id| from.pattern(*id));
+        let ids = tuples.filter_map(|tuple| self.intern(&tuple)).collect();
+        list.with_patterns(ids, self.is_of_feed)
+    }
+
+    /// The number of patterns, those that no list has any more included.
+    pub fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// The bytes of the largest allocation.
+    pub fn largest(&self) -> usize {
+        self.text
+            .capacity()
+            .max(self.patterns.capacity() * size_of::<Pattern>())
     }
 
     /// Frees the capacity for further patterns.
@@ -161,19 +214,16 @@ impl OriginTable {
         self.patterns.shrink_to_fit();
         self.text.shrink_to_fit();
         let (patterns, text) = (&self.patterns, &self.text);
-        self.by_hash.shrink_to_fit(|id| pattern_hash(patterns, text, *id));
-        self.stems.shrink_to_fit(|stem| stem.hash(patterns, text));
+        self.by_hash.shrink(|id| pattern_hash(patterns, text, *id));
+        self.stems.shrink(|stem| stem.hash(patterns, text));
     }
 
-    fn intern(&mut self, tuple: &TuplePattern, is_offered: bool) -> Option<PatternId> {
+    fn intern(&mut self, tuple: &TuplePattern) -> Option<PatternId> {
         let wanted = Wanted::of(tuple);
-        let id = match self.find(wanted, wanted.hash()) {
-            Some(id) => id,
-            None => self.insert(wanted)?,
-        };
-        let pattern = self.patterns.get_mut(id.0 as usize)?;
-        pattern.is_offered |= is_offered;
-        Some(id)
+        match self.find(wanted, wanted.hash()) {
+            Some(id) => Some(id),
+            None => self.insert(wanted),
+        }
     }
 
     fn insert(&mut self, wanted: Wanted<'_>) -> Option<PatternId> {
@@ -193,7 +243,7 @@ impl OriginTable {
                     suffix: label_length(wanted.suffix)?,
                 },
             },
-            is_offered: false,
+            offers: 0,
         });
         for part in [wanted.scheme].iter().chain(&host) {
             self.text.push_str(std::str::from_utf8(part).unwrap_or_default());
@@ -204,7 +254,7 @@ impl OriginTable {
         self.has.any_port |= wanted.port == PortPattern::Any;
         let (patterns, text) = (&self.patterns, &self.text);
         self.by_hash
-            .insert_unique(wanted.hash(), id, |id| pattern_hash(patterns, text, *id));
+            .insert(wanted.hash(), id, |id| pattern_hash(patterns, text, *id));
         if wanted.kind == Kind::Label {
             self.note_length(id, wanted, Depth::Parent, wanted.prefix.len());
             self.note_length(id, wanted, Depth::Prefix, wanted.suffix.len());
@@ -222,7 +272,7 @@ impl OriginTable {
             None => {
                 let stem = Stem { of, depth, lengths };
                 self.stems
-                    .insert_unique(wanted.hash_at(depth), stem, |stem| stem.hash(patterns, text));
+                    .insert(wanted.hash_at(depth), stem, |stem| stem.hash(patterns, text));
             }
         }
     }
@@ -248,7 +298,7 @@ impl OriginTable {
         self.matches(origin, union.null, union.any, |id| {
             self.patterns
                 .get(id.0 as usize)
-                .is_some_and(|pattern| pattern.is_offered)
+                .is_some_and(|pattern| pattern.offers > 0)
         })
     }
 

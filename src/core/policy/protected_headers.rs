@@ -13,7 +13,7 @@ pub struct ProtectedHeaders {
 }
 
 impl ProtectedHeaders {
-    /// The headers with these names, in their order.
+    /// The headers with these names.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> ProtectedHeaders {
         let names: Box<[Box<str>]> = names.map(|name| name.to_ascii_lowercase().into()).collect();
         let bits = names.iter().map(|name| length_bit(name.as_bytes()));
@@ -21,11 +21,6 @@ impl ProtectedHeaders {
             lengths: bits.fold(0, |lengths, bit| lengths | bit),
             names,
         }
-    }
-
-    /// The name with this index.
-    pub fn name(&self, index: usize) -> Option<&str> {
-        self.names.get(index).map(|name| &**name)
     }
 
     /// The union of the [`length_bit`] of each name.

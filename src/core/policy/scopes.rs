@@ -9,7 +9,7 @@ use std::fmt;
 use super::allocator;
 use super::sorted::sorted;
 use crate::config::index::IndexPattern;
-use crate::config::scope::{Rule, Segment};
+use crate::config::scope::{Rule, Scope, Segment};
 
 /// The compiled rules of one set of scopes. Keys with the same scopes share them.
 #[derive(Debug, Default)]
@@ -140,6 +140,14 @@ impl<'s, 'r> ScopeAnswer<'s, 'r> {
 type Position = (usize, usize);
 
 impl ScopeRules {
+    /// Compiles the rules of these scopes. `left` is as for [`ScopeRules::new`].
+    pub fn of_scopes(scopes: &[&Scope], left: &mut usize) -> Option<ScopeRules> {
+        let rules = scopes
+            .iter()
+            .flat_map(|scope| scope.rules.iter().map(|rule| (&*scope.name, rule)));
+        ScopeRules::new(&rules.collect::<Vec<_>>(), left)
+    }
+
     /// Compiles rules, each with the name of its scope. Subtracts the bytes that they take from `left`, and returns `None` if these are not
     /// enough: with `*` in many places the number of states can grow exponentially.
     pub fn new(scopes: &[(&str, &Rule)], left: &mut usize) -> Option<ScopeRules> {

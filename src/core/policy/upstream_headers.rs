@@ -1,10 +1,12 @@
 //! The headers that a key sets for the upstream.
 
+use std::sync::Arc;
+
 /// A header that a key sets for the upstream.
 #[derive(Debug)]
 pub struct UpstreamHeader {
-    /// The index of its name in the policy's protected headers.
-    pub(crate) name: usize,
+    /// In lower case. It is one of the protected headers.
+    pub(crate) name: Arc<str>,
     /// Ready to send.
     pub(crate) value: Box<str>,
 }
