@@ -38,6 +38,12 @@ pub fn indented(lines: &str, indentation: usize) -> String {
     lines.collect()
 }
 
+/// Makes the lines of an object an item of a list, with its dash at this indentation.
+pub fn item(lines: &str, indentation: usize) -> String {
+    let indented = indented(lines.trim_end(), indentation + 2);
+    format!("{}- {}", margin(indentation), indented.trim_start())
+}
+
 /// Writes a string, without quotes if every reader takes it for a string.
 pub fn string(text: &str) -> String {
     const WORDS: [&str; 9] = ["y", "yes", "n", "no", "on", "off", "true", "false", "null"];

@@ -69,8 +69,7 @@ impl FedKey {
         })
     }
 
-    /// A key with this id, and JSON that was not checked.
-    #[cfg(test)]
+    /// A key with this id, and JSON that was checked elsewhere.
     pub fn unchecked(id: &str, json: &str) -> FedKey {
         FedKey {
             id: id.into(),

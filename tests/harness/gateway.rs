@@ -45,6 +45,8 @@ pub struct Setup {
     crash_expected: bool,
     restart: Restart,
     watcher: Vec<String>,
+    clusters: Vec<(String, SocketAddr)>,
+    environment: Vec<(String, String)>,
 }
 
 type Amendment = Box<dyn FnOnce(&mut Value)>;
@@ -66,6 +68,8 @@ impl Gateway {
             crash_expected: false,
             restart: Restart::Cold,
             watcher: Vec::new(),
+            clusters: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -84,6 +88,7 @@ impl Gateway {
             restart: Restart::Cold,
             epoch: 0,
             watcher: Vec::new(),
+            environment: Vec::new(),
         };
         Self::launch(TempDir::new().unwrap(), launch, configuration)
     }
@@ -249,6 +254,18 @@ impl Setup {
         self
     }
 
+    /// One more cluster, beside `upstream` and `dead`.
+    pub fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.clusters.push((name.to_owned(), address));
+        self
+    }
+
+    /// A variable of Envoy's environment; the filter sees it by [`Listener::host_env_key`].
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The log will show a panic, and may.
     pub fn crash_expected(mut self) -> Self {
         self.crash_expected = true;
@@ -284,12 +301,17 @@ impl Setup {
             .iter()
             .map(|listener| listener.to_json(&wasm, directory.path()))
             .collect();
+        let mut clusters = vec![
+            cluster("upstream", self.upstream),
+            cluster("dead", "127.0.0.1:1".parse().unwrap()),
+        ];
+        clusters.extend(self.clusters.iter().map(|(name, address)| cluster(name, *address)));
         let mut bootstrap = json!({
             "node": {"id": "test", "cluster": "keyfence"},
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "static_resources": {
                 "listeners": listeners,
-                "clusters": [cluster("upstream", self.upstream), cluster("dead", "127.0.0.1:1".parse().unwrap())],
+                "clusters": clusters,
             },
         });
         for amend in self.amend {
@@ -301,6 +323,7 @@ impl Setup {
             restart: self.restart,
             epoch: 0,
             watcher: self.watcher,
+            environment: self.environment,
         };
         let mut gateway = Gateway::launch(directory, launch, &bootstrap.to_string())?;
         gateway.wasm = wasm;
@@ -324,6 +347,7 @@ struct Launch {
     epoch: u32,
     /// See [`Setup::watched_by`].
     watcher: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +381,7 @@ impl Launch {
             .arg("--admin-address-path")
             .arg(&admin_path)
             .current_dir(repository())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
