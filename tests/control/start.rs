@@ -87,6 +87,7 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
         assert!(!log.contains(RAW), "{name}: {log}");
     }
     let folders = [
+        (path("same"), 1, "b.yml:1:10: error: keys[0].api_key: the key at"),
         (path("none.json"), 1, "none.json: error: No such file or directory"),
         (path("none"), 1, "none: error: No such file or directory"),
         (
@@ -101,6 +102,9 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
     write("other/folder.json/a.json", &policy(&[key("a")]));
     write("clash/a.json", &policy(&[key("a")]));
     write("clash/b.yml", &format!("keys: [{}]", key("a")));
+    let same = json!({"id": "c", "api_key": digest("a")});
+    write("same/a.json", &policy(&[key("a")]));
+    write("same/b.yml", &policy(&[same]));
     for (from, code, expected) in folders {
         let output = command(&["--from", &from, "--listen", "127.0.0.1:0"]).output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
