@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::{Request, Response, Version};
+use super::feed_server;
 use super::listener::Listener;
 use super::upstream::Upstream;
 
@@ -356,6 +357,7 @@ impl Launch {
             .arg(directory.join(&self.file))
             .arg("--admin-address-path")
             .arg(&admin_path)
+            .env(feed_server::TOKEN_VARIABLE, feed_server::TOKEN)
             .current_dir(repository())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -24,7 +24,7 @@
 //! - [`rate_limit_service`]: what Envoy's rate limit filter asks; [`rate_limit_example`]: the example with that filter.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
-//! - [`command_line`]: `keyfence` itself.
+//! - [`command_line`]: `keyfence` itself; [`feed_server`]: keyfence-control.
 //! - [`token`]: makes scoped tokens; [`token_cases`] has what becomes of them.
 //! - [`skipped`]: says and collects what is left out.
 //!
@@ -44,6 +44,7 @@
 pub mod burst;
 pub mod client;
 pub mod command_line;
+pub mod feed_server;
 pub mod gateway;
 pub mod http2;
 pub mod listener;
