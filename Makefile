@@ -30,6 +30,11 @@ wasm:
 cli:
 	cargo build --release --bin keyfence
 
+# The server of keys, for this machine.
+.PHONY: control
+control:
+	cargo build --release --package keyfence-control
+
 # Puts the policy in force at once in a running gateway. One with errors is refused here already.
 .PHONY: reload
 reload:

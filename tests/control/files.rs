@@ -181,7 +181,7 @@ fn a_file_with_errors_stays_as_it_was() {
         ("{\"keys\": [", "a.json:1:10: error: configuration: this is not JSON"),
         (
             &policy(&[key("a1"), json!({"id": "a3", "api_key": 5})]),
-            "a.json:1:101: error: keys[1].api_key: expected a string",
+            "a.json:1:133: error: keys[1].api_key: expected a string",
         ),
         (
             &policy(&[key("b1")]),
@@ -269,7 +269,7 @@ fn names_that_a_file_does_not_define_are_warned_of() {
         "{:#?}",
         server.log()
     );
-    all["scopes"] = json!({"read": [{"path": "/**"}]});
+    all["scopes"] = json!({"read": [{"methods": ["GET"], "path": "/**"}]});
     all["upstream_header_names"] = json!(["x-plan"]);
     replace(&file, &all.to_string());
     server.wait_for_log("warning: keys[0].scopes[0]: \"raed\": scopes of this file has no such scope");

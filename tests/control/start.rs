@@ -28,7 +28,16 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
             "{\n \"keys\": [}",
             ":2:11: error: configuration: this is not JSON",
         ),
-        ("empty.yaml", "", "error: configuration: keys is missing; add keys"),
+        (
+            "empty.yaml",
+            "",
+            "empty.yaml:1:1: error: configuration: expected an object, found null",
+        ),
+        (
+            "none.yaml",
+            "cors: {}",
+            "none.yaml:1:1: error: configuration: keys is missing; add keys",
+        ),
         (
             "misspelt.yaml",
             "kyes: []\n",
