@@ -555,7 +555,7 @@ fn pages_of_a_complete_answer_take_the_place_together() {
     let poll: Value = serde_json::from_str(&feed.poll("node", 10)).unwrap();
     assert_eq!(
         (&poll["after"], &poll["cursor"], &poll["wait_seconds"]),
-        (&Value::Null, &json!("more"), &json!(0))
+        (&json!({"epoch": "one", "revision": 1}), &json!("more"), &json!(0))
     );
     answer(&mut feed, &complete("two", 1, vec![key("C", "c")]), &policy).unwrap();
     assert_eq!(fates(&feed), "B=b C=c");

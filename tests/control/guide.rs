@@ -99,7 +99,7 @@ fn the_commands_of_the_guide_do_what_it_says() {
             }
         }
     }
-    assert_eq!((servers.len(), commands), (2, 10));
+    assert_eq!((servers.len(), commands), (2, 11));
 }
 
 /// Ports that nobody listens on.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::command_line::{keyfence, printed};
-use crate::harness::feed_server::FeedServer;
+use crate::harness::control_server::ControlServer;
 use crate::harness::gateway::built_filter;
 use crate::harness::{Gateway, Request, Upstream};
 
@@ -57,7 +57,7 @@ fn wait_for(gateway: &Gateway, id: &str, expected: &str) {
 
 #[test]
 fn a_gateway_gets_its_keys_and_keeps_them() {
-    let mut server = FeedServer::new();
+    let mut server = ControlServer::new();
     server.set(&key("shop"));
     let upstream = Upstream::start();
     let (feed, address) = (server.address().to_string(), upstream.address().to_string());
@@ -96,7 +96,7 @@ fn a_feed_over_tls_is_that_of_its_authority() {
     fs::write(file("tls.key"), certificate.signing_key.serialize_pem()).unwrap();
     let other = rcgen::generate_simple_self_signed(["keyfence-control".to_owned()]).unwrap();
     fs::write(file("other.crt"), other.cert.pem()).unwrap();
-    let mut server = FeedServer::new();
+    let mut server = ControlServer::new();
     server.set(&key("shop"));
     server.start_tls(&file("tls.crt"), &file("tls.key"));
     let upstream = Upstream::start();

@@ -25,6 +25,7 @@ mod demo;
 mod errors;
 mod explain;
 mod failure;
+mod feed;
 mod fleet;
 mod grpc;
 mod hostile_input;

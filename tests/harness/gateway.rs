@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::{Request, Response, Version};
-use super::feed_server;
+use super::control_server;
 use super::listener::Listener;
 use super::upstream::Upstream;
 
@@ -46,6 +46,8 @@ pub struct Setup {
     crash_expected: bool,
     restart: Restart,
     watcher: Vec<String>,
+    clusters: Vec<(String, SocketAddr)>,
+    environment: Vec<(String, String)>,
 }
 
 type Amendment = Box<dyn FnOnce(&mut Value)>;
@@ -67,11 +69,13 @@ impl Gateway {
             crash_expected: false,
             restart: Restart::Cold,
             watcher: Vec::new(),
+            clusters: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
-    /// An Envoy with a configuration of the test's own, for example one that is shipped. It takes
-    /// an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
+    /// An Envoy with a configuration of the test's own, for example one that is shipped. It has the token
+    /// of a [`control_server`] in its environment. It takes an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
     /// repository.
     pub fn from_yaml(configuration: &str) -> Self {
         Self::try_from_yaml(configuration).unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
@@ -85,6 +89,7 @@ impl Gateway {
             restart: Restart::Cold,
             epoch: 0,
             watcher: Vec::new(),
+            environment: vec![(control_server::TOKEN_VARIABLE.into(), control_server::TOKEN.into())],
         };
         Self::launch(TempDir::new().unwrap(), launch, configuration)
     }
@@ -250,6 +255,18 @@ impl Setup {
         self
     }
 
+    /// One more cluster, beside `upstream` and `dead`.
+    pub fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.clusters.push((name.to_owned(), address));
+        self
+    }
+
+    /// A variable of Envoy's environment; the filter sees it by [`Listener::host_env_key`].
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The log will show a panic, and may.
     pub fn crash_expected(mut self) -> Self {
         self.crash_expected = true;
@@ -285,12 +302,17 @@ impl Setup {
             .iter()
             .map(|listener| listener.to_json(&wasm, directory.path()))
             .collect();
+        let mut clusters = vec![
+            cluster("upstream", self.upstream),
+            cluster("dead", "127.0.0.1:1".parse().unwrap()),
+        ];
+        clusters.extend(self.clusters.iter().map(|(name, address)| cluster(name, *address)));
         let mut bootstrap = json!({
             "node": {"id": "test", "cluster": "keyfence"},
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "static_resources": {
                 "listeners": listeners,
-                "clusters": [cluster("upstream", self.upstream), cluster("dead", "127.0.0.1:1".parse().unwrap())],
+                "clusters": clusters,
             },
         });
         for amend in self.amend {
@@ -302,6 +324,7 @@ impl Setup {
             restart: self.restart,
             epoch: 0,
             watcher: self.watcher,
+            environment: self.environment,
         };
         let mut gateway = Gateway::launch(directory, launch, &bootstrap.to_string())?;
         gateway.wasm = wasm;
@@ -325,6 +348,7 @@ struct Launch {
     epoch: u32,
     /// See [`Setup::watched_by`].
     watcher: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,8 +381,8 @@ impl Launch {
             .arg(directory.join(&self.file))
             .arg("--admin-address-path")
             .arg(&admin_path)
-            .env(feed_server::TOKEN_VARIABLE, feed_server::TOKEN)
             .current_dir(repository())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);

@@ -19,6 +19,7 @@ pub struct Listener {
     vm_id: String,
     address: String,
     port: u16,
+    environment: Vec<String>,
 }
 
 /// How the policy stands in Envoy's configuration.
@@ -47,6 +48,7 @@ impl Listener {
             vm_id: "keyfence".to_owned(),
             address: "127.0.0.1".to_owned(),
             port: 0,
+            environment: Vec::new(),
         }
     }
 
@@ -109,6 +111,12 @@ impl Listener {
     /// The port to listen on, which is otherwise any that is free.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Lets the VM see a variable of Envoy's environment, which [`super::gateway::Setup::environment`] sets.
+    pub fn host_env_key(mut self, name: &str) -> Self {
+        self.environment.push(name.to_owned());
         self
     }
 
@@ -200,16 +208,20 @@ impl Listener {
                 json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": value})
             }
         };
+        let mut vm = json!({
+            "vm_id": self.vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": wasm}},
+        });
+        if !self.environment.is_empty() {
+            vm["environment_variables"] = json!({"host_env_keys": self.environment});
+        }
         Some(json!({
             "@type": WASM_TYPE,
             "config": {
                 "name": self.plugin,
                 "root_id": "keyfence",
-                "vm_config": {
-                    "vm_id": self.vm_id,
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": wasm}},
-                },
+                "vm_config": vm,
                 "failure_policy": self.failure_policy,
                 "configuration": configuration,
             },

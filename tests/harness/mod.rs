@@ -22,9 +22,10 @@
 //! - [`upstream`]: records requests byte for byte; a test may set its answers.
 //! - [`witness`]: an upstream for millions of requests, which keeps none and holds each to the rules.
 //! - [`rate_limit_service`]: what Envoy's rate limit filter asks; [`rate_limit_example`]: the example with that filter.
+//! - [`feed_server`]: feeds keys, as it should or with lies.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
-//! - [`command_line`]: `keyfence` itself; [`feed_server`]: keyfence-control.
+//! - [`command_line`]: `keyfence` itself; [`control_server`]: keyfence-control.
 //! - [`token`]: makes scoped tokens; [`token_cases`] has what becomes of them.
 //! - [`skipped`]: says and collects what is left out.
 //!
@@ -44,6 +45,7 @@
 pub mod burst;
 pub mod client;
 pub mod command_line;
+pub mod control_server;
 pub mod feed_server;
 pub mod gateway;
 pub mod http2;
@@ -60,6 +62,7 @@ pub mod upstream;
 pub mod witness;
 
 pub use client::{Request, Response, Version};
+pub use feed_server::FeedServer;
 pub use gateway::Gateway;
 pub use listener::Listener;
 pub use upstream::Upstream;

@@ -1,7 +1,7 @@
 //! One request through both: what differs, and what must hold whatever the specification's details.
 
 use keyfence_core::decision::rate::RateStatus;
-use keyfence_core::policy::Policy;
+use keyfence_core::policy::in_force::InForce;
 use serde_json::Value;
 
 use crate::spec::decision::{Decision, Headers, Request, Ruling, decide, key_id, strings};
@@ -14,13 +14,13 @@ pub struct Pair<'p> {
     /// [`SECRET`] is in its keys alone.
     has_secret: bool,
     written: &'p Value,
-    policy: &'p Policy,
+    policy: InForce<'p>,
     ledger: Ledger,
     slots: Slots,
 }
 
 impl<'p> Pair<'p> {
-    pub fn new(written: &'p Value, policy: &'p Policy) -> Pair<'p> {
+    pub fn new(written: &'p Value, policy: impl Into<InForce<'p>>) -> Pair<'p> {
         let mut public = written.clone();
         if let Some(keys) = public.get_mut("keys") {
             keys.take();
@@ -33,7 +33,7 @@ impl<'p> Pair<'p> {
         Pair {
             has_secret,
             written,
-            policy,
+            policy: policy.into(),
             ledger: Ledger::default(),
             slots: Slots::default(),
         }
@@ -121,6 +121,7 @@ impl<'p> Pair<'p> {
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
+            503 => "Service Unavailable",
             _ => "Too Many Requests",
         };
         same("type", &problem["type"], &kind.into())?;
@@ -316,7 +317,7 @@ impl<'p> Pair<'p> {
 
     /// Whatever a client sends, what the upstream may read as a token's claim is of a token that named a key.
     fn claims_are_a_tokens(&self, outcome: &Outcome) -> Result<(), String> {
-        if !tokens::are_known(self.written) {
+        if !tokens::are_known(self.written) && self.written.get("keys_from").is_none() {
             return Ok(());
         }
         for name in [upstreams::FILTER, upstreams::SUBJECT] {

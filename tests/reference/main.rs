@@ -16,6 +16,7 @@
 mod skipped;
 
 mod compare;
+mod feed;
 mod generate;
 mod python;
 mod spec;

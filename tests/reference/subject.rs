@@ -17,7 +17,8 @@ use keyfence_core::decision::response::ResponseContext;
 use keyfence_core::decision::scoped_token::Verdict;
 use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::decision::{self, Effect, HeaderMutation, Refusal, RequestContext, Unavailable, upstream};
-use keyfence_core::policy::{Key, Policy};
+use keyfence_core::policy::Key;
+use keyfence_core::policy::in_force::InForce;
 use keyfence_filter::pairs::{Pairs, encode};
 
 use crate::spec::decision::{Headers, Request, Ruling};
@@ -136,10 +137,11 @@ impl RequestContext for Around<'_> {
 }
 
 /// `answer` is what the upstream sends, if it is asked.
-pub fn run(policy: &Policy, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
+pub fn run(in_force: InForce<'_>, request: &Request, slots: &Slots, answer: &Headers) -> Outcome {
+    let policy = in_force.policy;
     let map = encode(&lines(&request.headers));
     let head = Head::read(policy, Pairs::of(&map).unwrap());
-    let decision = decision::decide(policy, &head, &Around { request, slots });
+    let decision = decision::decide(in_force, &head, &Around { request, slots });
     let reply = match decision.effect() {
         Effect::Respond(kind) => Some(LocalReply::new(policy, &head, &decision, kind)),
         Effect::Forward => None,

@@ -45,6 +45,10 @@ struct Partial {
     table: Option<FedKeys>,
     cursor: Box<str>,
     pages: usize,
+    /// Whether the first page was asked for as what changed since [`Feed::after`]. The others are asked for as the first one.
+    with_after: bool,
+    /// [`Feed::nameless`] after the answer.
+    nameless: usize,
 }
 
 /// The keys with scoped tokens that have changed: what is remembered of their tokens does not hold any more.
@@ -110,10 +114,9 @@ impl Feed {
 
     /// The body of the next poll. `node` is the name of the proxy, and may be empty.
     pub fn poll(&self, node: &str, wait_seconds: u32) -> String {
-        // A table that is mostly waste is asked for again as a whole.
         let after = self.after.as_ref().filter(|_| match &self.partial {
-            Some(partial) => partial.table.is_none(),
-            None => !self.keys.as_ref().is_some_and(FedKeys::is_wasteful),
+            Some(partial) => partial.with_after,
+            None => self.asks_for_changes(),
         });
         let mut body = format!("{{\"node\":{},\"instance\":{}", quoted(node), quoted(&self.instance));
         body.push_str(",\"after\":");
@@ -149,6 +152,11 @@ impl Feed {
         body
     }
 
+    /// A table that is mostly waste is asked for again as a whole.
+    fn asks_for_changes(&self) -> bool {
+        !self.keys.as_ref().is_some_and(FedKeys::is_wasteful)
+    }
+
     /// Takes the body of an answer to a poll. `policy` is the newest one with this feed. After an error nothing of the page has been applied,
     /// and no further page of the answer is asked for.
     pub fn answer(&mut self, body: &[u8], policy: &Policy, now: Timestamp) -> Result<Progress, AnswerError> {
@@ -172,16 +180,16 @@ impl Feed {
     }
 
     fn apply(&mut self, page: Page<'_>, policy: &Policy) -> Progress {
-        let (mut table, pages) = match self.partial.take() {
-            Some(partial) => (partial.table, partial.pages),
+        let asks_for_changes = self.asks_for_changes();
+        let (mut table, pages, with_after, nameless) = match self.partial.take() {
+            Some(partial) => (partial.table, partial.pages, partial.with_after, partial.nameless),
             None => {
-                if page.is_complete {
-                    self.nameless = 0;
-                }
-                (page.is_complete.then(|| FedKeys::new(self.keys.as_ref())), 0)
+                let table = page.is_complete.then(|| FedKeys::new(self.keys.as_ref()));
+                let nameless = if page.is_complete { 0 } else { self.nameless };
+                (table, 0, asks_for_changes, nameless)
             }
         };
-        self.nameless += page.nameless;
+        let nameless = nameless + page.nameless;
         let is_news = self.after.as_ref() != Some(&page.position);
         let removed = page.removed.iter().map(|id| &**id);
         if let Some(keys) = table.as_mut().or(self.keys.as_mut()) {
@@ -193,12 +201,15 @@ impl Feed {
                 table,
                 cursor,
                 pages: pages + 1,
+                with_after,
+                nameless,
             });
         } else {
             if let Some(table) = table {
                 self.replace(table);
             }
             self.after = Some(page.position);
+            self.nameless = nameless;
         }
         if let Some(keys) = &mut self.keys {
             let changed = keys.take_changed_parents();

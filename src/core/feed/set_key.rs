@@ -6,14 +6,15 @@ use crate::config::key::{Key, KeyContext, read_key};
 use crate::config::node::Node;
 use crate::config::read::UNKNOWN_FIELD;
 use crate::config::timestamp::Timestamp;
+use crate::config::token::is_identifier;
 use crate::policy::Policy;
 use crate::policy::fed_keys::{RefusedCode, SetKey};
 use crate::policy::sorted::sorted;
 
-/// Reads a key. `None` if it has no id.
+/// Reads a key. `None` if it has no id that a key can have: any other could be as long as a page, and polls and log lines tell it.
 pub fn read_set_key<'a>(node: Node<'a>, policy: &Policy, now: Timestamp) -> Option<SetKey<'a>> {
     let id: Option<Box<str>> = match member(&node, "id") {
-        Some(Node::Text(id)) => Some(id.as_ref().into()),
+        Some(Node::Text(id)) if is_identifier(id) => Some(id.as_ref().into()),
         _ => None,
     };
     let is_enabled = member(&node, "enabled") != Some(&Node::Bool(false));

@@ -344,6 +344,8 @@ impl FedKeys {
                     if !is_enabled && let Some(gone) = self.leave(index) {
                         self.discard(&gone.form);
                     }
+                    // What only stays is in nobody's way any more.
+                    self.has_released |= self.in_force_form(index).is_some();
                     self.refuse(index, code.into(), None, is_enabled);
                     self.keep_reason(index, why);
                 }
@@ -362,6 +364,7 @@ impl FedKeys {
         }
         for (index, form) in older {
             self.stay(index, form.form);
+            self.has_released |= self.slot(index).is_some_and(|slot| slot.refused.is_some());
         }
         self.retry_waiting(policy, feed);
     }
@@ -531,38 +534,41 @@ impl FedKeys {
 
     /// Looks whether another key is in the way of a form. A form that only stays until its key is right again goes out of its way.
     fn make_way(&mut self, index: SlotIndex, form: &Form) -> Result<(), Conflict> {
-        let mut gone = Vec::new();
-        for other in self.others_in_the_way(index, form) {
-            let (slot, code) = other;
-            match self.slot(slot).is_some_and(|slot| slot.refused.is_some()) {
-                true => gone.push(slot),
-                false => return Err(Conflict { code, with_other: true }),
-            }
+        let is_right = |slot: &Slot| slot.refused.is_none();
+        if let Some((_, code)) = self.other_in_the_way(index, form, is_right) {
+            return Err(Conflict { code, with_other: true });
         }
-        for slot in gone {
-            if let Some(gone) = self.leave(slot) {
-                self.discard(&gone.form);
+        while let Some((slot, _)) = self.other_in_the_way(index, form, |_| true) {
+            match self.leave(slot) {
+                Some(gone) => self.discard(&gone.form),
+                None => break,
             }
         }
         Ok(())
     }
 
-    /// The other keys in force that have an API key of this form, or its secret as a public key, or the reverse.
-    fn others_in_the_way(&self, index: SlotIndex, form: &Form) -> Vec<(SlotIndex, RefusedCode)> {
-        let mut others = Vec::new();
-        for digest in form.digests() {
-            let other = self
-                .by_digest
-                .find(digest.hash(), |row| row.digest == *digest && row.slot != index);
-            others.extend(other.map(|row| (row.slot, RefusedCode::DuplicateApiKey)));
+    /// One of the other keys in force for which `counts` holds, and which has an API key of this form, or its secret as a public key, or the
+    /// reverse. Several keys may have the same secret or public key.
+    fn other_in_the_way(
+        &self,
+        index: SlotIndex,
+        form: &Form,
+        counts: impl Fn(&Slot) -> bool,
+    ) -> Option<(SlotIndex, RefusedCode)> {
+        let counts = |slot: SlotIndex| slot != index && self.slot(slot).is_some_and(&counts);
+        let mut of_digests = form.digests().filter_map(|digest| {
+            let is = |row: &DigestRow| row.digest == *digest && counts(row.slot);
+            self.by_digest.find(digest.hash(), is).map(|row| row.slot)
+        });
+        if let Some(slot) = of_digests.next() {
+            return Some((slot, RefusedCode::DuplicateApiKey));
         }
-        for (digest, is_secret) in form.token_keys() {
+        let mut of_token_keys = form.token_keys().filter_map(|(digest, is_secret)| {
             let is_reverse =
-                |row: &TokenKeyRow| row.digest == *digest && row.slot != index && row.is_secret != *is_secret;
-            let other = self.token_keys.find(digest.hash(), is_reverse);
-            others.extend(other.map(|row| (row.slot, RefusedCode::PublicTokenSecret)));
-        }
-        others
+                |row: &TokenKeyRow| row.digest == *digest && row.is_secret != *is_secret && counts(row.slot);
+            self.token_keys.find(digest.hash(), is_reverse).map(|row| row.slot)
+        });
+        Some((of_token_keys.next()?, RefusedCode::PublicTokenSecret))
     }
 
     /// Lets a form stay in force whose newer form is refused, unless that says otherwise or another key has taken its place.
@@ -571,7 +577,7 @@ impl FedKeys {
             let refused = slot.refused.as_ref();
             slot.in_force.is_none() && refused.is_some_and(|refused| refused.is_enabled)
         });
-        if may_stay && self.others_in_the_way(index, &form).is_empty() {
+        if may_stay && self.other_in_the_way(index, &form, |_| true).is_none() {
             self.enter(index, form);
         } else {
             self.discard(&form);

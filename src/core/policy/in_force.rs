@@ -71,7 +71,7 @@ impl<'p> InForce<'p> {
     pub fn max_credential_length(&self) -> usize {
         /// The longest token.
         const MAX_TOKEN: usize = 4096;
-        match self.has_tokens() || self.is_incomplete() {
+        match self.has_tokens() || self.policy.feed.is_some() {
             true => MAX_TOKEN,
             false => MAX_LENGTH,
         }

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 mod addresses;
+pub mod feed;
 mod policies;
 mod requests;
 mod tokens;

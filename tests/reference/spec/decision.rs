@@ -110,7 +110,9 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         _ => None,
     };
     let applies = access.map_or_else(|| union(policy), list);
-    let any_alone = !applies.is_empty() && applies.iter().all(|origin| *origin == "*");
+    // Taken: the union changes with a feed, and its answers say so with `Vary`.
+    let may_change = access.is_none() && policy.get("keys_from").is_some();
+    let any_alone = !may_change && !applies.is_empty() && applies.iter().all(|origin| *origin == "*");
     let match_ = origins::best(applies, &origin);
     let enforcement = [
         access.map(|access| &access["enforcement"]),
@@ -131,8 +133,13 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
         let window = format!("{}/{client}", key_id(access));
         Some((limit, ledger.room(&window, request.now), window))
     });
+    // Taken: what cannot be a key is none of the feed's.
+    let is_unknown = policy["keys_from"]["unknown"] == json!(true);
+    let may_be_fed = is_unknown && refusal == Some("invalid_api_key") && carried[0].bytes.len() <= 4096;
     let ruling = if is_preflight {
-        if match_ == Match::None {
+        if match_ == Match::None && is_unknown && key.is_none() {
+            Ruling::Deny(503, "policy_unavailable")
+        } else if match_ == Match::None {
             Ruling::Deny(403, "origin_not_allowed")
         } else {
             Ruling::Preflight
@@ -148,6 +155,7 @@ pub fn decide(policy: &Value, request: &Request, ledger: &Ledger, refused: Optio
             (limit, &client_limit),
             refused,
         ) {
+            Some((401, _)) if may_be_fed => Ruling::Deny(503, "policy_unavailable"),
             Some((status, code)) => Ruling::Deny(status, code),
             None => Ruling::Allow,
         }

@@ -4,6 +4,7 @@
 pub mod addresses;
 pub mod credentials;
 pub mod decision;
+pub mod feed;
 pub mod json;
 pub mod origins;
 pub mod paths;

@@ -209,7 +209,7 @@ fn vary(policy: &Value, answers_preflight: bool, headers: &mut Headers) {
             .map(str::to_owned),
         );
     } else {
-        if any_list_names_an_origin(policy) {
+        if any_list_names_an_origin(policy) || policy.get("keys_from").is_some() {
             wanted.push("Origin".to_owned());
         }
         wanted.extend(key_headers(policy));

@@ -112,7 +112,7 @@ fn get<'m>(members: &'m Members, name: &str) -> Option<&'m Json> {
 }
 
 /// Base64url without padding, in the one way that these bytes are written.
-fn decoded(text: &str) -> Option<Vec<u8>> {
+pub fn decoded(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 

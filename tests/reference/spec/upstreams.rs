@@ -23,7 +23,7 @@ pub fn forwarded(policy: &Value, decision: &Decision, request: &Request) -> Head
         .map(str::to_ascii_lowercase)
         .collect();
     protected.extend(identity.clone());
-    if tokens::are_known(policy) {
+    if tokens::are_known(policy) || policy.get("keys_from").is_some() {
         protected.extend([FILTER.to_owned(), SUBJECT.to_owned()]);
     }
     let is_claim = |name: &[u8]| protected.iter().any(|own| folded(own.as_bytes()) == folded(name));
