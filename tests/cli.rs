@@ -1033,7 +1033,7 @@ fn what_the_feed_may_have_is_said() {
         ),
         ("--key not-a-key", 1, "\ndenied: 401 invalid_api_key\n"),
         (
-            &format!("--key {token}"),
+            &format!("--key {token} --now 2026-07-01T00:00:30Z"),
             1,
             "its kid is not the id of a key with scoped_tokens; it may be that of a key of the feed, whose keys are known to gateways alone\n",
         ),
