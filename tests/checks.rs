@@ -80,6 +80,21 @@ fn jwk(members: &str) -> String {
     tokens(&format!(r#""public_keys": [{{{members}}}]"#))
 }
 
+/// A feed with a token, and with these fields.
+fn feed(fields: &str) -> String {
+    format!(r#"{{"keys_from": {{"cluster": "keyfence_control", "token_env": "KEYFENCE_FEED_TOKEN", {fields}}}}}"#)
+}
+
+/// A feed that gets its token in this way.
+fn feed_token(field: &str) -> String {
+    format!(r#"{{"keys_from": {{"cluster": "keyfence_control", {field}}}}}"#)
+}
+
+/// A feed of this cluster.
+fn feed_cluster(cluster: &str) -> String {
+    format!(r#"{{"keys_from": {{"cluster": "{cluster}", "token_env": "KEYFENCE_FEED_TOKEN"}}}}"#)
+}
+
 /// One key with this `api_key`.
 fn entry(api_key: &str) -> String {
     format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "api_key": {api_key}}}]}}"#)
@@ -414,6 +429,47 @@ fn errors() -> Vec<Row> {
         ("identity_header: what tokens set", more(r#""anonymous": {}, "identity_header": "X-Key-Subject""#), "identity_header", "uses this header itself", "another name"),
         ("key_sources: what tokens set", more(r#""anonymous": {}, "key_sources": [{"header": "X_Key_Filter"}]"#), "key_sources", "uses this header itself", "another name"),
 
+        ("keys_from: a string", more(r#""keys_from": "keyfence_control""#), "keys_from", "expected an object, found a string", "write an object"),
+        ("keys_from: null", more(r#""keys_from": null"#), "keys_from", "expected an object, found null", "leave the field out"),
+        ("keys_from: an unknown field", feed(r#""wait_second": 5"#), "keys_from.wait_second", "unknown field", "did you mean wait_seconds?"),
+        ("keys_from: no cluster", more(r#""keys_from": {"token_env": "KEYFENCE_FEED_TOKEN"}"#), "keys_from", "cluster is missing", "add cluster"),
+        ("keys_from: cluster: a number", more(r#""keys_from": {"cluster": 7, "token_env": "KEYFENCE_FEED_TOKEN"}"#), "keys_from.cluster", "expected a string, found a number", "in quotes"),
+        ("keys_from: cluster: empty", feed_cluster(""), "keys_from.cluster", "1 to 255 visible ASCII", "outbound|8080||keyfence-control.ns.svc.cluster.local"),
+        ("keys_from: cluster: a space", feed_cluster("keyfence control"), "keys_from.cluster", "1 to 255 visible ASCII", "keyfence_control"),
+        ("keys_from: cluster: DEL", feed_cluster("keyfence\u{7F}"), "keys_from.cluster", "1 to 255 visible ASCII", "keyfence_control"),
+        ("keys_from: cluster: beyond ASCII", feed_cluster("schlüssel"), "keys_from.cluster", "1 to 255 visible ASCII", "keyfence_control"),
+        ("keys_from: cluster: too long", feed_cluster(&"c".repeat(256)), "keys_from.cluster", "1 to 255 visible ASCII", "keyfence_control"),
+        ("keys_from: authority: empty", feed(r#""authority": """#), "keys_from.authority", "a host, or a host and a port", "keyfence-control:8080"),
+        ("keys_from: authority: a URL", feed(r#""authority": "http://keyfence-control""#), "keys_from.authority", "a host, or a host and a port", "keyfence-control:8080"),
+        ("keys_from: authority: a user", feed(r#""authority": "me@keyfence-control""#), "keys_from.authority", "a host, or a host and a port", "keyfence-control:8080"),
+        ("keys_from: authority: too long", feed(&format!(r#""authority": "{}""#, "a".repeat(256))), "keys_from.authority", "a host, or a host and a port", "keyfence-control:8080"),
+        ("keys_from: path: relative", feed(r#""path": "v1/feed""#), "keys_from.path", "must begin with /", "/v1/feed"),
+        ("keys_from: path: empty", feed(r#""path": """#), "keys_from.path", "must begin with /", "/v1/feed"),
+        ("keys_from: path: a query", feed(r#""path": "/v1/feed?a=b""#), "keys_from.path", "only characters of a URL's path", "/v1/feed"),
+        ("keys_from: path: a space", feed(r#""path": "/v1/the feed""#), "keys_from.path", "only characters of a URL's path", "/v1/feed"),
+        ("keys_from: path: too long", feed(&format!(r#""path": "/{}""#, "a".repeat(1_024))), "keys_from.path", "only characters of a URL's path", "/v1/feed"),
+        ("keys_from: wait_seconds: 0", feed(r#""wait_seconds": 0"#), "keys_from.wait_seconds", "whole number from 1 to 50", "leave the field out for 10"),
+        ("keys_from: wait_seconds: 51", feed(r#""wait_seconds": 51"#), "keys_from.wait_seconds", "whole number from 1 to 50", "leave the field out for 10"),
+        ("keys_from: wait_seconds: a fraction", feed(r#""wait_seconds": 1.5"#), "keys_from.wait_seconds", "whole number from 1 to 50", "leave the field out for 10"),
+        ("keys_from: wait_seconds: a string", feed(r#""wait_seconds": "10s""#), "keys_from.wait_seconds", "whole number from 1 to 50", "leave the field out for 10"),
+        ("keys_from: max_stale_seconds: less than an answer takes", feed(r#""max_stale_seconds": 14"#), "keys_from.max_stale_seconds", "whole number from 15", "write more seconds"),
+        ("keys_from: max_stale_seconds: less than a longer wait", feed(r#""max_stale_seconds": 54, "wait_seconds": 50"#), "keys_from.max_stale_seconds", "whole number from 55", "write more seconds"),
+        ("keys_from: max_stale_seconds: more than the field holds", feed(r#""max_stale_seconds": 4294967296"#), "keys_from.max_stale_seconds", "to 4294967295", "leave the field out"),
+        ("keys_from: token: empty", feed_token(r#""token": """#), "keys_from.token", "only letters, digits and -._~+/=", "write the token"),
+        ("keys_from: token: a space", feed_token(r#""token": "kf cp""#), "keys_from.token", "only letters, digits and -._~+/=", "write the token"),
+        ("keys_from: token: = before the end", feed_token(r#""token": "kf=cp""#), "keys_from.token", "only letters, digits and -._~+/=", "write the token"),
+        ("keys_from: token: = alone", feed_token(r#""token": "==""#), "keys_from.token", "only letters, digits and -._~+/=", "write the token"),
+        ("keys_from: token: a line feed", feed_token(r#""token": "kfcp\n""#), "keys_from.token", "only letters, digits and -._~+/=", "write the token"),
+        ("keys_from: token: too long", feed_token(&format!(r#""token": "{}""#, "a".repeat(4_097))), "keys_from.token", "at most 4096", "write the token"),
+        ("keys_from: token: a number", feed_token(r#""token": 7"#), "keys_from.token", "expected a string, found a number", "in quotes"),
+        ("keys_from: token_env: empty", feed_token(r#""token_env": """#), "keys_from.token_env", "the name of an environment variable", "KEYFENCE_FEED_TOKEN"),
+        ("keys_from: token_env: begins with a digit", feed_token(r#""token_env": "1TOKEN""#), "keys_from.token_env", "begins with no digit", "KEYFENCE_FEED_TOKEN"),
+        ("keys_from: token_env: as a shell writes it", feed_token(r#""token_env": "${TOKEN}""#), "keys_from.token_env", "the name of an environment variable", "KEYFENCE_FEED_TOKEN"),
+        ("keys_from: token_env: too long", feed_token(&format!(r#""token_env": "{}""#, "A".repeat(256))), "keys_from.token_env", "the name of an environment variable", "KEYFENCE_FEED_TOKEN"),
+        ("keys_from: token_env: a list", feed_token(r#""token_env": ["TOKEN"]"#), "keys_from.token_env", "expected a string, found a list", "write a string"),
+        ("keys_from: token and token_env", feed(r#""token": "kfcp""#), "keys_from.token", "token and token_env", "keep token_env"),
+        ("keys_from without identity_header", more(r#""identity_header": null, "keys_from": {"cluster": "keyfence_control", "token_env": "KEYFENCE_FEED_TOKEN"}"#), "keys_from", "identity_header is null", "leave it out"),
+
         ("secret with allowed_origins", server_key(r#""allowed_origins": ["https://yourapp.com"]"#), "keys[0].allowed_origins", "never used from a browser", "publishable"),
     ]
 }
@@ -458,6 +514,8 @@ fn warnings() -> Vec<Row> {
         ("secrets: of two keys", format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "scoped_tokens": {{"secrets": ["{SECRET}"]}}}}, {{"id": "two", "kind": "secret", "scoped_tokens": {{"secrets": ["{SECRET}"]}}}}]}}"#), "keys[1].scoped_tokens", "keys[0] has one of these too", "of its own"),
         ("public_keys: of two keys", format!(r#"{{"keys": [{{"id": "one", "kind": "secret", "scoped_tokens": {{"public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]}}}}, {{"id": "two", "kind": "secret", "scoped_tokens": {{"secrets": ["{SECRET}"], "public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]}}}}]}}"#), "keys[1].scoped_tokens", "keys[0] has one of these too", "of its own"),
         ("public_keys: twice", tokens(&format!(r#""public_keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}, {{"kty": "OKP", "crv": "Ed25519", "x": "{JWK_X}"}}]"#)), "keys[0].scoped_tokens.public_keys", "in the list already", "take one"),
+        ("keys_from: a token in the configuration", feed_token(r#""token": "kfcp_0a/b+c.d_e~f==""#), "keys_from.token", "can get all keys of the feed", "token_env"),
+        ("keys_from: no token", more(r#""keys_from": {"cluster": "keyfence_control"}"#), "keys_from", "without a token", "token_env"),
         ("a loopback origin beside a public one", origin("http://localhost:3000"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback address beside a public origin", origin("https://127.0.0.1:8443"), "keys[0].allowed_origins[1]", "anybody's own machine", "a key of its own"),
         ("a loopback origin beside a public one, in anonymous", r#"{"anonymous": {"allowed_origins": ["http://shop.localhost", "https://yourapp.com"]}}"#.into(), "anonymous.allowed_origins[0]", "anybody's own machine", "a key of its own"),
@@ -547,6 +605,7 @@ fn no_value_ends_the_line_of_a_finding() {
             "indexes": ["products"], "enforcement": "report", "upstream_headers": {"X-Plan": "gold"}},
             {"id": "three", "scoped_tokens": {"secrets": [SECRET], "public_keys": [{"kty": "OKP", "crv": "Ed25519", "x": JWK_X}], "not_before": "2026-01-01T00:00:00Z"}},
             {"id": "two", "api_key": [{"key": "another raw key", "label": "2026-11", "expires_at": "2036-01-01T00:00:00Z"}]}],
+        "keys_from": {"cluster": "keyfence_control", "authority": "keyfence-control", "path": "/v1/feed", "token_env": "KEYFENCE_FEED_TOKEN"},
         "upstream_header_names": ["X-Plan", "X-Tier"],
         "anonymous": {"name": "Anybody"},
         "scopes": {"search": [{"methods": ["GET"], "path": "/v1/{index}"}]},
@@ -696,6 +755,10 @@ fn nothing_is_found_where_nothing_is_wrong() {
         ("a rule of its own method", rule(r#"{"methods": ["purge", "*"], "path": "/"}"#)),
         ("anonymous without a list", r#"{"anonymous": {}}"#.into()),
         ("no identity header", r#"{"anonymous": {}, "identity_header": null}"#.into()),
+        ("a feed in place of keys", feed_cluster("keyfence_control")),
+        ("a feed with all fields", feed(r#""authority": "[2001:db8::1]:8080", "path": "/a%20b/-._~!$&'()*+,;=:@", "wait_seconds": 50, "max_stale_seconds": 55"#)),
+        ("a feed with the shortest times", feed(r#""wait_seconds": 1, "max_stale_seconds": 6"#)),
+        ("a feed of a mesh's cluster", feed_cluster("outbound|8080||keyfence-control.keyfence.svc.cluster.local")),
         ("* without credentials", cors(r#""allow_credentials": false, "allow_headers": ["*"], "allow_methods": ["*"], "expose_headers": ["*"]"#)),
         ("max_age at its beginning", cors(r#""max_age": 0"#)),
         ("max_age at its end", cors(r#""max_age": 86400"#)),
@@ -895,6 +958,11 @@ fn no_finding_shows_a_key() {
         ("for the type of a public key", jwk(r#""kty": RAW"#)),
         ("for a private key", jwk(r#""d": RAW"#)),
         ("for scoped tokens", server_key(r#""scoped_tokens": RAW"#)),
+        ("for the token of a feed", feed_token(r#""token": "ak_live_do_not_show_me!""#)),
+        ("for the token of a feed, beside a variable", feed(r#""token": RAW"#)),
+        ("for the token of a feed, in a list", feed_token(r#""token": [RAW]"#)),
+        ("for the variable of a feed", feed_token(r#""token_env": "ak-live-do_not_show_me""#)),
+        ("for a feed", r#"{"keys_from": [RAW]}"#.into()),
         ("before a syntax error", r#"{"keys": [{"api_key": RAW, }]}"#.into()),
         ("within a syntax error", r#"{"keys": [{"api_key": ak_live_do_not_show_me}]}"#.into()),
     ];

@@ -89,6 +89,10 @@ const RIGHT: &[(&str, &str)] = &[
         "content_security_policy": {"default-src": ["'self'"], "upgrade-insecure-requests": []}, "remove": ["Server"]}}"#),
     ("the rest", r#"{"client_ip": "forwarded", "identity_header": "X-Id", "forward_api_key": false, "enforcement": "report", "docs_url": "https://a.example"}"#),
     ("no identity header", r#"{"identity_header": null}"#),
+    ("a feed", r#"{"keys_from": {"cluster": "keyfence_control"}}"#),
+    ("a feed with all", r#"{"keys_from": {"cluster": "outbound|8080||keyfence-control.ns.svc.cluster.local", "authority": "[2001:db8::1]:8080",
+        "path": "/a%20b/-._~!$&'()*+,;=:@", "token_env": "FEED_TOKEN", "wait_seconds": 50, "max_stale_seconds": 4294967295}}"#),
+    ("a feed with the least", r#"{"keys_from": {"cluster": "!", "authority": "a", "path": "/", "token": "aZ09-._~+/==", "wait_seconds": 1, "max_stale_seconds": 6}}"#),
 ];
 
 /// What the filter refuses for its type or name.
@@ -185,6 +189,24 @@ const WRONG: &[(&str, &str)] = &[
     ("entry: unknown field", r#"{"keys": [{"id": "one", "api_key": [{"key": "a raw key of some bytes", "lable": "a"}]}]}"#),
     ("entry: a label with a space", r#"{"keys": [{"id": "one", "api_key": {"key": "a raw key of some bytes", "label": "a b"}}]}"#),
     ("entry: no date", r#"{"keys": [{"id": "one", "api_key": {"key": "a raw key of some bytes", "expires_at": 1}}]}"#),
+    ("keys_from: a list", r#"{"keys_from": ["keyfence_control"]}"#),
+    ("keys_from: null", r#"{"keys_from": null}"#),
+    ("keys_from: no cluster", r#"{"keys_from": {"token_env": "A"}}"#),
+    ("keys_from: unknown field", r#"{"keys_from": {"cluster": "a", "wait": 5}}"#),
+    ("keys_from: two tokens", r#"{"keys_from": {"cluster": "a", "token": "a", "token_env": "A"}}"#),
+    ("keys_from: cluster: null", r#"{"keys_from": {"cluster": null}}"#),
+    ("keys_from: authority: a number", r#"{"keys_from": {"cluster": "a", "authority": 8080}}"#),
+    ("keys_from: path: null", r#"{"keys_from": {"cluster": "a", "path": null}}"#),
+    ("keys_from: token: a number", r#"{"keys_from": {"cluster": "a", "token": 1}}"#),
+    ("keys_from: token: null", r#"{"keys_from": {"cluster": "a", "token": null}}"#),
+    ("keys_from: token_env: a boolean", r#"{"keys_from": {"cluster": "a", "token_env": true}}"#),
+    ("keys_from: wait_seconds: a fraction", r#"{"keys_from": {"cluster": "a", "wait_seconds": 1.5}}"#),
+    ("keys_from: wait_seconds: a string", r#"{"keys_from": {"cluster": "a", "wait_seconds": "10"}}"#),
+    ("keys_from: wait_seconds: 0", r#"{"keys_from": {"cluster": "a", "wait_seconds": 0}}"#),
+    ("keys_from: wait_seconds: 51", r#"{"keys_from": {"cluster": "a", "wait_seconds": 51}}"#),
+    ("keys_from: max_stale_seconds: less than any answer takes", r#"{"keys_from": {"cluster": "a", "wait_seconds": 1, "max_stale_seconds": 5}}"#),
+    ("keys_from: max_stale_seconds: too large", r#"{"keys_from": {"cluster": "a", "max_stale_seconds": 4294967296}}"#),
+    ("keys_from: max_stale_seconds: null", r#"{"keys_from": {"cluster": "a", "max_stale_seconds": null}}"#),
     ("docs_url: a number", r#"{"docs_url": 1}"#),
     ("docs_url: null", r#"{"docs_url": null}"#),
     ("$schema: a number", r#"{"$schema": 1}"#),
@@ -228,4 +250,42 @@ fn the_schema_refuses_the_same_characters_in_a_name() {
         .chain('\u{7F}'..='\u{9F}')
         .chain(['\u{2028}', '\u{2029}']);
     assert_eq!(refused, String::from_iter(expected));
+}
+
+/// Each text of `keys_from` at its limits: every ASCII character, alone, first, in the middle and last, one beyond ASCII, and the lengths.
+#[test]
+fn the_schema_takes_the_same_texts_of_a_feed() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (field, first, longest) in [
+        ("cluster", "a", 255),
+        ("authority", "a", 255),
+        ("path", "/", 1_024),
+        ("token", "a", 4_096),
+        ("token_env", "A", 255),
+    ] {
+        let characters = ('\0'..='\u{80}').chain(['é', '\u{2028}', '😀']);
+        let mut texts: Vec<String> = characters
+            .flat_map(|c| {
+                [
+                    c.into(),
+                    format!("{first}{c}"),
+                    format!("{first}{c}a"),
+                    format!("{c}{first}"),
+                ]
+            })
+            .collect();
+        for length in [0, 1, longest - 1, longest, longest + 1] {
+            texts.push(first.chars().cycle().take(length).collect());
+        }
+        let (mut taken, count) = (0, texts.len());
+        for text in texts {
+            let mut policy = serde_json::json!({"keys_from": {"cluster": "a"}});
+            policy["keys_from"][field] = text.clone().into();
+            let is_valid = validator.is_valid(&policy);
+            assert_eq!(is_refused(&policy.to_string()), !is_valid, "{field}: {text:?}");
+            taken += usize::from(is_valid);
+        }
+        assert!((100..count - 100).contains(&taken), "{field}: {taken} of {count}");
+    }
 }

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::manifest;
 use super::report::Report;
-use super::source::Source;
 use super::{DENIED, Failure, Format};
+use keyfence_files::source::Source;
 
 /// Check a policy for errors and warnings before a gateway loads it
 ///

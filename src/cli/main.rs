@@ -2,37 +2,30 @@
 //! this one has what several commands use.
 
 mod check;
-mod embedded;
-mod escape;
 mod explain;
 mod find;
 mod hash;
 mod key_input;
 mod keygen;
-mod located;
 mod manifest;
-mod merge;
 mod render;
 mod report;
-mod scalar;
 mod schema;
-mod source;
 mod style;
 mod suffix;
 #[cfg(unix)]
 mod terminal;
 mod token;
-mod tree;
 mod written;
 mod yaml;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use keyfence_core::config::timestamp::Timestamp;
+use keyfence_files::{Failure, escape};
 use serde_json::Value;
 
 use style::Style;
@@ -75,16 +68,6 @@ impl Format {
             Format::Text => text(Style::of_stdout()),
             Format::Json => format!("{:#}\n", json()),
         })
-    }
-}
-
-/// The message of a failure that is not an error of the policy, such as a file that cannot be read.
-#[derive(Debug)]
-struct Failure(String);
-
-impl Failure {
-    fn new(message: impl fmt::Display) -> Failure {
-        Failure(message.to_string())
     }
 }
 

@@ -6,12 +6,12 @@ use keyfence_core::config::{Diagnostic, Diagnostics, Severity, Subject};
 use keyfence_core::policy::{Policy, Summary};
 use serde_json::{Value, json};
 
-use super::escape;
-use super::located::LocatedTree;
-use super::source::{LocatedPolicy, Source};
 use super::style::{Colour, Style};
-use super::tree::{Mark, SyntaxError};
 use super::{Failure, now, suffix};
+use keyfence_files::escape;
+use keyfence_files::located::LocatedTree;
+use keyfence_files::source::{LocatedPolicy, Source};
+use keyfence_files::tree::{Mark, SyntaxError};
 
 /// The diagnostics of one source, and summaries of its valid policies.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::origin::{HostPattern, OriginPattern};
 use keyfence_core::config::{DiagnosticKind, Diagnostics, Message};
 
-use super::scalar::quoted;
-use super::tree::Node;
+use keyfence_files::scalar::quoted;
+use keyfence_files::tree::Node;
 
 /// Adds a warning for each such wildcard of a policy.
 pub fn check(policy: &Node, diagnostics: &mut Diagnostics) {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use keyfence_core::config::node::Node;
 use serde_json::Value;
 
-use super::escape;
+use keyfence_files::escape;
 
 /// Writes a value in block style. Every line has this indentation; the first one is not on the line of the value's name.
 pub fn block(node: &Node<'_>, indentation: usize) -> String {
@@ -36,6 +36,12 @@ pub fn indented(lines: &str, indentation: usize) -> String {
         _ => format!("{margin}{line}\n"),
     });
     lines.collect()
+}
+
+/// Makes the lines of an object an item of a list, with its dash at this indentation.
+pub fn item(lines: &str, indentation: usize) -> String {
+    let indented = indented(lines.trim_end(), indentation + 2);
+    format!("{}- {}", margin(indentation), indented.trim_start())
 }
 
 /// Writes a string, without quotes if every reader takes it for a string.

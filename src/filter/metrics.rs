@@ -223,6 +223,7 @@ impl<'h, H: Host> PolicyMetrics<'h, H> {
     pub fn record_loaded(&self, summary: Summary, expiries: UpcomingExpiries, unix_seconds: u64) -> Result<()> {
         let next = expiries.next.and_then(|next| u64::try_from(next.0).ok());
         self.record("keyfence_keys", summary.keys as u64)?;
+        self.record("keyfence_policy_has_feed", u64::from(summary.has_feed))?;
         self.record("keyfence_policy_expiries_within_week", expiries.within_week as u64)?;
         self.record("keyfence_policy_next_expiry_timestamp_seconds", next.unwrap_or(0))?;
         self.record("keyfence_policy_hash", summary.hash)?;

@@ -115,6 +115,106 @@ fn an_envoy_reads_special_texts_as_they_are() {
     assert_eq!(configuration(&Gateway::from_yaml(&yaml)), policy);
 }
 
+/// A policy whose feed nobody answers, and with which requests without a key pass.
+const FEED: &str =
+    r#"{"keys_from": {"cluster": "keyfence_control", "token_env": "KEYFENCE_FEED_TOKEN"}, "anonymous": {}}"#;
+
+/// What Envoy has of the cluster of the feed.
+fn assert_has_cluster(gateway: &Gateway, address: &str) {
+    let clusters = gateway.admin("/clusters");
+    assert!(
+        clusters.contains(&format!("keyfence_control::{address}::health_flags::healthy")),
+        "{clusters}"
+    );
+}
+
+#[test]
+fn an_envoy_has_the_cluster_of_the_feed() {
+    let upstream = Upstream::start();
+    let address = upstream.address().to_string();
+    for (arguments, feed) in [
+        (&[][..], "127.0.0.1:7070"),
+        (&["--feed-address", "127.0.0.1:1"], "127.0.0.1:1"),
+        (&["--feed-address", "localhost:1"], "127.0.0.1:1"),
+        (
+            &[
+                "--feed-address",
+                "127.0.0.1:1",
+                "--feed-ca",
+                "/etc/ssl/certs/ca-certificates.crt",
+            ],
+            "127.0.0.1:1",
+        ),
+    ] {
+        let arguments = [&["--upstream", &address], arguments].concat();
+        let gateway = Gateway::from_yaml(&static_envoy(&arguments, FEED));
+        assert_eq!(gateway.send("gateway", &Request::get("/")).status, 200);
+        assert_has_cluster(&gateway, feed);
+    }
+    // As an EnvoyFilter adds it, and an EnvoyProxy.
+    for (target, pointer) in [
+        ("envoy-filter", "/0/spec/configPatches/1/patch/value"),
+        ("envoy-gateway", "/1/spec/bootstrap/jsonPatches/4/value"),
+    ] {
+        let rendered = printed(&["render", target, "-", "--feed-address", "127.0.0.1:1"], FEED);
+        let documents: Value = serde_saphyr::from_multiple::<Value>(&rendered).unwrap().into();
+        let cluster = documents.pointer(pointer).unwrap().clone();
+        let gateway = Gateway::in_front_of(&upstream)
+            .listener(Listener::without_filter("main"))
+            .amend(|bootstrap| {
+                bootstrap["static_resources"]["clusters"]
+                    .as_array_mut()
+                    .unwrap()
+                    .push(cluster)
+            })
+            .start();
+        assert_has_cluster(&gateway, "127.0.0.1:1");
+    }
+}
+
+/// With `--feed-ca` Envoy asks over TLS, and only a server with a certificate for the feed's authority.
+#[test]
+fn the_cluster_of_the_feed_checks_the_certificate() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let own = rcgen::generate_simple_self_signed(["keyfence-control".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["keyfence-control".to_owned()]).unwrap();
+    fs::write(file("own.pem"), own.cert.pem()).unwrap();
+    fs::write(file("other.pem"), other.cert.pem()).unwrap();
+    fs::write(file("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let tls = json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [{
+                "certificate_chain": {"filename": file("own.pem")}, "private_key": {"filename": file("key.pem")}}]},
+        },
+    });
+    let upstream = Upstream::start();
+    let server = Gateway::in_front_of(&upstream)
+        .listener(Listener::without_filter("tls"))
+        .amend(|bootstrap| {
+            bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] = tls;
+        })
+        .start();
+    let address = server.address("tls").to_string();
+    for (authority, ca, status) in [
+        ("keyfence-control", "own.pem", 200),
+        ("keyfence-control:443", "own.pem", 200),
+        ("other.example", "own.pem", 503),
+        ("keyfence-control", "other.pem", 503),
+    ] {
+        let rendered = static_envoy(&["--feed-address", &address, "--feed-ca", &file(ca)], FEED);
+        // Requests of clients take the way that those of the filter take.
+        let route = "route: { cluster: upstream }";
+        assert_eq!(rendered.matches(route).count(), 1);
+        let route_to_feed = format!("route: {{ cluster: keyfence_control, host_rewrite_literal: \"{authority}\" }}");
+        let gateway = Gateway::from_yaml(&rendered.replace(route, &route_to_feed));
+        let response = gateway.send("gateway", &Request::get("/"));
+        assert_eq!(response.status, status, "{authority}, {ca}: {response:?}");
+    }
+}
+
 #[test]
 fn an_envoy_takes_it_up_by_ecds() {
     let upstream = Upstream::start();
@@ -160,10 +260,13 @@ fn an_envoy_loads_what_an_envoy_filter_inserts() {
 #[test]
 fn manifests_have_the_fields_of_the_published_schemas() {
     const POLICY_FIELDS: &str = "/spec/pluginConfig";
-    let policy: Value = serde_json::from_str(POLICY).unwrap();
     let digest = "0".repeat(64);
-    // The arguments, the fixture of each document, and where the first has the policy as fields.
-    for (arguments, fixtures, place) in [
+    let with_cluster = r#"{"keys_from": {"cluster": "keyfence_control", "token_env": "KEYFENCE_FEED_TOKEN"}}"#;
+    let of_mesh = with_cluster.replace(
+        "keyfence_control",
+        "outbound|8080||keyfence-control.keyfence.svc.cluster.local",
+    );
+    let plain = [
         ("istio", &["istio-wasmplugin"][..], POLICY_FIELDS),
         (
             "istio --selector a=b --selector c=d --sha256 DIGEST --pull-secret s --fail-strategy fail-reload --name n",
@@ -195,19 +298,67 @@ fn manifests_have_the_fields_of_the_published_schemas() {
             "/spec/wasm/0/config",
         ),
         ("envoy-filter --selector a=b --selector c=d", &["istio-envoyfilter"], ""),
-    ] {
+    ];
+    let with_feed = [
+        (
+            "istio",
+            of_mesh.as_str(),
+            &["istio-wasmplugin", "istio-destinationrule"][..],
+            POLICY_FIELDS,
+        ),
+        (
+            "istio --kind traffic-extension --name n",
+            &of_mesh,
+            &["istio-trafficextension", "istio-destinationrule"],
+            "/spec/wasm/pluginConfig",
+        ),
+        (
+            "istio --namespace n --gateway a --feed-address a.b:7070",
+            with_cluster,
+            &["istio-wasmplugin", "istio-envoyfilter"],
+            POLICY_FIELDS,
+        ),
+        (
+            "istio --selector a=b --feed-address a.b:7070",
+            with_cluster,
+            &["istio-wasmplugin", "istio-envoyfilter"],
+            POLICY_FIELDS,
+        ),
+        (
+            "envoy-filter",
+            &of_mesh,
+            &["istio-envoyfilter", "istio-destinationrule"],
+            "",
+        ),
+        (
+            "envoy-filter --feed-address a.b:7070 --feed-ca a",
+            with_cluster,
+            &["istio-envoyfilter"],
+            "",
+        ),
+        (
+            "envoy-gateway --feed-address a.b:7070 --feed-ca a",
+            with_cluster,
+            &["envoy-gateway-envoyextensionpolicy", "envoy-gateway-envoyproxy"],
+            "/spec/wasm/0/config",
+        ),
+    ];
+    let plain = plain.map(|(arguments, fixtures, place)| (arguments, POLICY, fixtures, place));
+    // The arguments, the policy, the fixture of each document, and where the first has the policy as fields.
+    for (arguments, policy, fixtures, place) in plain.into_iter().chain(with_feed) {
         let arguments = format!(
             "render {}",
             arguments.replacen(' ', " - ", 1).replace("DIGEST", &digest)
         );
         let mut words: Vec<&str> = arguments.split(' ').collect();
         words.extend((!words.contains(&"-")).then_some("-"));
-        let manifests: Vec<Value> = serde_saphyr::from_multiple(&printed(&words, POLICY)).unwrap();
+        let manifests: Vec<Value> = serde_saphyr::from_multiple(&printed(&words, policy)).unwrap();
         assert_eq!(manifests.len(), fixtures.len(), "{arguments}");
         for (manifest, fixture) in manifests.iter().zip(fixtures) {
             assert_eq!(faults(manifest, fixture), [""; 0], "{arguments}: {fixture}");
         }
         if !place.is_empty() {
+            let policy: Value = serde_json::from_str(policy).unwrap();
             assert_eq!(manifests[0].pointer(place), Some(&policy), "{arguments}");
         }
     }

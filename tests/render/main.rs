@@ -9,6 +9,7 @@
     reason = "a test that meets what it did not expect has failed"
 )]
 
+mod feed;
 mod options;
 mod size;
 mod special;

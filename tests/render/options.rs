@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::feed::{CASES as FEED_CASES, FEED};
 use super::{read, render};
 
 const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF";
@@ -65,6 +66,8 @@ const USES: &[(&str, &[&str])] = &[
     ("--trusted-hops=1", &["envoy-gateway"]),
     ("--listen=a:1", &["envoy"]),
     ("--upstream=a:1", &["envoy"]),
+    ("--feed-ca=a --feed-address=b:1", &["envoy", "istio", "envoy-filter", "envoy-gateway"]),
+    ("--feed-address=a:1", &["envoy", "istio", "envoy-filter", "envoy-gateway"]),
     ("--output=rendered", &["envoy", "ecds", "istio", "envoy-filter", "envoy-gateway"]),
 ];
 
@@ -91,6 +94,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("envoy --wasm=", "it is empty"),
     ("envoy --listen :1", "host:port"),
     ("envoy --upstream []:1", "host:port"),
+    ("envoy --feed-address 7070", "host:port"),
+    ("envoy --feed-ca=", "it is empty"),
+    ("envoy --feed-address a:1", "--feed-address is for a policy with keys_from, and this one has none"),
+    ("envoy-gateway --feed-ca a", "--feed-ca is for a policy with keys_from, and this one has none"),
     ("istio --gateway a", "--gateway takes --namespace for istio"),
     ("istio --selector a=b --gateway c", "cannot be used with"),
     ("istio --fail-strategy fail-open", "possible values: fail-close, fail-reload"),
@@ -99,7 +106,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("envoy-gateway --trusted-hops one", "invalid"),
 ];
 
-fn words(arguments: &str) -> Vec<String> {
+pub fn words(arguments: &str) -> Vec<String> {
     arguments
         .split(' ')
         .map(|word| word.replace("DIGEST", DIGEST))
@@ -107,9 +114,9 @@ fn words(arguments: &str) -> Vec<String> {
 }
 
 /// The exit code, and what is on standard error.
-fn run(arguments: &[String]) -> (Option<i32>, String) {
+pub fn run(arguments: &[String], policy: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("policy.json"), "{}").unwrap();
+    std::fs::write(folder.path().join("policy.json"), policy).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyfence"));
     let output = command
         .args(["render", &arguments[0], "policy.json"])
@@ -136,7 +143,8 @@ fn each_option_is_where_it_belongs() {
 fn an_option_that_the_target_does_not_use_is_refused() {
     for target in ["envoy", "ecds", "istio", "envoy-filter", "envoy-gateway"] {
         for (option, targets) in USES {
-            let (code, said) = run(&words(&format!("{target} {option}")));
+            let policy = if option.contains("--feed") { FEED } else { "{}" };
+            let (code, said) = run(&words(&format!("{target} {option}")), policy);
             if targets.contains(&target) {
                 assert_eq!(code, Some(0), "{target} {option}: {said}");
             } else {
@@ -154,7 +162,7 @@ fn an_option_that_the_target_does_not_use_is_refused() {
 #[test]
 fn a_wrong_value_is_refused() {
     for (arguments, expected) in REFUSED {
-        let (code, said) = run(&words(arguments));
+        let (code, said) = run(&words(arguments), "{}");
         assert_eq!(code, Some(2), "{arguments}: {said}");
         assert!(said.contains(expected), "{arguments}: {said}");
     }
@@ -163,7 +171,11 @@ fn a_wrong_value_is_refused() {
 /// Each kind of what is rendered is one that `check` finds nothing wrong with.
 #[test]
 fn check_finds_nothing_wrong_with_what_is_rendered() {
-    for arguments in [
+    const PLAIN: &str = r#"{"anonymous": {"allowed_ips": ["192.0.2.0/24"]}, "client_ip": "forwarded"}"#;
+    let with_feed = FEED_CASES
+        .iter()
+        .map(|(arguments, policy)| (*arguments, (*policy).to_owned()));
+    let plain = [
         "envoy",
         "ecds",
         "istio",
@@ -172,12 +184,13 @@ fn check_finds_nothing_wrong_with_what_is_rendered() {
         "istio --kind traffic-extension --namespace n --gateway a",
         "envoy-filter --selector a=b",
         "envoy-gateway --gateway a --sha256 DIGEST --pull-secret s --trusted-hops 1",
-    ] {
+    ];
+    let plain = plain.map(|arguments| (arguments, PLAIN.to_owned()));
+    for (arguments, policy) in plain.into_iter().chain(with_feed) {
         let words = words(arguments);
         let rest: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-        let policy = r#"{"anonymous": {"allowed_ips": ["192.0.2.0/24"]}, "client_ip": "forwarded"}"#;
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rendered"), render(&words[0], &rest, policy)).unwrap();
+        std::fs::write(folder.path().join("rendered"), render(&words[0], &rest, &policy)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfence"));
         let output = command
             .args(["check", "rendered"])

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::feed::FEED;
 use super::{read, render};
 
 fn file(path: &str) -> String {
@@ -13,7 +14,8 @@ fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Where `render envoy` differs from `envoy/envoy.yaml`: the filter, addresses, and the socket of the admin interface.
+/// Where `render envoy` differs from `envoy/envoy.yaml`: the filter, addresses, and the socket of the admin interface. The cluster of the
+/// feed is there for a policy with one.
 #[test]
 fn a_static_envoy_has_all_of_envoy_yaml() {
     const DIFFERENCES: [&str; 3] = [
@@ -21,7 +23,7 @@ fn a_static_envoy_has_all_of_envoy_yaml() {
         "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path",
         "/admin/address/pipe",
     ];
-    let mut rendered = read(&render("envoy", &[], "{}"))[0].clone();
+    let mut rendered = read(&render("envoy", &[], FEED))[0].clone();
     assert_eq!(rendered.pointer("/admin/address/pipe/mode"), Some(&json!(0o600)));
     let mut sample = yaml("envoy.yaml");
     for pointer in DIFFERENCES {
@@ -33,6 +35,15 @@ fn a_static_envoy_has_all_of_envoy_yaml() {
         }
     }
     assert_eq!(rendered, sample);
+    let mut without = read(&render("envoy", &[], "{}"))[0].clone();
+    *without.pointer_mut(DIFFERENCES[0]).unwrap() = Value::Null;
+    let clusters = |configuration: &Value| {
+        configuration["static_resources"]["clusters"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(clusters(&without)[1..], clusters(&sample)[1..2]);
     for needed in ["/stats_config/stats_tags/0", "/admin"] {
         assert!(rendered.pointer(needed).is_some(), "{needed}");
     }

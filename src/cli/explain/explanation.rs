@@ -7,8 +7,8 @@ use keyfence_core::decision::Outcome;
 use keyfence_core::decision::reason::Reason;
 use serde_json::{Value, json};
 
-use crate::escape;
 use crate::style::{Colour, Style};
+use keyfence_files::escape;
 
 /// The name and value of a header.
 pub type Header = (Vec<u8>, Vec<u8>);

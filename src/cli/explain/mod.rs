@@ -13,9 +13,9 @@ use std::process::ExitCode;
 pub use arguments::Arguments;
 
 use super::report::Report;
-use super::source::Source;
 use super::written::WrittenPolicy;
 use super::{DENIED, Failure, key_input, now};
+use keyfence_files::source::Source;
 use simulation::Simulation;
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {

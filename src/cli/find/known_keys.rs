@@ -13,10 +13,10 @@ use keyfence_core::decision::jwt::has_form;
 use keyfence_core::policy::Policy;
 
 use super::candidates::Candidate;
-use crate::source::{LocatedPolicy, Source};
 use crate::token::{Examination, Refusal};
-use crate::tree::Mark;
 use crate::{Failure, now};
+use keyfence_files::source::{LocatedPolicy, Source};
+use keyfence_files::tree::Mark;
 
 /// The keys of the policies that have been added.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use clap::Args;
 use keyfence_core::config::timestamp::Timestamp;
 use serde_json::{Value, json};
 
-use super::source::Source;
 use super::style::{Colour, Style};
 use super::{DENIED, FAILED, Failure, Format, escape, key_input, now};
+use keyfence_files::source::Source;
 use known_keys::{Entry, Form, KnownKeys, Matches};
 
 /// Find out which key has leaked
@@ -47,7 +47,7 @@ struct Found<'k> {
     line: usize,
     file: &'k str,
     path: String,
-    mark: super::tree::Mark,
+    mark: keyfence_files::tree::Mark,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::{DiagnosticKind, Diagnostics, Message};
 
-use super::super::embedded::{Plugin, PluginKind, Policy, Step};
-use super::super::source::Manifest;
-use super::super::tree::Node;
 use super::with_path;
+use keyfence_files::embedded::{Plugin, PluginKind, Policy, Step};
+use keyfence_files::source::Manifest;
+use keyfence_files::tree::Node;
 
 /// Namespace and name of a Gateway.
 type Gateway<'t> = (&'t str, &'t str);

@@ -10,11 +10,11 @@ use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::nearest::nearest;
 use keyfence_core::config::{DiagnosticKind, Diagnostics, Message, StructureError};
 
-use super::embedded::{self, Plugin, PluginKind, Step};
-use super::scalar::{Dialect, quoted};
-use super::source::Manifest;
-use super::tree::{Node, Value};
 use fields::{Fields, KINDS, Type};
+use keyfence_files::embedded::{self, Plugin, PluginKind, Step};
+use keyfence_files::scalar::{Dialect, quoted};
+use keyfence_files::source::Manifest;
+use keyfence_files::tree::{Node, Value};
 
 /// The diagnostics of each manifest of a source.
 pub fn check(manifests: &[Manifest]) -> Vec<(&Manifest, Diagnostics)> {

@@ -1,6 +1,6 @@
 //! `render envoy-filter`: Istio's `EnvoyFilter`, with the filter from a file in the pod.
 
-use super::istio::{NAMESPACE, mesh_settings};
+use super::istio::{NAMESPACE, cluster_patch, mesh_settings};
 use super::{Arguments, Failure, LocatedPolicy, plugin};
 
 const MOUNTED_WASM: &str = "/etc/keyfence/plugin.wasm";
@@ -9,7 +9,15 @@ pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, F
     let (metadata, mesh) = (arguments.metadata(NAMESPACE), mesh_settings());
     let labels = arguments.labels(6);
     let wasm = arguments.wasm.as_deref().unwrap_or(MOUNTED_WASM);
-    let plugin = plugin::typed_config(&plugin::text(policy)?, wasm, 10);
+    let feed = arguments.feed(policy)?;
+    let plugin = plugin::typed_config(&plugin::text(policy)?, feed.as_ref(), wasm, 10);
+    let feed = match &feed {
+        None => String::new(),
+        Some(feed) => match feed.destination_rule(&metadata) {
+            Some(rule) => rule,
+            None => cluster_patch(feed, arguments)?,
+        },
+    };
     Ok(format!(
         "# Rendered by keyfence: `kubectl apply -f` loads it.
 {mesh}apiVersion: networking.istio.io/v1alpha3
@@ -30,6 +38,6 @@ kind: EnvoyFilter
       value:
         name: keyfence
         typed_config:
-{plugin}"
+{plugin}{feed}"
     ))
 }

@@ -1,5 +1,6 @@
 //! `render envoy-gateway`: an `EnvoyExtensionPolicy`, the `EnvoyProxy` for metrics and access log, and a `ClientTrafficPolicy`.
 
+use super::feed::Feed;
 use super::{Arguments, Failure, LocatedPolicy, plugin, target_refs, yaml};
 
 const NAMESPACE: &str = "default";
@@ -11,6 +12,9 @@ const API_VERSION: &str = "apiVersion: ";
 const METADATA: &str = "metadata:\n";
 const SPEC: &str = "spec:\n";
 
+/// Behind the patches of the bootstrap.
+const SHUTDOWN: &str = "  shutdown:\n";
+
 pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, Failure> {
     let targets = target_refs(match &*arguments.gateway {
         [] => vec!["eg"],
@@ -18,6 +22,12 @@ pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, F
     });
     let metadata = arguments.metadata(NAMESPACE);
     let image = image(arguments);
+    let feed = arguments.feed(policy)?;
+    let environment = feed.as_ref().and_then(Feed::environment);
+    let environment = environment.map_or_else(String::new, |name| {
+        let name = yaml::string(name);
+        format!("    # The token of the feed.\n    env:\n      hostKeys:\n      - {name}\n")
+    });
     let policy = plugin::fields(policy, 6)?;
     let mut rendered = format!(
         "# Rendered by keyfence: `kubectl apply -f` loads it.
@@ -29,13 +39,16 @@ kind: EnvoyExtensionPolicy
     rootID: keyfence
     # A filter that cannot start or has failed lets nothing pass.
     failOpen: false
-    code:
+{environment}    code:
       type: Image
       image:
 {image}    config:
 {policy}"
     );
-    rendered += &envoy_proxy(&metadata);
+    rendered += &match &feed {
+        None => envoy_proxy(&metadata),
+        Some(feed) => with_feed(&envoy_proxy(&metadata), feed, arguments)?,
+    };
     if let Some(hops) = arguments.trusted_hops {
         rendered += &client_traffic_policy(&metadata, &targets, hops);
     }
@@ -67,6 +80,35 @@ fn envoy_proxy(metadata: &str) -> String {
     )
 }
 
+/// The `EnvoyProxy` with the cluster of the feed in the bootstrap, and the token in the environment of Envoy.
+fn with_feed(proxy: &str, feed: &Feed, arguments: &Arguments) -> Result<String, Failure> {
+    let cluster = yaml::indented(feed.cluster(arguments)?.trim_end(), 8);
+    let patch = format!(
+        "    # Where keyfence-control is.
+    - op: add
+      path: /static_resources/clusters/-
+      value:
+{cluster}"
+    );
+    let (before, after) = proxy.split_once(SHUTDOWN).unwrap_or_default();
+    let mut proxy = format!("{before}{patch}{SHUTDOWN}{after}");
+    let secret = format!("{}-feed", arguments.name());
+    if let Some(variable) = feed.container_variable(&secret) {
+        let variable = yaml::indented(variable.trim_end(), 10);
+        proxy += &format!(
+            "  # The token of the feed, from a Secret in the namespace of the proxies' pods.
+  provider:
+    type: Kubernetes
+    kubernetes:
+      envoyDeployment:
+        container:
+          env:
+{variable}"
+        );
+    }
+    Ok(proxy)
+}
+
 fn client_traffic_policy(metadata: &str, targets: &str, hops: u8) -> String {
     format!(
         "---
@@ -89,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_file_has_what_is_replaced() {
-        for text in [API_VERSION, METADATA, SPEC] {
+        for text in [API_VERSION, METADATA, SPEC, SHUTDOWN] {
             let lines = ENVOY_PROXY.matches(&format!("\n{text}")).count();
             assert_eq!((lines, ENVOY_PROXY.matches(text).count()), (1, 1), "{text}");
         }

@@ -1,5 +1,6 @@
 //! `render istio`: a `WasmPlugin` or `TrafficExtension`, with the filter from an image.
 
+use super::feed::Feed;
 use super::options::{FailStrategy, Kind};
 use super::{Arguments, Failure, LocatedPolicy, comment, plugin, target_refs, yaml};
 
@@ -28,8 +29,11 @@ pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, F
     } else {
         target_refs(arguments.gateway.iter().map(String::as_str))
     };
-    let module = yaml::indented(module(arguments).trim_end(), indentation);
+    let feed = arguments.feed(policy)?;
+    let module = yaml::indented(module(arguments, feed.as_ref()).trim_end(), indentation);
     let policy = plugin::fields(policy, indentation + 2)?;
+    let feed = feed.map(|feed| feed_resource(&feed, arguments)).transpose()?;
+    let feed = feed.unwrap_or_default();
     Ok(format!(
         "# Rendered by keyfence: `kubectl apply -f` loads it.
 {mesh}apiVersion: extensions.istio.io/v1alpha1
@@ -37,12 +41,47 @@ kind: {kind}
 {metadata}spec:
 {target}  # Before Istio's own authentication and authorization.
   phase: AUTHN
-{wasm}{module}{policy}"
+{wasm}{module}{policy}{feed}"
+    ))
+}
+
+/// The resource for the connections to keyfence-control: settings of the mesh's cluster, or a cluster.
+fn feed_resource(feed: &Feed, arguments: &Arguments) -> Result<String, Failure> {
+    let metadata = arguments.metadata(NAMESPACE);
+    if let Some(rule) = feed.destination_rule(&metadata) {
+        return Ok(rule);
+    }
+    let pods = if arguments.gateway.is_empty() {
+        format!("  workloadSelector:\n    labels:\n{}", arguments.labels(6))
+    } else {
+        target_refs(arguments.gateway.iter().map(String::as_str))
+    };
+    let patch = cluster_patch(feed, arguments)?;
+    Ok(format!(
+        "---
+# Where keyfence-control is.
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+{metadata}spec:
+{pods}  configPatches:
+{patch}"
+    ))
+}
+
+/// The patch of an `EnvoyFilter` that adds the cluster of the feed.
+pub fn cluster_patch(feed: &Feed, arguments: &Arguments) -> Result<String, Failure> {
+    let cluster = yaml::indented(feed.cluster(arguments)?.trim_end(), 8);
+    Ok(format!(
+        "  - applyTo: CLUSTER
+    patch:
+      operation: ADD
+      value:
+{cluster}"
     ))
 }
 
 /// The fields of the module, without indentation, up to the policy.
-fn module(arguments: &Arguments) -> String {
+fn module(arguments: &Arguments, feed: Option<&Feed>) -> String {
     let mut module = yaml::member("url", &format!("oci://{}", arguments.image()), 0);
     for (name, value) in [
         ("sha256", &arguments.sha256),
@@ -65,6 +104,12 @@ failStrategy: FAIL_RELOAD
 "
         }
     };
+    if let Some(name) = feed.and_then(Feed::environment) {
+        let name = yaml::string(name);
+        module += &format!(
+            "# The token of the feed, from the environment of the proxy's container.\nvmConfig:\n  env:\n  - name: {name}\n    valueFrom: HOST\n"
+        );
+    }
     module += "pluginConfig:\n";
     module
 }

@@ -4,6 +4,7 @@ mod ecds;
 mod envoy;
 mod envoy_filter;
 mod envoy_gateway;
+mod feed;
 mod istio;
 mod options;
 mod plugin;
@@ -17,9 +18,9 @@ use std::{fs, io, process};
 use clap::{Args, ValueEnum};
 
 use super::report::Report;
-use super::source::{LocatedPolicy, Source};
 use super::style::Style;
 use super::{DENIED, Failure, escape, print, yaml};
+use keyfence_files::source::{LocatedPolicy, Source};
 use options::{FailStrategy, Kind, digest, dns_label, host_and_port, image, label, not_empty};
 
 /// Write an Envoy or Kubernetes configuration that loads a policy
@@ -96,6 +97,16 @@ pub struct Arguments {
     /// The upstream's address, for envoy [default: 127.0.0.1:10001]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     upstream: Option<(String, u16)>,
+
+    /// Where keyfence-control is, if the policy has keys_from, for envoy and, unless the cluster is the mesh's own, the targets of
+    /// Kubernetes [default: for envoy 127.0.0.1:7070]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    feed_address: Option<(String, u16)>,
+
+    /// The certificates of the authorities that may sign keyfence-control's certificate, as Envoy finds the file: makes the feed's
+    /// connections TLS [default: no TLS]
+    #[arg(long, value_name = "FILE", value_parser = not_empty)]
+    feed_ca: Option<String>,
 }
 
 /// The kind of configuration to render.
@@ -115,6 +126,7 @@ enum Target {
 
 const EXAMPLES: &str = "Examples:
   keyfence render envoy policy.json >envoy.yaml && envoy -c envoy.yaml
+  keyfence render envoy policy.json --feed-address keys.example.com:7070 --feed-ca /etc/ssl/certs/ca-certificates.crt
   keyfence render ecds policy.json --output target/gateway/filter.json
   keyfence render istio policy.yaml --image registry.example.com/keyfence:1.0 | kubectl apply -f -
   keyfence render istio policy.yaml --kind traffic-extension --namespace shop --gateway public | kubectl apply -f -

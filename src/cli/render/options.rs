@@ -80,7 +80,7 @@ pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
 impl Arguments {
     /// Refuses options that the target does not use, labels that are there twice, and a Gateway without its namespace.
     pub fn check_options(&self) -> Result<(), Failure> {
-        let options: [(&str, bool, &[Target]); 13] = [
+        let options: [(&str, bool, &[Target]); 15] = [
             ("--wasm", self.wasm.is_some(), &[Envoy, Ecds, EnvoyFilter]),
             ("--image", self.image.is_some(), &[Istio, EnvoyGateway]),
             ("--sha256", self.sha256.is_some(), &[Istio, EnvoyGateway]),
@@ -98,6 +98,16 @@ impl Arguments {
             ("--trusted-hops", self.trusted_hops.is_some(), &[EnvoyGateway]),
             ("--listen", self.listen.is_some(), &[Envoy]),
             ("--upstream", self.upstream.is_some(), &[Envoy]),
+            (
+                "--feed-ca",
+                self.feed_ca.is_some(),
+                &[Envoy, Istio, EnvoyFilter, EnvoyGateway],
+            ),
+            (
+                "--feed-address",
+                self.feed_address.is_some(),
+                &[Envoy, Istio, EnvoyFilter, EnvoyGateway],
+            ),
         ];
         for (option, is_given, targets) in options {
             if is_given && !targets.contains(&self.target) {

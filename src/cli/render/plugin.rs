@@ -5,6 +5,7 @@ use std::str;
 use keyfence_core::config::node::Node;
 use serde_json::Value;
 
+use super::feed::Feed;
 use super::{Failure, LocatedPolicy, yaml};
 
 pub const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -13,8 +14,12 @@ pub const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.w
 pub const BUILT_WASM: &str = "target/wasm32-wasip1/release/keyfence.wasm";
 
 /// The filter's `typed_config` in YAML. The policy is a JSON string, so that the filter's errors have its own line numbers.
-pub fn typed_config(policy: &str, wasm: &str, indentation: usize) -> String {
+pub fn typed_config(policy: &str, feed: Option<&Feed>, wasm: &str, indentation: usize) -> String {
     let wasm = yaml::string(wasm);
+    let environment = feed.and_then(Feed::environment).map_or_else(String::new, |name| {
+        let name = yaml::string(name);
+        format!("\n    environment_variables:\n      host_env_keys:\n      - {name}")
+    });
     let head = format!(
         r#""@type": {WASM_TYPE}
 config:
@@ -23,7 +28,7 @@ config:
   failure_policy: FAIL_RELOAD
   vm_config:
     vm_id: keyfence
-    runtime: envoy.wasm.runtime.v8
+    runtime: envoy.wasm.runtime.v8{environment}
     code:
       local:
         filename: {wasm}

@@ -1,7 +1,7 @@
 //! The sizes of a Kubernetes resource at which `kubectl apply` and etcd refuse it.
 
-use crate::scalar::Dialect;
-use crate::tree;
+use keyfence_files::scalar::Dialect;
+use keyfence_files::tree;
 
 /// All annotations of a resource together, names and values, in bytes.
 const MAX_ANNOTATIONS: usize = 262_144;
@@ -21,7 +21,7 @@ pub fn warning(rendered: &str) -> Option<String> {
     let size = sizes.max()?;
     if size > MAX_REQUEST {
         Some(format!(
-            "this is {size} bytes as JSON, and etcd refuses more than {MAX_REQUEST}, so the policy does not fit into a Kubernetes resource; give it to Envoy as a file, as keyfence render ecds writes it"
+            "this is {size} bytes as JSON, and etcd refuses more than {MAX_REQUEST}, so the policy does not fit into a Kubernetes resource; let the filter fetch the keys (keys_from), or give the policy to Envoy as a file, as keyfence render ecds writes it"
         ))
     } else if size + ANNOTATION.len() > MAX_ANNOTATIONS {
         Some(format!(

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use super::Examination;
 use super::signing_key::SigningKey;
 use crate::report::Report;
-use crate::source::Source;
 use crate::style::Style;
 use crate::written::{WrittenPolicy, key_of_id};
 use crate::{DENIED, Failure, now, print, timestamp};
+use keyfence_files::source::Source;
 
 /// Make a scoped token for one user
 ///

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::Examination;
 use crate::report::Report;
-use crate::source::Source;
 use crate::style::{Colour, Style};
 use crate::{DENIED, Failure, Format, escape, key_input, now, timestamp};
+use keyfence_files::source::Source;
 
 /// Show what a scoped token may do, or why it is refused
 ///

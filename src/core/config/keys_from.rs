@@ -65,6 +65,9 @@ const DEFAULT_WAIT: u32 = 10;
 /// Proxies between the two ends often cut a request that gets no answer for a minute.
 const LONGEST_WAIT: u32 = 50;
 
+/// The longest token, in bytes.
+const MAX_TOKEN: usize = 4096;
+
 enum KeysFromDiagnostic {
     Cluster,
     Authority,
@@ -98,11 +101,16 @@ impl DiagnosticKind for KeysFromDiagnostic {
                 "write a number of seconds in that range, or leave the field out for 10",
             ),
             Self::Stale { least } => Message::error(
-                format!("max_stale_seconds must be a whole number from {least}: an answer may take wait_seconds + 5"),
+                format!(
+                    "max_stale_seconds must be a whole number from {least} to {}: an answer may take wait_seconds + 5",
+                    u32::MAX
+                ),
                 "write more seconds, or leave the field out so that keys stay in force while the feed does not answer",
             ),
             Self::NotATokenValue => Message::error(
-                "a bearer token has only letters, digits and -._~+/=",
+                format!(
+                    "a bearer token has only letters, digits and -._~+/=, at most {MAX_TOKEN} of them, and = only at its end"
+                ),
                 "write the token that the control plane gave",
             ),
             Self::NotAVariable => Message::error(
@@ -158,7 +166,7 @@ impl DiagnosticKind for TokenVariableError {
 pub fn is_bearer_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
-    (1..=4096).contains(&text.len()) && !body.is_empty() && body.bytes().all(is_allowed)
+    (1..=MAX_TOKEN).contains(&text.len()) && !body.is_empty() && body.bytes().all(is_allowed)
 }
 
 fn is_variable(name: &str) -> bool {
@@ -299,6 +307,9 @@ fn complete_schema(schema: &mut schemars::Schema) {
             "token".into(),
             text("The bearer token of the requests: for tests.", "^[A-Za-z0-9._~+/-]+=*$"),
         );
+        if let Some(token) = properties.get_mut("token") {
+            token["maxLength"] = MAX_TOKEN.into();
+        }
         properties.insert(
             "token_env".into(),
             text(
@@ -321,6 +332,7 @@ fn complete_schema(schema: &mut schemars::Schema) {
         }
         if let Some(seconds) = properties.get_mut("max_stale_seconds") {
             seconds["minimum"] = (1 + TIMEOUT_MARGIN).into();
+            seconds["maximum"] = u32::MAX.into();
         }
     }
 }

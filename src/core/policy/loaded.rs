@@ -19,8 +19,10 @@ pub struct Loaded {
 /// Identifies a policy. The filter's log and the command line print it in the same words, so that an operator can compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// The number of keys.
+    /// The number of keys, without those of the feed.
     pub keys: usize,
+    /// Whether more keys come from a feed.
+    pub has_feed: bool,
     /// See [`Loaded::hash`].
     pub hash: u64,
 }
@@ -30,6 +32,7 @@ impl Loaded {
     pub fn summary(&self) -> Summary {
         Summary {
             keys: self.policy.keys().len(),
+            has_feed: self.policy.feed().is_some(),
             hash: self.hash,
         }
     }
@@ -38,6 +41,7 @@ impl Loaded {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.keys == 1 { "key" } else { "keys" };
-        write!(f, "policy accepted: {} {noun}, hash {}", self.keys, self.hash)
+        let feed = if self.has_feed { " and a feed" } else { "" };
+        write!(f, "policy accepted: {} {noun}{feed}, hash {}", self.keys, self.hash)
     }
 }

@@ -9,12 +9,12 @@ use base64ct::{Base64, Encoding};
 use keyfence_core::config::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
-use super::Failure;
-use super::embedded::{self, File, Policy};
-use super::located::{LocatedTree, Origin};
-use super::merge;
-use super::scalar::Dialect;
-use super::tree::{self, Aliased, Node, SyntaxError};
+use crate::Failure;
+use crate::embedded::{self, File, Policy};
+use crate::located::{LocatedTree, Origin};
+use crate::merge;
+use crate::scalar::Dialect;
+use crate::tree::{self, Aliased, Node, SyntaxError};
 
 /// The text of a file or of standard input.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub struct Source {
 pub struct LocatedPolicy {
     /// The configuration that the filter gets.
     pub json: Vec<u8>,
+    /// The positions of its values.
     pub tree: LocatedTree,
     /// Whether it is the configuration of a plugin that is not named keyfence.
     is_of_unnamed: bool,
@@ -37,7 +38,9 @@ pub struct LocatedPolicy {
 /// A configuration of Envoy or Kubernetes.
 #[derive(Debug)]
 pub struct Manifest {
+    /// The whole document.
     pub tree: LocatedTree,
+    /// Who reads it.
     pub dialect: Dialect,
     /// Whether it has plugins, and none is named keyfence.
     is_of_unnamed: bool,
@@ -46,8 +49,11 @@ pub struct Manifest {
 /// Everything that a source contains.
 #[derive(Debug, Default)]
 pub struct Contents {
+    /// The policies, in the order of the source.
     pub policies: Vec<LocatedPolicy>,
+    /// The configurations that contain plugins.
     pub manifests: Vec<Manifest>,
+    /// What cannot be read.
     pub errors: Vec<SyntaxError>,
     aliased: Aliased,
     /// Whether a plugin is named keyfence.
@@ -84,6 +90,16 @@ impl Source {
             path: path.to_owned(),
             text: without_byte_order_mark(&text).to_vec(),
         })
+    }
+
+    /// The text, without a byte order mark.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether it is read as JSON: by its file extension, otherwise by its first character.
+    pub fn is_json(&self) -> bool {
+        is_json(&self.path, &self.text)
     }
 
     /// The name for messages.

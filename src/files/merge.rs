@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::tree::{Mark, Member, Node, SyntaxError, Value};
+use crate::tree::{Mark, Member, Node, SyntaxError, Value};
 
 /// The node without merge keys. What has none is shared, so that its aliases still cost no memory.
 pub fn resolve(node: &Node) -> Result<Node, SyntaxError> {

@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use keyfence_core::config::config_path::ConfigPath;
 
-use super::scalar::Block;
-use super::tree::{Mark, Node};
+use crate::scalar::Block;
+use crate::tree::{Mark, Node};
 
 /// A document, and the positions of its values in its source.
 #[derive(Debug, Clone)]
 pub struct LocatedTree {
     /// `None` if the text is not valid JSON; then it has no positions.
     pub root: Option<Node>,
+    /// How its positions map to those in its source.
     pub origin: Origin,
 }
 
@@ -33,6 +34,7 @@ enum StringOrigin {
 /// The position of a value. If its name is repeated, it is the last one's.
 #[derive(Debug, Clone, Copy)]
 pub struct Location {
+    /// The position of the value itself.
     pub value: Mark,
     /// The position of its name, or of the value for an item of a list.
     pub name: Mark,
