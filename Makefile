@@ -151,7 +151,7 @@ bench-feed: wasm
 # The code watched has no `unsafe`, so no sanitizer takes half the speed.
 TIME ?= 60
 .PHONY: fuzz
-fuzz: $(addprefix fuzz-,configuration decision networks origins paths rate stream tokens)
+fuzz: $(addprefix fuzz-,configuration decision feed networks origins paths rate stream tokens)
 
 fuzz-%:
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
