@@ -361,3 +361,14 @@ fn whatever_call_fails_the_feed_goes_on() {
         assert_eq!(run.status(1, FED_KEY), 401, "{failed}, call {number}");
     }
 }
+
+#[test]
+fn a_clock_that_is_set_back_delays_no_poll() {
+    let mut run = Run::new(json!({}));
+    run.load();
+    run.answer(None, "");
+    run.host.0.seconds.set(run.host.0.seconds.get() - 100_000);
+    run.tick_after(1, 0);
+    run.tick_after(1, 5);
+    assert_eq!(run.polls(), 3);
+}
