@@ -9,6 +9,7 @@ use keyfence_core::config::key::{KeyContext, read_key};
 use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::node::Node;
 use keyfence_core::config::{DiagnosticKind, Message};
+use keyfence_core::feed::repeats_itself;
 
 use crate::state::MAX_KEY_BYTES;
 
@@ -35,6 +36,18 @@ impl DiagnosticKind for TooLarge {
     }
 }
 
+/// A key that gateways would refuse for itself.
+struct RepeatsItself;
+
+impl DiagnosticKind for RepeatsItself {
+    fn message(&self) -> Message {
+        Message::error(
+            "an API key, a label or a header of the key is there twice",
+            "keep one of them",
+        )
+    }
+}
+
 impl FedKey {
     /// Reads an entry of `keys`, which is at `path`, as the filter does. Returns `None` if it has an error.
     pub fn read(
@@ -47,6 +60,10 @@ impl FedKey {
         let mut served = node.clone();
         let key = read_key(node, context, path, diagnostics)?;
         if diagnostics.error_count() > errors {
+            return None;
+        }
+        if repeats_itself(&key) {
+            diagnostics.add_bare(path, &RepeatsItself);
             return None;
         }
         if key.entries.iter().any(|entry| entry.key.raw_length.is_some())
@@ -203,6 +220,10 @@ mod tests {
             (
                 r#"{"id":"a","api_key":"sha256:00"}"#.into(),
                 "sha256: must be followed by 64 hex digits",
+            ),
+            (
+                format!(r#"{{"id":"a","api_key":["sha256:{digits}","sha256:{digits}"]}}"#),
+                "an API key, a label or a header of the key is there twice",
             ),
             (
                 format!(r#"{{"id":"a","api_key":"sha256:{digits}","alowed_ips":[]}}"#),

@@ -75,19 +75,20 @@ impl Gateway {
 fn a_change_is_one_revision_if_it_changes_anything() {
     let state = State::new();
     type Change<'c> = (&'c [(&'c str, u32)], &'c [&'c str]);
-    let changes: [(Change, u64, usize, &[&str], &[&str]); 8] = [
+    type Given<'c> = (u64, usize, &'c [&'c str], &'c [&'c str]);
+    let changes: [(Change, Given); 8] = [
         // What is set and removed; then the revision, the keys there are, and what a gateway gets.
-        ((&[("a", 1), ("b", 1)], &[]), 1, 2, &[], &["a", "b"]),
-        ((&[("a", 1)], &[]), 1, 2, &[], &[]),
-        ((&[], &["none"]), 1, 2, &[], &[]),
-        ((&[("a", 2)], &[]), 2, 2, &[], &["a"]),
-        ((&[], &["a", "none"]), 3, 1, &["a"], &[]),
-        ((&[("a", 2)], &["b"]), 4, 1, &["b"], &["a"]),
-        ((&[("a", 3)], &["a"]), 5, 1, &[], &["a"]),
-        ((&[], &[]), 5, 1, &[], &[]),
+        ((&[("a", 1), ("b", 1)], &[]), (1, 2, &[], &["a", "b"])),
+        ((&[("a", 1)], &[]), (1, 2, &[], &[])),
+        ((&[], &["none"]), (1, 2, &[], &[])),
+        ((&[("a", 2)], &[]), (2, 2, &[], &["a"])),
+        ((&[], &["a", "none"]), (3, 1, &["a"], &[])),
+        ((&[("a", 2)], &["b"]), (4, 1, &["b"], &["a"])),
+        ((&[("a", 3)], &["a"]), (5, 1, &[], &["a"])),
+        ((&[], &[]), (5, 1, &[], &[])),
     ];
     let mut after = None;
-    for ((set, removed), revision, count, given_removed, given_set) in changes {
+    for ((set, removed), (revision, count, given_removed, given_set)) in changes {
         let set: Vec<FedKey> = set.iter().map(|(id, version)| key(id, *version)).collect();
         assert_eq!(state.change(set, removed.iter().copied()), revision);
         assert_eq!((state.revision(), state.key_count()), (revision, count));
@@ -112,6 +113,22 @@ fn a_change_is_one_revision_if_it_changes_anything() {
             revision,
         });
     }
+    // Each change is there once, as it was last.
+    let first = After {
+        epoch: state.epoch().into(),
+        revision: 0,
+    };
+    let Answer::Page { body, .. } = state.answer(Some(&first), None) else {
+        panic!("there are changes");
+    };
+    let page: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&page["removed"], &page["set"]),
+        (
+            &serde_json::json!(["b"]),
+            &serde_json::json!([{"id": "a", "version": 3}])
+        )
+    );
 }
 
 #[test]
