@@ -156,6 +156,7 @@ impl Poller {
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         self.feed.free_old();
         let Ok(now) = host.nanoseconds() else { return };
+        self.bound_times(now);
         let age = (now / SECOND).saturating_sub(self.last_answer);
         let limit = self.settings.max_stale_seconds;
         self.set_stale(
@@ -175,6 +176,15 @@ impl Poller {
             && let Some(context) = self.owner()
         {
             self.poll(host, context, now);
+        }
+    }
+
+    /// Keeps the times in bounds when the clock has been set back.
+    fn bound_times(&mut self, now: u64) {
+        self.next_poll = self.next_poll.min(now + LONGEST_BACK_OFF);
+        self.last_answer = self.last_answer.min(now / SECOND);
+        if let Some(poll) = &mut self.in_flight {
+            poll.since = poll.since.min(now);
         }
     }
 
@@ -227,6 +237,7 @@ impl Poller {
     /// Takes the answer to the poll that is under way: a body of `size` bytes, and the header map of the host. `policy` is that of the root
     /// context that polls.
     pub fn on_answer<H: Host>(&mut self, host: &H, size: usize, policy: Option<&Policy>) {
+        self.feed.free_old();
         let Some(poll) = self.in_flight.take() else { return };
         let Ok(now) = host.nanoseconds() else { return };
         match self.take_answer(host, size, policy, now) {

@@ -66,7 +66,7 @@ pub enum Forgotten {
 pub struct Progress {
     /// Whether another page of the answer is to be asked for, at once.
     pub has_more: bool,
-    /// Whether the answer is newer than the one before.
+    /// Whether the answer is newer than the one before, and says something.
     pub is_news: bool,
 }
 
@@ -191,7 +191,8 @@ impl Feed {
             }
         };
         let nameless = nameless + page.nameless;
-        let is_news = self.after.as_ref() != Some(&page.position);
+        let says_something = page.is_complete || !page.is_empty() || pages > 0;
+        let is_news = says_something && self.after.as_ref() != Some(&page.position);
         let removed = page.removed.iter().map(|id| &**id);
         if let Some(keys) = table.as_mut().or(self.keys.as_mut()) {
             keys.apply(removed, page.set, policy);
@@ -251,7 +252,9 @@ impl Feed {
     /// Gives up all keys, because changes cannot be applied. The next poll asks for a complete answer.
     pub fn reset(&mut self) {
         self.fail();
-        self.old.extend(self.keys.take());
+        self.keys = None;
+        // At once, although it stalls requests: the memory is needed.
+        self.old.clear();
         self.after = None;
         self.forgotten = Forgotten::All;
     }

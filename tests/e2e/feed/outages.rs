@@ -1,5 +1,6 @@
 //! A server that goes away and comes back, a cluster that is not there, a VM that starts anew.
 
+use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,12 @@ use super::{Fed, UNAVAILABLE, get, key, policy};
 use crate::failure::{TRAP, trapping_filter};
 use crate::harness::feed_server::Reply;
 use crate::harness::{FeedServer, Request};
+
+/// 4 s, or as many as `KEYFENCE_OUTAGE` says.
+fn outage() -> Duration {
+    let seconds = env::var("KEYFENCE_OUTAGE").map_or(4, |seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 #[test]
 fn the_last_keys_stay_in_force_while_the_server_is_away() {
@@ -21,7 +28,7 @@ fn the_last_keys_stay_in_force_while_the_server_is_away() {
     let answered = fed.metric("keyfence_feed_last_answer_timestamp_seconds", None);
     fed.feed.go_away();
     let away = Instant::now();
-    while away.elapsed() < Duration::from_secs(4) {
+    while away.elapsed() < outage() {
         for (id, expected) in [
             ("a", "200"),
             ("b", "200"),

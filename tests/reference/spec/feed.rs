@@ -38,6 +38,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Feed {
     policy: Value,
+    wrong: Wrong,
     table: Table,
     /// Since the first complete answer.
     is_loaded: bool,
@@ -109,10 +110,19 @@ impl Entry {
     }
 }
 
+/// What is wrong with a key by itself: `unknown_field` or `invalid_key`.
+pub type Wrong = fn(&Value) -> Option<&'static str>;
+
 impl Feed {
     pub fn new(policy: &Value) -> Feed {
+        Self::with(policy, wrong)
+    }
+
+    /// With another way to see what is wrong with a key.
+    pub fn with(policy: &Value, wrong: Wrong) -> Feed {
         Feed {
             policy: policy.clone(),
+            wrong,
             table: Table::default(),
             is_loaded: false,
             after: None,
@@ -227,7 +237,7 @@ impl Feed {
         }
         let table = second.as_mut().unwrap_or(&mut self.table);
         nameless += page.set.iter().filter(|key| id_of(key).is_none()).count();
-        table.apply(&page.removed, &page.set, &self.policy);
+        table.apply(&page.removed, &page.set, &self.policy, self.wrong);
         if let Some(cursor) = page.next {
             self.progress = Some(Progress {
                 epoch: page.epoch,
@@ -302,7 +312,7 @@ impl Table {
     }
 
     /// One page.
-    fn apply(&mut self, removed: &[String], set: &[Value], policy: &Value) {
+    fn apply(&mut self, removed: &[String], set: &[Value], policy: &Value, wrong: Wrong) {
         for id in removed {
             self.entries.retain(|entry| entry.id != *id);
         }
