@@ -27,7 +27,7 @@ pub enum Outcome {
     More,
     /// The last page.
     Taken,
-    /// The last page, of the same revision as before, with nothing in it.
+    /// The last page, with nothing in it, or of the same revision as before.
     NothingNew,
     Outdated,
     Malformed,
@@ -254,9 +254,11 @@ impl Feed {
             self.table = second;
             self.is_loaded = true;
         }
-        let is_new = self.after.as_ref() != Some(&(page.epoch.clone(), page.revision)) || !is_empty || pages > 1;
-        self.after = Some((page.epoch, page.revision));
-        self.nameless = nameless;
+        // Taken: a whole table says something, though it be empty; what comes with the revision of before is no news.
+        let says_something = page.complete || !is_empty || pages > 1;
+        let position = Some((page.epoch, page.revision));
+        let is_new = says_something && self.after != position;
+        (self.after, self.nameless) = (position, nameless);
         if is_new { Outcome::Taken } else { Outcome::NothingNew }
     }
 }
