@@ -44,6 +44,8 @@ pub struct Poller {
     idle_polls: u32,
     /// Whether the last poll failed. `None` before the first one.
     is_failing: Option<bool>,
+    /// Whether the last good answer was all keys.
+    was_complete: bool,
     /// The time of the last good answer, in seconds.
     last_answer: u64,
     is_stale: bool,
@@ -83,6 +85,7 @@ impl Poller {
             next_poll: 0,
             idle_polls: 0,
             is_failing: None,
+            was_complete: false,
             last_answer: 0,
             is_stale: false,
             random: seed | 1,
@@ -243,7 +246,12 @@ impl Poller {
         match self.take_answer(host, size, policy, now) {
             Err(failure) => self.fail(host, now, failure),
             Ok(Answer { has_more: true, .. }) => self.poll_again(host, poll.context, now),
-            Ok(Answer { is_news, .. }) => {
+            Ok(Answer {
+                is_news, is_complete, ..
+            }) => {
+                // Two servers with stores of their own, behind one name, would answer each poll with all keys.
+                let is_repeated = is_complete && self.was_complete;
+                self.was_complete = is_complete;
                 self.last_answer = now / SECOND;
                 self.set_stale(host, false);
                 self.record(host);
@@ -253,7 +261,7 @@ impl Poller {
                 self.is_failing = Some(false);
                 // A server that does not wait is not asked all the time.
                 let came_at_once = now.saturating_sub(poll.since) < SECOND * u64::from(self.settings.wait_seconds) / 2;
-                if came_at_once && !is_news {
+                if came_at_once && (!is_news || is_repeated) {
                     self.back_off(now);
                 } else {
                     self.idle_polls = 0;
@@ -329,6 +337,7 @@ impl Poller {
         Ok(Answer {
             has_more: progress.has_more,
             is_news: progress.is_news,
+            is_complete: progress.is_complete,
         })
     }
 
@@ -409,6 +418,7 @@ impl Poller {
 struct Answer {
     has_more: bool,
     is_news: bool,
+    is_complete: bool,
 }
 
 fn unreachable(why: &str) -> Failure {

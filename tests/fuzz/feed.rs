@@ -5,6 +5,9 @@
 
 #![no_main]
 
+use std::sync::OnceLock;
+
+use keyfence_core::config::read::UNKNOWN_FIELD;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::policy::Policy;
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +15,7 @@ use reference::feed_pair::FeedPair;
 use reference::generate::Generator;
 use reference::generate::feed::{IDS, RAW_KEYS, Step};
 use reference::spec::json::{Json, parse};
-use reference::token::{SECRET, SEED, base64url, jwk_x, public_key};
+use reference::token::{SECRET, SEED, base64url, jwk_x};
 use serde_json::{Map, Value, json};
 
 const SCOPES: [&str; 3] = ["read", "write", "search"];
@@ -44,7 +47,7 @@ fn run_text(text: &[u8]) {
     let mut feed = FeedPair::with(&policy_of(0), wrong);
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').take(12).collect();
     for (number, line) in lines.iter().enumerate() {
-        let step = match line {
+        let step = match *line {
             [b'p', number] => Step::Policy(policy_of(*number)),
             b"f" => Step::Failure,
             body if is_readable(body) => Step::Answer(body.to_vec()),
@@ -54,7 +57,8 @@ fn run_text(text: &[u8]) {
     }
 }
 
-/// Whether the second reading can read it: it knows the JSON without members that come twice, and the headers that policies list.
+/// Whether the second reading can read it: it knows the JSON without members that come twice, the headers that policies list, and names of
+/// scopes that a policy can have.
 fn is_readable(body: &[u8]) -> bool {
     fn is_plain(json: &Json) -> bool {
         match json {
@@ -72,9 +76,12 @@ fn is_readable(body: &[u8]) -> bool {
     };
     let mut keys = value["set"].as_array().into_iter().flatten();
     is_plain(&json)
-        && keys.all(|key| match &key["upstream_headers"] {
-            Value::Object(headers) => headers.keys().all(|name| HEADERS.contains(&&**name)),
-            _ => true,
+        && keys.all(|key| {
+            let headers = key["upstream_headers"].as_object();
+            let mut scopes = key["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let is_name =
+                |name: &str| !name.is_empty() && name.len() < 16 && name.bytes().all(|byte| byte.is_ascii_lowercase());
+            headers.is_none_or(|headers| headers.keys().all(|name| HEADERS.contains(&&**name))) && scopes.all(is_name)
         })
 }
 
@@ -89,7 +96,7 @@ fn wrong(key: &Value) -> Option<&'static str> {
     let unknown = diagnostics
         .errors()
         .iter()
-        .any(|error| error.to_string().contains(": unknown field"));
+        .any(|error| error.message.reason == UNKNOWN_FIELD);
     Some(if unknown { "unknown_field" } else { "invalid_key" })
 }
 
@@ -102,7 +109,7 @@ fn policy_of(bits: u8) -> Value {
     let has = |bit: u8| bits >> bit & 1 == 1;
     let mut key = json!({"id": if has(4) { "a" } else { "own" }, "api_key": RAW_KEYS[usize::from(has(5))], "rate_limit_per_minute": 9_999});
     match bits >> 6 {
-        1 => key["scoped_tokens"] = json!({"secrets": [base64url(public_key(SEED))]}),
+        1 => key["scoped_tokens"] = json!({"secrets": [x()]}),
         2 => key["scoped_tokens"] = json!({"public_keys": [jwk()]}),
         3 => key["allowed_origins"] = json!(["*"]),
         _ => {}
@@ -121,8 +128,14 @@ fn policy_of(bits: u8) -> Value {
     })
 }
 
+/// The public key of a seed, which as a secret everybody knows.
+fn x() -> &'static str {
+    static X: OnceLock<String> = OnceLock::new();
+    X.get_or_init(|| jwk_x(SEED))
+}
+
 fn jwk() -> Value {
-    json!({"kty": "OKP", "crv": "Ed25519", "x": jwk_x(SEED)})
+    json!({"kty": "OKP", "crv": "Ed25519", "x": x()})
 }
 
 /// Each byte chooses something; behind the end all are 0.
@@ -190,7 +203,7 @@ impl Program<'_> {
         }
         if bits & 0x80 > 0 {
             match self.byte() % 10 {
-                0 => key["scoped_tokens"] = json!({"secrets": [base64url(public_key(SEED))]}),
+                0 => key["scoped_tokens"] = json!({"secrets": [x()]}),
                 1 => key["scoped_tokens"] = json!({"public_keys": [jwk()]}),
                 2 => key["scoped_tokens"] = json!({"secrets": [base64url(SECRET)]}),
                 3 => key["scoped_tokens"] = json!({"public_keys": [jwk()], "secrets": [base64url(SECRET)]}),

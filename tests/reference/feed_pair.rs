@@ -29,6 +29,7 @@ impl FeedPair {
     }
 
     /// With another way to see what is wrong with a key.
+    #[allow(dead_code, reason = "for the fuzz target")]
     pub fn with(policy: &Value, wrong: Wrong) -> FeedPair {
         Self::of(policy, Feed::with(policy, wrong))
     }
@@ -125,11 +126,12 @@ impl FeedPair {
                 .map(|limit| u64::from(limit.get()));
             same(&format!("the form of {id:?} in force"), &limit, &got)?;
         }
+        let own: Vec<(&String, Vec<&str>)> = in_force.iter().map(|(id, key)| (id, raw_keys(key))).collect();
         for raw in RAW_KEYS {
-            let owner = in_force
+            let owner = own
                 .iter()
-                .find(|(_, key)| raw_keys(key).contains(&raw))
-                .map(|(id, _)| id.clone());
+                .find(|(_, own)| own.contains(&raw))
+                .map(|(id, _)| (*id).clone());
             let got = keys
                 .find_key(&KeyDigest::of(raw.as_bytes()))
                 .map(|found| found.key().id().to_string());

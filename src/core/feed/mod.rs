@@ -68,6 +68,8 @@ pub struct Progress {
     pub has_more: bool,
     /// Whether the answer is newer than the one before, and says something.
     pub is_news: bool,
+    /// Whether it was all keys, and not what changed.
+    pub is_complete: bool,
 }
 
 /// How many refused keys a poll names.
@@ -191,7 +193,8 @@ impl Feed {
             }
         };
         let nameless = nameless + page.nameless;
-        let says_something = page.is_complete || !page.is_empty() || pages > 0;
+        let is_complete = page.is_complete;
+        let says_something = is_complete || !page.is_empty() || pages > 0;
         let is_news = says_something && self.after.as_ref() != Some(&page.position);
         let removed = page.removed.iter().map(|id| &**id);
         if let Some(keys) = table.as_mut().or(self.keys.as_mut()) {
@@ -222,6 +225,7 @@ impl Feed {
         Progress {
             has_more: self.partial.is_some(),
             is_news,
+            is_complete,
         }
     }
 

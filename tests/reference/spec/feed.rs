@@ -464,7 +464,9 @@ impl Table {
         if own.iter().any(|other| other["id"] == id) {
             return of_policy("duplicate_id");
         }
-        if own.iter().any(|other| shares(key, other)) {
+        let digests_of_key = digests(key);
+        let shares = |other: &Value| digests(other).iter().any(|digest| digests_of_key.contains(digest));
+        if own.iter().any(|other| shares(other)) {
             return of_policy("duplicate_api_key");
         }
         if own.iter().any(|other| meets(key, other)) {
@@ -491,7 +493,7 @@ impl Table {
             .filter(|entry| entry.id != id && (of_held || !entry.is_held_over()));
         let others: Vec<&Value> = others.filter_map(|entry| entry.in_force.as_ref()).collect();
         let with_fed = |code| Some(Conflict { code, with_fed: true });
-        if others.iter().any(|other| shares(key, other)) {
+        if others.iter().any(|other| shares(other)) {
             return with_fed("duplicate_api_key");
         }
         if others.iter().any(|other| meets(key, other)) {
