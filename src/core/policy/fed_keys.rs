@@ -81,7 +81,7 @@ impl RefusedCode {
 
 /// A key that the feed sets.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of a page are right")]
+#[allow(clippy::large_enum_variant, reason = "nearly all of a page are right")]
 pub enum SetKey<'a> {
     /// It has no error of its own.
     Right(key::Key<'a>),
