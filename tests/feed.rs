@@ -62,7 +62,9 @@ fn complete(epoch: &str, revision: u64, set: Vec<Value>) -> Value {
 }
 
 fn answer(feed: &mut Feed, page: &Value, policy: &Policy) -> Result<(), AnswerError> {
-    feed.answer(page.to_string().as_bytes(), policy, NOW).map(drop)
+    let twice = r#"{"id": "A", "api_key": "a-key-0123456789", "enabled": true, "enabled": false}"#;
+    let page = page.to_string().replace("\"TWICE\"", twice);
+    feed.answer(page.as_bytes(), policy, NOW).map(drop)
 }
 
 /// The keys in force, each as `id=api key`, sorted; then the refused ones, as `id:code`, in their order.
@@ -200,6 +202,11 @@ fn what_becomes_of_keys() {
             "a wrong key that is disabled keeps nothing",
             vec![two(), change(2, &[], vec![disabled(newer("A", "c"))])],
             "B=b A:unknown_field",
+        ),
+        (
+            "a wrong key of which one of two members says that it is disabled keeps nothing",
+            vec![two(), change(2, &[], vec![json!("TWICE")])],
+            "B=b A:invalid_key",
         ),
         (
             "a disabled key that is refused keeps nothing",

@@ -4,6 +4,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
+    clippy::type_complexity,
     clippy::unwrap_used,
     reason = "a test that meets what it did not expect has failed"
 )]
@@ -227,6 +229,26 @@ fn a_server_that_does_not_wait_is_not_asked_all_the_time() {
     assert_eq!(run.polls(), 4);
 }
 
+/// Two stores behind one name: each knows nothing of the other's revisions.
+#[test]
+fn servers_that_always_answer_with_all_keys_are_not_asked_all_the_time() {
+    let mut run = Run::new(json!({}));
+    run.load();
+    let of = |epoch: &str, revision: u64| complete(revision).replace(r#""e""#, &format!("{epoch:?}"));
+    run.answer(Some("200"), &of("f", 5));
+    assert_eq!((run.polls(), run.status(1, FED_KEY)), (2, 200));
+    run.tick_after(1, 1);
+    assert_eq!(run.polls(), 3);
+    run.answer(Some("200"), &of("e", 2));
+    assert_eq!(run.polls(), 3);
+    run.tick_after(1, 1);
+    // A store that was restored gives all keys once.
+    run.answer(Some("200"), &change(3, &["fed"]));
+    assert_eq!((run.polls(), run.status(1, FED_KEY)), (5, 401));
+    run.answer(Some("200"), &of("f", 6));
+    assert_eq!(run.polls(), 6);
+}
+
 #[test]
 fn a_poll_without_any_callback_is_given_up() {
     let mut run = Run::new(json!({}));
@@ -360,4 +382,15 @@ fn whatever_call_fails_the_feed_goes_on() {
         run.answer_to(poll, Some("200"), &change(3, &["fed"]));
         assert_eq!(run.status(1, FED_KEY), 401, "{failed}, call {number}");
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_delays_no_poll() {
+    let mut run = Run::new(json!({}));
+    run.load();
+    run.answer(None, "");
+    run.host.0.seconds.set(run.host.0.seconds.get() - 100_000);
+    run.tick_after(1, 0);
+    run.tick_after(1, 5);
+    assert_eq!(run.polls(), 3);
 }

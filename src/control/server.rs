@@ -31,8 +31,12 @@ use crate::token::Token;
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 65_536;
 
-/// How long a client may take for what it sends: the TLS handshake, a request's head, its body.
+/// How long a client may take for the TLS handshake, and for a request's body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may take for the head of its next request. Gateways keep connections: one that is closed between two polls can cost
+/// them the second.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long requests that are being answered have when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -175,6 +179,7 @@ pub async fn serve(listener: TcpListener, control: Arc<Control>, tls: Option<Tls
     let (stopping, stopped) = watch::channel(false);
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
+    let mut is_accepting = true;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -183,12 +188,16 @@ pub async fn serve(listener: TcpListener, control: Arc<Control>, tls: Option<Tls
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                log::line(&format!("a connection cannot be accepted: {error}"));
+                if is_accepting {
+                    log::line(&format!("connections cannot be accepted: {error}"));
+                }
+                is_accepting = false;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Answers are small, and a gateway waits for each.
+        is_accepting = true;
+        // A gateway waits for each answer.
         let _ = stream.set_nodelay(true);
         let (control, stopped, watcher) = (control.clone(), stopped.clone(), graceful.watcher());
         let tls = tls.clone();
@@ -224,7 +233,7 @@ async fn connection(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(READ_TIMEOUT)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_BODY_BYTES);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -5,23 +5,29 @@ use crate::tree::Node;
 /// A node of a document, and its path there.
 #[derive(Debug, Clone)]
 pub struct Place<'t> {
+    /// The node.
     pub node: &'t Node,
+    /// The steps from the document to it.
     pub path: Vec<Step<'t>>,
 }
 
 /// A step of a path.
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'t> {
+    /// The value with this name.
     Field(&'t str),
+    /// The item with this index, from 0.
     Item(usize),
 }
 
 /// A Wasm plugin.
 #[derive(Debug, Clone)]
 pub struct Plugin<'t> {
+    /// What configures it.
     pub kind: PluginKind,
     /// Whether one of its names or its image contains `keyfence`.
     pub is_named: bool,
+    /// Its policy.
     pub policy: Policy<'t>,
     /// What configures the plugin.
     pub place: Place<'t>,
@@ -29,6 +35,7 @@ pub struct Plugin<'t> {
     pub resource: Place<'t>,
 }
 
+/// What configures a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PluginKind {
     /// A `WasmPlugin` of Istio.
@@ -55,8 +62,11 @@ pub enum Policy<'t> {
 /// A file in a `ConfigMap` or `Secret`.
 #[derive(Debug, Clone, Copy)]
 pub struct File<'t> {
+    /// Its name in the resource.
     pub name: &'t str,
+    /// Its text.
     pub content: &'t Node,
+    /// Whether the text is in base64, as in the `data` of a `Secret`.
     pub is_base64: bool,
     /// Whether the names of the resource and the file say that it is a policy of keyfence: `policy.json` in `keyfence`, or `keyfence.yaml`.
     pub is_named: bool,

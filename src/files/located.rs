@@ -12,6 +12,7 @@ use crate::tree::{Mark, Node};
 pub struct LocatedTree {
     /// `None` if the text is not valid JSON; then it has no positions.
     pub root: Option<Node>,
+    /// How its positions map to those in its source.
     pub origin: Origin,
 }
 
@@ -33,6 +34,7 @@ enum StringOrigin {
 /// The position of a value. If its name is repeated, it is the last one's.
 #[derive(Debug, Clone, Copy)]
 pub struct Location {
+    /// The position of the value itself.
     pub value: Mark,
     /// The position of its name, or of the value for an item of a list.
     pub name: Mark,

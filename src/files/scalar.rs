@@ -3,6 +3,7 @@
 /// A scalar, as written in the source.
 #[derive(Debug, Clone)]
 pub struct Scalar {
+    /// The text, without quotes and escapes.
     pub text: String,
     /// Neither quoted nor tagged, so it may be a number, a boolean or null.
     pub is_plain: bool,
@@ -13,7 +14,9 @@ pub struct Scalar {
 /// The position of a literal block's content. Its lines are those of the source without the indentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Block {
+    /// The line of its first line, from 1.
     pub first_line: usize,
+    /// How many columns the source has before each of its lines.
     pub indentation: usize,
 }
 

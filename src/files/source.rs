@@ -29,6 +29,7 @@ pub struct Source {
 pub struct LocatedPolicy {
     /// The configuration that the filter gets.
     pub json: Vec<u8>,
+    /// The positions of its values.
     pub tree: LocatedTree,
     /// Whether it is the configuration of a plugin that is not named keyfence.
     is_of_unnamed: bool,
@@ -37,7 +38,9 @@ pub struct LocatedPolicy {
 /// A configuration of Envoy or Kubernetes.
 #[derive(Debug)]
 pub struct Manifest {
+    /// The whole document.
     pub tree: LocatedTree,
+    /// Who reads it.
     pub dialect: Dialect,
     /// Whether it has plugins, and none is named keyfence.
     is_of_unnamed: bool,
@@ -46,8 +49,11 @@ pub struct Manifest {
 /// Everything that a source contains.
 #[derive(Debug, Default)]
 pub struct Contents {
+    /// The policies, in the order of the source.
     pub policies: Vec<LocatedPolicy>,
+    /// The configurations that contain plugins.
     pub manifests: Vec<Manifest>,
+    /// What cannot be read.
     pub errors: Vec<SyntaxError>,
     aliased: Aliased,
     /// Whether a plugin is named keyfence.

@@ -14,21 +14,29 @@ use crate::scalar::{self, Block, Dialect, Scalar, quoted};
 /// A position in a source: line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
+    /// From 1.
     pub line: usize,
+    /// From 1, in characters.
     pub column: usize,
 }
 
 /// A value and its position. Clones share their content, so an alias costs no memory.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// Where it begins.
     pub mark: Mark,
+    /// What it is.
     pub value: Value,
 }
 
+/// What a node is.
 #[derive(Debug, Clone)]
 pub enum Value {
+    /// A string, number or boolean, or null.
     Scalar(Rc<Scalar>),
+    /// A list.
     List(Rc<[Node]>),
+    /// An object.
     Object(Rc<[Member]>),
 }
 
@@ -37,18 +45,22 @@ pub enum Value {
 pub struct Member {
     /// The position of the name.
     pub mark: Mark,
+    /// The name, as written.
     pub name: String,
     /// Whether the name is neither quoted nor tagged, so that Kubernetes may take it for a number or a boolean.
     pub is_plain: bool,
     /// Whether the name is a plain `<<`, a merge key of YAML 1.1.
     pub is_merge: bool,
+    /// The value.
     pub node: Node,
 }
 
 /// The first syntax error of a source.
 #[derive(Debug)]
 pub struct SyntaxError {
+    /// Where it is.
     pub mark: Mark,
+    /// What is wrong, as a clause without a full stop.
     pub reason: String,
     /// What to write instead, if that is known.
     pub help: Option<&'static str>,
@@ -73,6 +85,7 @@ const MAX_ALIASED: usize = 8 << 20;
 pub struct Aliased(usize);
 
 impl Aliased {
+    /// Whether it is over the limit.
     pub fn is_too_much(&self) -> bool {
         self.0 > MAX_ALIASED
     }
@@ -333,6 +346,7 @@ impl Node {
         names.iter().try_fold(self, |node, name| node.get(name))
     }
 
+    /// The members of an object; none of anything else.
     pub fn members(&self) -> &[Member] {
         match &self.value {
             Value::Object(members) => members,
@@ -340,6 +354,7 @@ impl Node {
         }
     }
 
+    /// The items of a list; none of anything else.
     pub fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
@@ -347,6 +362,7 @@ impl Node {
         }
     }
 
+    /// The scalar, if it is one.
     pub fn scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) => Some(scalar),

@@ -44,6 +44,8 @@ pub struct Poller {
     idle_polls: u32,
     /// Whether the last poll failed. `None` before the first one.
     is_failing: Option<bool>,
+    /// Whether the last good answer was all keys.
+    was_complete: bool,
     /// The time of the last good answer, in seconds.
     last_answer: u64,
     is_stale: bool,
@@ -83,6 +85,7 @@ impl Poller {
             next_poll: 0,
             idle_polls: 0,
             is_failing: None,
+            was_complete: false,
             last_answer: 0,
             is_stale: false,
             random: seed | 1,
@@ -156,6 +159,7 @@ impl Poller {
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         self.feed.free_old();
         let Ok(now) = host.nanoseconds() else { return };
+        self.bound_times(now);
         let age = (now / SECOND).saturating_sub(self.last_answer);
         let limit = self.settings.max_stale_seconds;
         self.set_stale(
@@ -175,6 +179,15 @@ impl Poller {
             && let Some(context) = self.owner()
         {
             self.poll(host, context, now);
+        }
+    }
+
+    /// Keeps the times in bounds when the clock has been set back.
+    fn bound_times(&mut self, now: u64) {
+        self.next_poll = self.next_poll.min(now + LONGEST_BACK_OFF);
+        self.last_answer = self.last_answer.min(now / SECOND);
+        if let Some(poll) = &mut self.in_flight {
+            poll.since = poll.since.min(now);
         }
     }
 
@@ -227,12 +240,18 @@ impl Poller {
     /// Takes the answer to the poll that is under way: a body of `size` bytes, and the header map of the host. `policy` is that of the root
     /// context that polls.
     pub fn on_answer<H: Host>(&mut self, host: &H, size: usize, policy: Option<&Policy>) {
+        self.feed.free_old();
         let Some(poll) = self.in_flight.take() else { return };
         let Ok(now) = host.nanoseconds() else { return };
         match self.take_answer(host, size, policy, now) {
             Err(failure) => self.fail(host, now, failure),
             Ok(Answer { has_more: true, .. }) => self.poll_again(host, poll.context, now),
-            Ok(Answer { is_news, .. }) => {
+            Ok(Answer {
+                is_news, is_complete, ..
+            }) => {
+                // Two servers with stores of their own, behind one name, would answer each poll with all keys.
+                let is_repeated = is_complete && self.was_complete;
+                self.was_complete = is_complete;
                 self.last_answer = now / SECOND;
                 self.set_stale(host, false);
                 self.record(host);
@@ -242,7 +261,7 @@ impl Poller {
                 self.is_failing = Some(false);
                 // A server that does not wait is not asked all the time.
                 let came_at_once = now.saturating_sub(poll.since) < SECOND * u64::from(self.settings.wait_seconds) / 2;
-                if came_at_once && !is_news {
+                if came_at_once && (!is_news || is_repeated) {
                     self.back_off(now);
                 } else {
                     self.idle_polls = 0;
@@ -318,6 +337,7 @@ impl Poller {
         Ok(Answer {
             has_more: progress.has_more,
             is_news: progress.is_news,
+            is_complete: progress.is_complete,
         })
     }
 
@@ -398,6 +418,7 @@ impl Poller {
 struct Answer {
     has_more: bool,
     is_news: bool,
+    is_complete: bool,
 }
 
 fn unreachable(why: &str) -> Failure {

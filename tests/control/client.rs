@@ -36,11 +36,8 @@ pub fn connect(address: &str) -> TcpStream {
 pub fn write(stream: &mut impl Write, head: &str, body: &str) {
     let length = body.len();
     let head = head.replace('\n', "\r\n");
-    write!(
-        stream,
-        "{head}\r\nhost: keyfence-control\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    let request = format!("{head}\r\nhost: keyfence-control\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
 }
 
 /// Reads the response to a request.

@@ -10,9 +10,12 @@ use tempfile::tempdir;
 use crate::policy::{digest, key, policy, replace};
 use crate::server::{Server, after, ids};
 
+/// What is done, how, and the keys that are in force after it.
+type Step<'s> = (&'s str, &'s dyn Fn(), &'s [&'s str]);
+
 /// The server notices each of these steps, which leave the keys on the right in force.
 #[track_caller]
-fn check(server: &Server, steps: &[(&str, &dyn Fn(), &[&str])]) {
+fn check(server: &Server, steps: &[Step<'_>]) {
     let mut last = server.page(&Value::Null);
     for (name, step, expected) in steps {
         step();
@@ -181,7 +184,7 @@ fn a_file_with_errors_stays_as_it_was() {
         ("{\"keys\": [", "a.json:1:10: error: configuration: this is not JSON"),
         (
             &policy(&[key("a1"), json!({"id": "a3", "api_key": 5})]),
-            "a.json:1:101: error: keys[1].api_key: expected a string",
+            "a.json:1:133: error: keys[1].api_key: expected a string",
         ),
         (
             &policy(&[key("b1")]),
@@ -209,9 +212,12 @@ fn a_file_with_errors_stays_as_it_was() {
     // A key moves from one file to another that is right only after it.
     replace(&path("a.json"), &policy(&[key("b2")]));
     server.wait_for_log("\"b2\": the key at");
+    replace(&path("d.json"), &policy(&[key("d")]));
+    server.wait_for_metric("keyfence_control_keys", 3);
     replace(&path("b.json"), &policy(&[key("b3")]));
+    server.wait_for_metric("keyfence_control_revision", 4);
     let change = server.change(&after(&change));
-    assert_eq!((&change["removed"], ids(&change)), (&json!(["x"]), vec!["b3"]));
+    assert_eq!((&change["removed"], ids(&change)), (&json!(["x"]), vec!["d", "b3"]));
     // The same error is logged once.
     let count = server
         .log()
@@ -269,7 +275,7 @@ fn names_that_a_file_does_not_define_are_warned_of() {
         "{:#?}",
         server.log()
     );
-    all["scopes"] = json!({"read": [{"path": "/**"}]});
+    all["scopes"] = json!({"read": [{"methods": ["GET"], "path": "/**"}]});
     all["upstream_header_names"] = json!(["x-plan"]);
     replace(&file, &all.to_string());
     server.wait_for_log("warning: keys[0].scopes[0]: \"raed\": scopes of this file has no such scope");

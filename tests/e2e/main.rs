@@ -31,6 +31,7 @@ mod grpc;
 mod hostile_input;
 mod hostile_traffic;
 mod identity;
+mod keys_from;
 mod manifests;
 mod monitoring;
 mod node;

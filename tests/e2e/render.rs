@@ -172,49 +172,6 @@ fn an_envoy_has_the_cluster_of_the_feed() {
     }
 }
 
-/// With `--feed-ca` Envoy asks over TLS, and only a server with a certificate for the feed's authority.
-#[test]
-fn the_cluster_of_the_feed_checks_the_certificate() {
-    let folder = TempDir::new().unwrap();
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let own = rcgen::generate_simple_self_signed(["keyfence-control".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["keyfence-control".to_owned()]).unwrap();
-    fs::write(file("own.pem"), own.cert.pem()).unwrap();
-    fs::write(file("other.pem"), other.cert.pem()).unwrap();
-    fs::write(file("key.pem"), own.signing_key.serialize_pem()).unwrap();
-    let tls = json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": {"tls_certificates": [{
-                "certificate_chain": {"filename": file("own.pem")}, "private_key": {"filename": file("key.pem")}}]},
-        },
-    });
-    let upstream = Upstream::start();
-    let server = Gateway::in_front_of(&upstream)
-        .listener(Listener::without_filter("tls"))
-        .amend(|bootstrap| {
-            bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] = tls;
-        })
-        .start();
-    let address = server.address("tls").to_string();
-    for (authority, ca, status) in [
-        ("keyfence-control", "own.pem", 200),
-        ("keyfence-control:443", "own.pem", 200),
-        ("other.example", "own.pem", 503),
-        ("keyfence-control", "other.pem", 503),
-    ] {
-        let rendered = static_envoy(&["--feed-address", &address, "--feed-ca", &file(ca)], FEED);
-        // Requests of clients take the way that those of the filter take.
-        let route = "route: { cluster: upstream }";
-        assert_eq!(rendered.matches(route).count(), 1);
-        let route_to_feed = format!("route: {{ cluster: keyfence_control, host_rewrite_literal: \"{authority}\" }}");
-        let gateway = Gateway::from_yaml(&rendered.replace(route, &route_to_feed));
-        let response = gateway.send("gateway", &Request::get("/"));
-        assert_eq!(response.status, status, "{authority}, {ca}: {response:?}");
-    }
-}
-
 #[test]
 fn an_envoy_takes_it_up_by_ecds() {
     let upstream = Upstream::start();

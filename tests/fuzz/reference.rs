@@ -4,6 +4,8 @@
 
 #[path = "../reference/compare.rs"]
 pub mod compare;
+#[path = "../reference/feed_pair.rs"]
+pub mod feed_pair;
 #[path = "../reference/generate/mod.rs"]
 pub mod generate;
 #[path = "../reference/spec/mod.rs"]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::{Request, Response, Version};
+use super::control_server;
 use super::listener::Listener;
 use super::upstream::Upstream;
 
@@ -73,8 +74,8 @@ impl Gateway {
         }
     }
 
-    /// An Envoy with a configuration of the test's own, for example one that is shipped. It takes
-    /// an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
+    /// An Envoy with a configuration of the test's own, for example one that is shipped. It has the token
+    /// of a [`control_server`] in its environment. It takes an `admin` section; the file is in [`Gateway::directory`], paths in it are relative to the
     /// repository.
     pub fn from_yaml(configuration: &str) -> Self {
         Self::try_from_yaml(configuration).unwrap_or_else(|log| panic!("Envoy did not start:\n{}", tail(&log)))
@@ -88,7 +89,7 @@ impl Gateway {
             restart: Restart::Cold,
             epoch: 0,
             watcher: Vec::new(),
-            environment: Vec::new(),
+            environment: vec![(control_server::TOKEN_VARIABLE.into(), control_server::TOKEN.into())],
         };
         Self::launch(TempDir::new().unwrap(), launch, configuration)
     }

@@ -25,7 +25,7 @@
 //! - [`feed_server`]: feeds keys, as it should or with lies.
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
-//! - [`command_line`]: `keyfence` itself.
+//! - [`command_line`]: `keyfence` itself; [`control_server`]: keyfence-control.
 //! - [`token`]: makes scoped tokens; [`token_cases`] has what becomes of them.
 //! - [`skipped`]: says and collects what is left out.
 //!
@@ -45,6 +45,7 @@
 pub mod burst;
 pub mod client;
 pub mod command_line;
+pub mod control_server;
 pub mod feed_server;
 pub mod gateway;
 pub mod http2;

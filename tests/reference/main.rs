@@ -17,6 +17,7 @@ mod skipped;
 
 mod compare;
 mod feed;
+mod feed_pair;
 mod generate;
 mod python;
 mod spec;

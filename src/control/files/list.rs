@@ -47,10 +47,10 @@ pub type Listed = (Arc<Path>, Result<Stamp, String>);
 /// The file itself, or the policies in a folder: its `*.json`, `*.yaml` and `*.yml` whose names do not begin with a dot. The error says why it
 /// cannot be listed. A folder without files is an error: a volume that is not mounted must not remove all keys.
 pub fn files(source: &Path) -> Result<Vec<Listed>, String> {
-    let failed = |error| format!("{}: error: {error}", source.display());
-    // A file that is not there is listed, and cannot be read.
-    if !source.is_dir() {
-        return Ok(vec![(source.into(), stamp(source))]);
+    let failed = |error: io::Error| format!("{}: error: {error}", source.display());
+    let metadata = fs::metadata(source).map_err(failed)?;
+    if !metadata.is_dir() {
+        return Ok(vec![(source.into(), Ok(Stamp::of(&metadata)))]);
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(source).map_err(failed)? {

@@ -116,7 +116,9 @@ impl Files {
                     if before.as_ref() != Some(&error) {
                         report.errors.push(error);
                     }
-                    present.extend(self.files.keys().filter(|path| path.parent() == Some(source)).cloned());
+                    // What is there of it stays.
+                    let is_of_source = |path: &&Arc<Path>| path.as_ref() == source || path.parent() == Some(source);
+                    present.extend(self.files.keys().filter(is_of_source).cloned());
                 }
             }
         }
@@ -185,7 +187,7 @@ impl File {
             Ok(stamp) if self.stamp == Some(stamp) => return,
             Ok(stamp) => stamp,
             Err(error) => {
-                self.stamp = None;
+                (self.stamp, self.next) = (None, None);
                 return self.set_errors(vec![error], report);
             }
         };

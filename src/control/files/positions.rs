@@ -120,3 +120,50 @@ fn advance(mark: Mark, text: &[u8]) -> Mark {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keyfence_core::config::config_path::ConfigPath;
+    use keyfence_core::config::{Diagnostics, StructureError};
+
+    use super::*;
+
+    #[test]
+    fn keys_are_where_a_tree_of_the_whole_text_has_them() {
+        const TEXT: &str = "{\"é😀\": 1, \"keys\": [{\"id\": \"é\", \"a b\": 1}, {\"id\": {}}\r\n,\n\t{\n\"id\":\n[1, 2],\n  \"é\": 2}]}";
+        let keys = TEXT.split_once("\"keys\": ").unwrap().1;
+        let texts: Vec<&RawValue> = serde_json::from_str(keys.strip_suffix("}").unwrap()).unwrap();
+        let tree = LocatedTree {
+            root: tree::parse_json(TEXT).unwrap(),
+            origin: Origin::default(),
+        };
+        let (whole, parts) = (Positions::Tree(&tree), Positions::of_json(TEXT.as_bytes(), &texts));
+        for index in 0..3 {
+            assert_eq!(parts.of_key(index), whole.of_key(index), "{index}");
+        }
+        let list = ConfigPath::ROOT.field("keys");
+        let keys = [list.item(0), list.item(1), list.item(2)];
+        let id = keys[2].field("id");
+        let mut diagnostics = Diagnostics::default();
+        for path in [
+            keys[0],
+            keys[0].field("id"),
+            keys[0].field("a b"),
+            keys[1].field("id"),
+            keys[2],
+            id,
+            id.item(1),
+            keys[2].field("é"),
+        ] {
+            for kind in [
+                StructureError::DuplicateField,
+                StructureError::MissingField { name: "id" },
+            ] {
+                diagnostics.add_bare(&path, &kind);
+            }
+        }
+        let marks = whole.of(diagnostics.errors());
+        assert_eq!(parts.of(diagnostics.errors()), marks);
+        assert_eq!(marks[15], Mark { line: 6, column: 8 });
+    }
+}

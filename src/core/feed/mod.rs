@@ -11,6 +11,7 @@ use crate::policy::fed_keys::{FedKeyRef, FedKeys};
 use answer::Page;
 
 pub use answer::{AnswerError, MAX_PAGE};
+pub use set_key::repeats_itself;
 
 /// How far a feed has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +66,10 @@ pub enum Forgotten {
 pub struct Progress {
     /// Whether another page of the answer is to be asked for, at once.
     pub has_more: bool,
-    /// Whether the answer is newer than the one before.
+    /// Whether the answer is newer than the one before, and says something.
     pub is_news: bool,
+    /// Whether it was all keys, and not what changed.
+    pub is_complete: bool,
 }
 
 /// How many refused keys a poll names.
@@ -190,7 +193,9 @@ impl Feed {
             }
         };
         let nameless = nameless + page.nameless;
-        let is_news = self.after.as_ref() != Some(&page.position);
+        let is_complete = page.is_complete;
+        let says_something = is_complete || !page.is_empty() || pages > 0;
+        let is_news = says_something && self.after.as_ref() != Some(&page.position);
         let removed = page.removed.iter().map(|id| &**id);
         if let Some(keys) = table.as_mut().or(self.keys.as_mut()) {
             keys.apply(removed, page.set, policy);
@@ -220,6 +225,7 @@ impl Feed {
         Progress {
             has_more: self.partial.is_some(),
             is_news,
+            is_complete,
         }
     }
 
@@ -250,7 +256,9 @@ impl Feed {
     /// Gives up all keys, because changes cannot be applied. The next poll asks for a complete answer.
     pub fn reset(&mut self) {
         self.fail();
-        self.old.extend(self.keys.take());
+        self.keys = None;
+        // At once, although it stalls requests: the memory is needed.
+        self.old.clear();
         self.after = None;
         self.forgotten = Forgotten::All;
     }

@@ -13,11 +13,12 @@ use crate::policy::sorted::sorted;
 
 /// Reads a key. `None` if it has no id that a key can have: any other could be as long as a page, and polls and log lines tell it.
 pub fn read_set_key<'a>(node: Node<'a>, policy: &Policy, now: Timestamp) -> Option<SetKey<'a>> {
-    let id: Option<Box<str>> = match member(&node, "id") {
+    let id: Option<Box<str>> = match members(&node, "id").next() {
         Some(Node::Text(id)) if is_identifier(id) => Some(id.as_ref().into()),
         _ => None,
     };
-    let is_enabled = member(&node, "enabled") != Some(&Node::Bool(false));
+    // A field that is there twice is wrong, but one of the two may disable the key.
+    let is_enabled = members(&node, "enabled").all(|value| *value != Node::Bool(false));
     let mut diagnostics = Diagnostics::default();
     let context = KeyContext {
         now,
@@ -45,15 +46,21 @@ pub fn read_set_key<'a>(node: Node<'a>, policy: &Policy, now: Timestamp) -> Opti
     })
 }
 
-fn member<'n, 'a>(node: &'n Node<'a>, name: &str) -> Option<&'n Node<'a>> {
-    let Node::Object(members) = node else { return None };
-    let mut members = members.iter();
-    members.find(|(known, _)| known == name).map(|(_, value)| value)
+/// The values of the members with this name.
+fn members<'n, 'a>(node: &'n Node<'a>, name: &str) -> impl Iterator<Item = &'n Node<'a>> {
+    let members: &[_] = match node {
+        Node::Object(members) => members,
+        _ => &[],
+    };
+    members
+        .iter()
+        .filter(move |(known, _)| known == name)
+        .map(|(_, value)| value)
 }
 
 /// Whether two of its API keys, two of its labels or two of its headers are the same: what the configuration has errors for when it puts
 /// keys together.
-fn repeats_itself(key: &Key<'_>) -> bool {
+pub fn repeats_itself(key: &Key<'_>) -> bool {
     let digests = key.entries.iter().map(|entry| entry.key.digest.0);
     let labels = key.entries.iter().filter_map(|entry| entry.label.as_deref());
     let headers = key.restrictions.upstream_headers.iter();

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::challenge::challenge;
@@ -12,12 +11,11 @@ use super::footprint::{self, Footprint};
 use super::id_hash::id_hash;
 use super::key_table::{EntryId, EntryPlace, KeyIndex, KeyTable};
 use super::loaded::Loaded;
-use super::networks::Networks;
 use super::origin_list::OriginUnion;
 use super::origins::OriginTable;
 use super::protected_headers::ProtectedHeaders;
 use super::response_headers::{CorsValues, ResponsePolicy, StaticHeaders, Vary};
-use super::scopes::{IndexList, ScopeRules};
+use super::scopes::ScopeRules;
 use super::sorted::sorted;
 use super::source::Source;
 use super::token_verifier::{KnownTokenKey, TokenVerifier};
@@ -180,14 +178,7 @@ impl<'c> Compiler<'c> {
             };
             self.token_parents.insert_unique(id_hash(&key.id), parent, hash_of);
         }
-        self.keys.push(Key {
-            id: key.id.as_ref().into(),
-            kind: key.kind,
-            enabled: key.restrictions.enabled,
-            not_before: key.not_before,
-            expires_at: key.expires_at,
-            restrictions,
-        });
+        self.keys.push(Key::new(key, restrictions));
     }
 
     /// The rules of each scope alone, if a token can name them.
@@ -278,23 +269,16 @@ impl<'c> Compiler<'c> {
             self.union.include(&origins);
         }
         self.find_rules_without_index(restrictions, path, diagnostics);
+        let scopes = restrictions
+            .scopes
+            .as_ref()
+            .map(|names| self.scope_rules(names, &path.field("scopes"), diagnostics));
+        let at = path.field("upstream_headers");
+        let upstream_headers = self.upstream_headers(&restrictions.upstream_headers, &at, diagnostics);
         Restrictions {
-            origins,
-            origin_check: restrictions.origin_check,
-            networks: Networks::new(&restrictions.allowed_ips),
-            scopes: restrictions
-                .scopes
-                .as_ref()
-                .map(|names| self.scope_rules(names, &path.field("scopes"), diagnostics)),
-            indexes: restrictions.indexes.as_deref().map(IndexList::new),
-            limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
-            client_limit: restrictions.rate_limit_per_minute_per_client.and_then(NonZeroU32::new),
-            upstream_headers: self.upstream_headers(
-                &restrictions.upstream_headers,
-                &path.field("upstream_headers"),
-                diagnostics,
-            ),
+            scopes,
             enforcement: restrictions.enforcement.unwrap_or(self.config.enforcement),
+            ..Restrictions::new(restrictions, origins, upstream_headers)
         }
     }
 

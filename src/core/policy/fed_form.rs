@@ -1,14 +1,10 @@
 //! One form of a key of a feed, compiled. What it takes from the policy is compiled again when that changes.
 
-use std::num::NonZeroU32;
-
 use super::fed_keys::RefusedCode;
 use super::feed_policy::FeedPolicy;
 use super::key_table::KeyIndex;
-use super::networks::Networks;
 use super::origins::OriginTable;
 use super::scope_sets::{ScopeSetId, ScopeSets};
-use super::scopes::IndexList;
 use super::token_verifier::TokenVerifier;
 use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
 use super::{Entry, Key, Restrictions};
@@ -44,14 +40,15 @@ struct Tokens {
 impl Form {
     /// Compiles what depends on the key alone.
     pub fn new(key: key::Key<'_>, origins: &mut OriginTable, scope_sets: &mut ScopeSets) -> Form {
-        let restrictions = key.restrictions;
+        let restrictions = &key.restrictions;
         let headers = restrictions.upstream_headers.iter().map(|header| UpstreamHeader {
             name: header.name.to_ascii_lowercase().into(),
             value: header.value.as_ref().into(),
         });
-        let scopes = restrictions
-            .scopes
-            .map(|names| scope_sets.add(names.iter().map(|name| &**name)));
+        let headers = UpstreamHeaders::new(headers.collect());
+        let scopes = restrictions.scopes.as_ref();
+        let scopes = scopes.map(|names| scope_sets.add(names.iter().map(|name| &**name)));
+        let origins = origins.add(&restrictions.allowed_origins, false);
         Form {
             digests: key.entries.iter().map(|entry| entry.key.digest).collect(),
             entries: compile_entries(&key.entries),
@@ -59,24 +56,7 @@ impl Form {
             scopes,
             enforcement: restrictions.enforcement,
             listed_origins: restrictions.allowed_origins.len(),
-            key: Key {
-                id: key.id.as_ref().into(),
-                kind: key.kind,
-                enabled: restrictions.enabled,
-                not_before: key.not_before,
-                expires_at: key.expires_at,
-                restrictions: Restrictions {
-                    origins: origins.add(&restrictions.allowed_origins, false),
-                    origin_check: restrictions.origin_check,
-                    networks: Networks::new(&restrictions.allowed_ips),
-                    scopes: None,
-                    indexes: restrictions.indexes.as_deref().map(IndexList::new),
-                    limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
-                    client_limit: restrictions.rate_limit_per_minute_per_client.and_then(NonZeroU32::new),
-                    upstream_headers: UpstreamHeaders::new(headers.collect()),
-                    enforcement: Enforcement::Enforce,
-                },
-            },
+            key: Key::new(&key, Restrictions::new(restrictions, origins, headers)),
         }
     }
 

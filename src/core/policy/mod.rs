@@ -33,7 +33,7 @@ use hashbrown::HashTable;
 
 use crate::config::ClientIp;
 use crate::config::api_key::KeyDigest;
-use crate::config::key::{Enforcement, Kind, OriginCheck};
+use crate::config::key::{self, Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
 use fed_keys::FedKeyRef;
 use feed_policy::FeedPolicy;
@@ -240,6 +240,18 @@ impl Policy {
 }
 
 impl Key {
+    /// Of what the configuration, or the feed, has.
+    fn new(key: &key::Key<'_>, restrictions: Restrictions) -> Key {
+        Key {
+            id: key.id.as_ref().into(),
+            kind: key.kind,
+            enabled: key.restrictions.enabled,
+            not_before: key.not_before,
+            expires_at: key.expires_at,
+            restrictions,
+        }
+    }
+
     /// What logs and the upstream know it by.
     pub fn id(&self) -> &str {
         &self.id
@@ -294,6 +306,25 @@ impl<'p> KeyMatch<'p> {
 }
 
 impl Restrictions {
+    /// Of what the configuration, or the feed, has, and what other parts of the policy make of it.
+    fn new(
+        restrictions: &key::Restrictions<'_>,
+        origins: OriginList,
+        upstream_headers: UpstreamHeaders,
+    ) -> Restrictions {
+        Restrictions {
+            origins,
+            origin_check: restrictions.origin_check,
+            networks: Networks::new(&restrictions.allowed_ips),
+            scopes: None,
+            indexes: restrictions.indexes.as_deref().map(IndexList::new),
+            limit: restrictions.rate_limit_per_minute.and_then(NonZeroU32::new),
+            client_limit: restrictions.rate_limit_per_minute_per_client.and_then(NonZeroU32::new),
+            upstream_headers,
+            enforcement: restrictions.enforcement.unwrap_or(Enforcement::Enforce),
+        }
+    }
+
     /// The origins of web pages that may send the request. Empty: the origin is not checked.
     pub fn origins(&self) -> &OriginList {
         &self.origins

@@ -29,8 +29,8 @@ pub struct OriginTable {
     by_hash: Shards<PatternId>,
     stems: Shards<Stem>,
     has: Kinds,
-    /// Whether the lists are those of keys of a feed.
-    is_of_feed: bool,
+    /// How many lists that are part of the union have each pattern. Only for keys of a feed, whose lists come and go.
+    offers: Option<Vec<u32>>,
 }
 
 /// The kinds of patterns in the table. Other kinds are not looked up.
@@ -50,8 +50,8 @@ struct Pattern {
     host_length: u16,
     port: PortPattern,
     hosts: Hosts,
-    /// How many lists that are part of the union have it.
-    offers: u32,
+    /// Whether a list that is part of the union has it.
+    is_offered: bool,
 }
 
 /// The hosts that a pattern matches, in terms of the host that is stored.
@@ -150,7 +150,7 @@ impl OriginTable {
         OriginTable {
             by_hash: Shards::growing(),
             stems: Shards::growing(),
-            is_of_feed: true,
+            offers: Some(Vec::new()),
             ..OriginTable::default()
         }
     }
@@ -165,7 +165,7 @@ impl OriginTable {
                 _ => None,
             })
             .collect();
-        let list = OriginList::new(patterns, ids, self.is_of_feed);
+        let list = OriginList::new(patterns, ids, self.offers.is_some());
         if is_offered {
             self.offer(&list);
         }
@@ -176,16 +176,22 @@ impl OriginTable {
     pub fn offer(&mut self, list: &OriginList) {
         for id in list.patterns() {
             if let Some(pattern) = self.patterns.get_mut(id.0 as usize) {
-                pattern.offers = pattern.offers.saturating_add(1);
+                pattern.is_offered = true;
+            }
+            let offers = self.offers.as_mut().and_then(|offers| offers.get_mut(id.0 as usize));
+            if let Some(offers) = offers {
+                *offers += 1;
             }
         }
     }
 
-    /// Takes a list that was offered out of the union. Its patterns stay in the table: if another list has them, they are there.
+    /// Takes a list of a feed's key that was offered out of the union. Its patterns stay in the table: if another list has them, they are there.
     pub fn withdraw(&mut self, list: &OriginList) {
         for id in list.patterns() {
-            if let Some(pattern) = self.patterns.get_mut(id.0 as usize) {
-                pattern.offers = pattern.offers.saturating_sub(1);
+            let offers = self.offers.as_mut().and_then(|offers| offers.get_mut(id.0 as usize));
+            if let (Some(offers), Some(pattern)) = (offers, self.patterns.get_mut(id.0 as usize)) {
+                *offers = offers.saturating_sub(1);
+                pattern.is_offered = *offers > 0;
             }
         }
     }
@@ -194,11 +200,11 @@ impl OriginTable {
     pub fn copy(&mut self, list: &OriginList, from: &OriginTable) -> OriginList {
         let tuples = list.patterns().iter().filter_map(|id| from.pattern(*id));
         let ids = tuples.filter_map(|tuple| self.intern(&tuple)).collect();
-        list.with_patterns(ids, self.is_of_feed)
+        list.with_patterns(ids, self.offers.is_some())
     }
 
     /// The number of patterns, those that no list has any more included.
-    pub fn len(&self) -> usize {
+    pub fn pattern_count(&self) -> usize {
         self.patterns.len()
     }
 
@@ -243,8 +249,11 @@ impl OriginTable {
                     suffix: label_length(wanted.suffix)?,
                 },
             },
-            offers: 0,
+            is_offered: false,
         });
+        if let Some(offers) = &mut self.offers {
+            offers.push(0);
+        }
         for part in [wanted.scheme].iter().chain(&host) {
             self.text.push_str(std::str::from_utf8(part).unwrap_or_default());
         }
@@ -298,7 +307,7 @@ impl OriginTable {
         self.matches(origin, union.null, union.any, |id| {
             self.patterns
                 .get(id.0 as usize)
-                .is_some_and(|pattern| pattern.offers > 0)
+                .is_some_and(|pattern| pattern.is_offered)
         })
     }
 

@@ -162,6 +162,7 @@ fn nothing_of_a_lie_is_in_force() {
         let failures = || codes.iter().map(|code| fed.metric(FAILURES, Some(code))).sum::<f64>();
         let (all, before) = (fed.metric(FAILURES, None), failures());
         let lie = *lie;
+        fed.settle();
         fed.feed.take();
         fed.feed.lie(move |poll| Some(lie(poll)));
         fed.gateway

@@ -121,6 +121,13 @@ impl Fed {
         self.wait_for_all(id, 200);
     }
 
+    /// Until all VMs, those of the workers and that of the main thread, have asked for what is behind the newest revision.
+    pub fn settle(&self) {
+        self.gateway.wait_for("all VMs", |_| {
+            self.feed.instances_at(self.feed.epoch_and_revision().1).len() > self.workers
+        });
+    }
+
     /// `200`, or the error's code, from every worker.
     #[track_caller]
     pub fn assert_outcome(&self, request: &Request, expected: &str) {

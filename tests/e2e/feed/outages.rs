@@ -1,5 +1,6 @@
 //! A server that goes away and comes back, a cluster that is not there, a VM that starts anew.
 
+use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,14 @@ use serde_json::json;
 use super::{Fed, UNAVAILABLE, get, key, policy};
 use crate::failure::{TRAP, trapping_filter};
 use crate::harness::feed_server::Reply;
+use crate::harness::memory::Memory;
 use crate::harness::{FeedServer, Request};
+
+/// 4 s, or as many as `KEYFENCE_OUTAGE` says.
+fn outage() -> Duration {
+    let seconds = env::var("KEYFENCE_OUTAGE").map_or(4, |seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 #[test]
 fn the_last_keys_stay_in_force_while_the_server_is_away() {
@@ -21,7 +29,7 @@ fn the_last_keys_stay_in_force_while_the_server_is_away() {
     let answered = fed.metric("keyfence_feed_last_answer_timestamp_seconds", None);
     fed.feed.go_away();
     let away = Instant::now();
-    while away.elapsed() < Duration::from_secs(4) {
+    while away.elapsed() < outage() {
         for (id, expected) in [
             ("a", "200"),
             ("b", "200"),
@@ -183,4 +191,35 @@ fn a_vm_that_starts_anew_begins_without_keys() {
         fed.wait_for_all("a", 200);
         fed.assert_outcome(&get("nobody"), "401 invalid_api_key");
     }
+}
+
+/// Two stores behind one name: each poll finds the other one, which knows nothing of the first one's revisions.
+#[test]
+fn two_servers_with_stores_of_their_own() {
+    let fed = Fed::start(&policy());
+    fed.wait_for_marker("a");
+    let pages = ["epoch-a", "epoch-b"].map(|epoch| {
+        let keys: Vec<_> = (0..900).map(|number| key(&format!("{epoch}-{number}"))).collect();
+        json!({"epoch": epoch, "revision": 5, "complete": true, "set": keys}).to_string()
+    });
+    let before = Memory::of(fed.gateway.pid());
+    fed.feed.take();
+    fed.feed
+        .lie(move |poll| Some(Reply::ok(&*pages[usize::from(poll.epoch() == Some("epoch-a"))])));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        fed.assert_outcome(&get("static"), "200");
+        let fed_key = fed.get("epoch-a-7").status;
+        assert!([200, 401].contains(&fed_key), "{fed_key} after {:?}", began.elapsed());
+        thread::sleep(Duration::from_millis(50));
+    }
+    let (polls, after) = (fed.feed.take().len(), Memory::of(fed.gateway.pid()));
+    println!("{polls} polls in 8 s; memory {before:?}, then {after:?}");
+    assert_eq!(fed.metric("keyfence_feed_failures_total", None), 0.0);
+    // Each of these tables takes about 1 MB.
+    assert!(after.wasm < before.wasm + 40_000, "{before:?}, then {after:?}");
+    assert!(polls < 1_000, "{polls} polls in 8 s");
+    fed.feed.be_honest();
+    fed.wait_for_marker("b");
+    fed.assert_outcome(&get("epoch-a-7"), "401 invalid_api_key");
 }

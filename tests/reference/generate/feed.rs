@@ -1,6 +1,7 @@
 //! Answers of a feed: of a server that does what it should, with mistakes now and then.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -51,8 +52,12 @@ fn digest(raw: &str) -> String {
 
 /// The `x` of a public key.
 fn public_key(number: u8) -> String {
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap();
-    URL_SAFE_NO_PAD.encode(pair.public_key())
+    static KEYS: OnceLock<Vec<String>> = OnceLock::new();
+    let of_seed = |number: u8| {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap();
+        URL_SAFE_NO_PAD.encode(pair.public_key())
+    };
+    KEYS.get_or_init(|| (0..8).map(of_seed).collect())[usize::from(number)].clone()
 }
 
 impl Generator {
@@ -338,7 +343,14 @@ impl Generator {
 
 /// The raw keys that a key's entries are of, of those that are tried.
 pub fn raw_keys(key: &Value) -> Vec<&'static str> {
-    let digests = digests(key);
-    let is_of = |raw: &&&str| digests.contains(&digest(raw)["sha256:".len()..].to_owned());
-    RAW_KEYS.iter().filter(is_of).copied().collect()
+    static DIGESTS: OnceLock<Vec<(String, &str)>> = OnceLock::new();
+    let all = DIGESTS.get_or_init(|| {
+        let hex = |raw: &&'static str| (digest(raw)["sha256:".len()..].to_owned(), *raw);
+        RAW_KEYS.iter().map(hex).collect()
+    });
+    let own = digests(key);
+    all.iter()
+        .filter(|(hex, _)| own.contains(hex))
+        .map(|(_, raw)| *raw)
+        .collect()
 }

@@ -27,7 +27,7 @@ pub enum Outcome {
     More,
     /// The last page.
     Taken,
-    /// The last page, of the same revision as before, with nothing in it.
+    /// The last page, with nothing in it, or of the same revision as before.
     NothingNew,
     Outdated,
     Malformed,
@@ -38,6 +38,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Feed {
     policy: Value,
+    wrong: Wrong,
     table: Table,
     /// Since the first complete answer.
     is_loaded: bool,
@@ -109,10 +110,19 @@ impl Entry {
     }
 }
 
+/// What is wrong with a key by itself: `unknown_field` or `invalid_key`.
+pub type Wrong = fn(&Value) -> Option<&'static str>;
+
 impl Feed {
     pub fn new(policy: &Value) -> Feed {
+        Self::with(policy, wrong)
+    }
+
+    /// With another way to see what is wrong with a key.
+    pub fn with(policy: &Value, wrong: Wrong) -> Feed {
         Feed {
             policy: policy.clone(),
+            wrong,
             table: Table::default(),
             is_loaded: false,
             after: None,
@@ -227,7 +237,7 @@ impl Feed {
         }
         let table = second.as_mut().unwrap_or(&mut self.table);
         nameless += page.set.iter().filter(|key| id_of(key).is_none()).count();
-        table.apply(&page.removed, &page.set, &self.policy);
+        table.apply(&page.removed, &page.set, &self.policy, self.wrong);
         if let Some(cursor) = page.next {
             self.progress = Some(Progress {
                 epoch: page.epoch,
@@ -244,9 +254,11 @@ impl Feed {
             self.table = second;
             self.is_loaded = true;
         }
-        let is_new = self.after.as_ref() != Some(&(page.epoch.clone(), page.revision)) || !is_empty || pages > 1;
-        self.after = Some((page.epoch, page.revision));
-        self.nameless = nameless;
+        // Taken: a whole table says something, though it be empty; what comes with the revision of before is no news.
+        let says_something = page.complete || !is_empty || pages > 1;
+        let position = Some((page.epoch, page.revision));
+        let is_new = says_something && self.after != position;
+        (self.after, self.nameless) = (position, nameless);
         if is_new { Outcome::Taken } else { Outcome::NothingNew }
     }
 }
@@ -302,7 +314,7 @@ impl Table {
     }
 
     /// One page.
-    fn apply(&mut self, removed: &[String], set: &[Value], policy: &Value) {
+    fn apply(&mut self, removed: &[String], set: &[Value], policy: &Value, wrong: Wrong) {
         for id in removed {
             self.entries.retain(|entry| entry.id != *id);
         }
@@ -452,7 +464,9 @@ impl Table {
         if own.iter().any(|other| other["id"] == id) {
             return of_policy("duplicate_id");
         }
-        if own.iter().any(|other| shares(key, other)) {
+        let digests_of_key = digests(key);
+        let shares = |other: &Value| digests(other).iter().any(|digest| digests_of_key.contains(digest));
+        if own.iter().any(|other| shares(other)) {
             return of_policy("duplicate_api_key");
         }
         if own.iter().any(|other| meets(key, other)) {
@@ -479,7 +493,7 @@ impl Table {
             .filter(|entry| entry.id != id && (of_held || !entry.is_held_over()));
         let others: Vec<&Value> = others.filter_map(|entry| entry.in_force.as_ref()).collect();
         let with_fed = |code| Some(Conflict { code, with_fed: true });
-        if others.iter().any(|other| shares(key, other)) {
+        if others.iter().any(|other| shares(other)) {
             return with_fed("duplicate_api_key");
         }
         if others.iter().any(|other| meets(key, other)) {
