@@ -79,8 +79,8 @@ fn what_render_writes_brings_keys_from_the_feed() {
     fed_keys::assert_kept("envoy-gateway", &fed, &mut server, CLUSTER, "pod", &upstream);
 }
 
-/// Envoy has the module as part of what identifies a VM, but an empty one while it fetches it. So the first policy after its start gets
-/// VMs of its own, without keys until the server has answered. Those after it have VMs in common with it.
+/// Envoy reuses the VMs of a module, but not those that it started with the module just fetched: their key is that of an empty module. So
+/// the first policy after its start gets VMs of its own, without keys until the server has answered.
 fn assert_first_policy_has_its_own_vms(fed: &Fed, server: &KeyServer) {
     let before = server.gateways().len();
     let [answers] = fed_keys::answers_during(fed, ["shop"], || {
