@@ -147,10 +147,11 @@ fn a_hundred_thousand_keys_come_change_and_go() {
     step("100,000 come again", &mut || fed.feed.set(again.take().unwrap()));
     all_are("one", "200");
     assert_eq!(fed.metric("keyfence_feed_failures_total", None), 0.0);
-    // The filter's own share is some 10 ms; the rest is this machine's.
+    // The filter's own share is some 10 ms for a page; the rest is of a machine on which server, main thread, worker and client share the
+    // processors.
     for (name, longest) in measured {
         assert!(
-            longest < Duration::from_millis(150),
+            longest < Duration::from_millis(800),
             "{name}: a request took {longest:?}"
         );
     }
