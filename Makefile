@@ -115,11 +115,13 @@ test-mesh: test-istio test-envoy-gateway test-rate-limit
 
 test-istio: build
 	tests/mesh/programs etcd kubernetes helm $(addprefix istio-,$(ISTIO)) >/dev/null
+	cargo build --bin keyfence-control
 	cargo test --test mesh --no-run
 	@for version in $(ISTIO); do echo "Istio $$version" && $(call mesh,istio::,$$version) || exit 1; done
 
 test-envoy-gateway: build
 	tests/mesh/programs etcd kubernetes envoy-gateway >/dev/null
+	cargo build --bin keyfence-control
 	cargo test --test mesh --no-run
 	@$(call mesh,envoy_gateway::)
 

@@ -1015,6 +1015,64 @@ fn explain_tells_which_entry_and_which_headers() {
     }
 }
 
+/// The keys of a feed are known to gateways alone: a request that the policy itself does not let through is shown as one is refused whose
+/// key the feed does not have.
+#[test]
+fn what_the_feed_may_have_is_said() {
+    let feed = r#""keys_from": {"cluster": "keyfence_control", "token_env": "KEYFENCE_FEED_TOKEN"}, "keys""#;
+    let policy = POLICY.replace("SHA", ONE).replacen(r#""keys""#, feed, 1);
+    let folder = with_file("policy.json", &policy);
+    // {"alg":"HS256","kid":"other"}, and dates.
+    let token = "eyJhbGciOiJIUzI1NiIsImtpZCI6Im90aGVyIn0.eyJpYXQiOjE3ODI4NjQwMDAsImV4cCI6MTc4Mjg2NzYwMH0.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for (arguments, code, expected) in [
+        ("--key one", 1, "pass  key      shop in Authorization: Bearer\n"),
+        (
+            "--key not-a-key",
+            1,
+            "FAIL  key      the one in Authorization: Bearer is not in the policy; it may be one of the feed, whose keys are known to gateways alone\n",
+        ),
+        ("--key not-a-key", 1, "\ndenied: 401 invalid_api_key\n"),
+        (
+            &format!("--key {token} --now 2026-07-01T00:00:30Z"),
+            1,
+            "its kid is not the id of a key with scoped_tokens; it may be that of a key of the feed, whose keys are known to gateways alone\n",
+        ),
+        (
+            "--preflight --origin https://else.example",
+            1,
+            "https://else.example is in no allowed_origins of an enabled key; it may be in that of a key of the feed, whose keys are known to gateways alone\n",
+        ),
+        (
+            "--preflight --origin https://else.example",
+            1,
+            "\ndenied: 403 origin_not_allowed\n",
+        ),
+        (
+            "--key-id other",
+            2,
+            "no key of the policy has the id \"other\"; keys of the feed are not known here\n",
+        ),
+    ] {
+        let words: Vec<&str> = ["explain", "policy.json"]
+            .into_iter()
+            .chain(arguments.split(' '))
+            .collect();
+        let output = keyfence(folder.path(), &words, "");
+        let printed = output.stdout + &output.stderr;
+        assert_eq!(output.code, code, "{arguments}: {printed}");
+        assert!(printed.contains(expected), "{arguments}: {printed}");
+    }
+    let found = keyfence(folder.path(), &["find", "policy.json"], "not-a-key");
+    assert_eq!(found.code, 1, "{}", found.stderr);
+    assert!(
+        found.stderr.contains("keys of a feed are not known here"),
+        "{}",
+        found.stderr
+    );
+    let checked = keyfence(folder.path(), &["check", "policy.json"], "");
+    assert!(checked.stdout.contains(" keys and a feed, hash "), "{}", checked.stdout);
+}
+
 #[test]
 fn explain_reads_the_key_from_a_file_or_a_pipe() {
     let folder = with_file("policy.json", &POLICY.replace("SHA", ONE));

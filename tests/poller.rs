@@ -4,6 +4,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
+    clippy::type_complexity,
     clippy::unwrap_used,
     reason = "a test that meets what it did not expect has failed"
 )]

@@ -32,10 +32,14 @@ impl<'t> WrittenPolicy<'t> {
 }
 
 /// The key that `--key-id` names.
-pub fn key_of_id<'k, 't>(keys: &'k [Key<'t>], id: &str) -> Result<&'k Key<'t>, Failure> {
+pub fn key_of_id<'k, 't>(config: &Config<'_>, keys: &'k [Key<'t>], id: &str) -> Result<&'k Key<'t>, Failure> {
     keys.iter().find(|key| key.id == id).ok_or_else(|| {
         let near = nearest(id, keys.iter().map(|key| &*key.id));
         let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-        Failure(format!("--key-id: no key of the policy has the id {id:?}{near}"))
+        let feed = config
+            .keys_from
+            .as_ref()
+            .map_or("", |_| "; keys of the feed are not known here");
+        Failure(format!("--key-id: no key of the policy has the id {id:?}{near}{feed}"))
     })
 }

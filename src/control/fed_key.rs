@@ -9,6 +9,7 @@ use keyfence_core::config::key::{KeyContext, read_key};
 use keyfence_core::config::key_source::KeySource;
 use keyfence_core::config::node::Node;
 use keyfence_core::config::{DiagnosticKind, Message};
+use keyfence_core::feed::repeats_itself;
 
 use crate::state::MAX_KEY_BYTES;
 
@@ -35,6 +36,18 @@ impl DiagnosticKind for TooLarge {
     }
 }
 
+/// A key that gateways would refuse for itself.
+struct RepeatsItself;
+
+impl DiagnosticKind for RepeatsItself {
+    fn message(&self) -> Message {
+        Message::error(
+            "an API key, a label or a header of the key is there twice",
+            "keep one of them",
+        )
+    }
+}
+
 impl FedKey {
     /// Reads an entry of `keys`, which is at `path`, as the filter does. Returns `None` if it has an error.
     pub fn read(
@@ -44,19 +57,19 @@ impl FedKey {
         diagnostics: &mut Diagnostics,
     ) -> Option<FedKey> {
         let errors = diagnostics.error_count();
-        let mut served = node.clone();
+        let mut json = String::new();
+        write_json(&node, &mut json);
         let key = read_key(node, context, path, diagnostics)?;
         if diagnostics.error_count() > errors {
             return None;
         }
-        if key.entries.iter().any(|entry| entry.key.raw_length.is_some())
-            && let Node::Object(members) = &mut served
-        {
-            let api_key = members.iter_mut().find(|(name, _)| name == "api_key");
-            hash_raw_keys(&mut api_key?.1, context.sources);
+        if repeats_itself(&key) {
+            diagnostics.add_bare(path, &RepeatsItself);
+            return None;
         }
-        let mut json = String::new();
-        write_json(&served, &mut json);
+        if key.entries.iter().any(|entry| entry.key.raw_length.is_some()) {
+            json = with_hashed_keys(&json, context.sources)?;
+        }
         let bytes = json.len();
         if bytes > MAX_KEY_BYTES {
             diagnostics.add_bare(path, &TooLarge { bytes });
@@ -94,6 +107,18 @@ impl FedKey {
     }
 }
 
+/// The JSON of a key that was checked, with digests in place of raw keys.
+fn with_hashed_keys(json: &str, sources: &[KeySource]) -> Option<String> {
+    let mut node: Node<'_> = serde_json::from_str(json).ok()?;
+    if let Node::Object(members) = &mut node {
+        let api_key = members.iter_mut().find(|(name, _)| name == "api_key");
+        hash_raw_keys(&mut api_key?.1, sources);
+    }
+    let mut hashed = String::new();
+    write_json(&node, &mut hashed);
+    Some(hashed)
+}
+
 /// Replaces each raw key of a valid `api_key` by its `sha256:` form.
 fn hash_raw_keys(api_key: &mut Node<'_>, sources: &[KeySource]) {
     match api_key {
@@ -120,9 +145,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn write_text(text: &str, json: &mut String) {
+    let is_plain = |b: u8| b >= b' ' && !matches!(b, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        json.extend(["\"", text, "\""]);
+    } else {
+        json.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
 fn write_json(node: &Node<'_>, json: &mut String) {
     match node {
-        Node::Text(text) => json.push_str(&serde_json::Value::from(text.as_ref()).to_string()),
+        Node::Text(text) => write_text(text, json),
         Node::List(items) => {
             json.push('[');
             for (index, item) in items.iter().enumerate() {
@@ -135,7 +169,7 @@ fn write_json(node: &Node<'_>, json: &mut String) {
             json.push('{');
             for (index, (name, value)) in members.iter().enumerate() {
                 json.push_str(if index > 0 { "," } else { "" });
-                json.push_str(&serde_json::Value::from(name.as_ref()).to_string());
+                write_text(name, json);
                 json.push(':');
                 write_json(value, json);
             }
@@ -203,6 +237,10 @@ mod tests {
             (
                 r#"{"id":"a","api_key":"sha256:00"}"#.into(),
                 "sha256: must be followed by 64 hex digits",
+            ),
+            (
+                format!(r#"{{"id":"a","api_key":["sha256:{digits}","sha256:{digits}"]}}"#),
+                "an API key, a label or a header of the key is there twice",
             ),
             (
                 format!(r#"{{"id":"a","api_key":"sha256:{digits}","alowed_ips":[]}}"#),

@@ -179,6 +179,7 @@ pub async fn serve(listener: TcpListener, control: Arc<Control>, tls: Option<Tls
     let (stopping, stopped) = watch::channel(false);
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
+    let mut is_accepting = true;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -187,12 +188,16 @@ pub async fn serve(listener: TcpListener, control: Arc<Control>, tls: Option<Tls
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                log::line(&format!("a connection cannot be accepted: {error}"));
+                if is_accepting {
+                    log::line(&format!("connections cannot be accepted: {error}"));
+                }
+                is_accepting = false;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Answers are small, and a gateway waits for each.
+        is_accepting = true;
+        // A gateway waits for each answer.
         let _ = stream.set_nodelay(true);
         let (control, stopped, watcher) = (control.clone(), stopped.clone(), graceful.watcher());
         let tls = tls.clone();

@@ -1,13 +1,13 @@
 //! The feed and the other paths, request by request.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::policy::{digest, key, policy, replace};
-use crate::server::{Server, TOKEN, after, head, ids, poll};
+use crate::server::{SOON, Server, TOKEN, after, head, ids, poll};
 
 #[test]
 fn only_the_token_opens_the_feed() {
@@ -150,7 +150,7 @@ fn a_wrong_request_gets_a_reason() {
         server.request(&head(), &with("wait_seconds", 1_000_000.into())).status,
         200
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < SOON);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_poll_waits_until_something_is_newer() {
     let started = Instant::now();
     let unchanged = server.poll(&poll(&after(&first), 1));
     assert!(
-        (1_000..3_000).contains(&started.elapsed().as_millis()),
+        (1_000..9_000).contains(&started.elapsed().as_millis()),
         "{:?}",
         started.elapsed()
     );
@@ -234,7 +234,7 @@ fn a_poll_waits_until_something_is_newer() {
     let started = Instant::now();
     let response = server.poll(&poll(&ahead, 1));
     assert!(
-        (1_000..3_000).contains(&started.elapsed().as_millis()),
+        (1_000..9_000).contains(&started.elapsed().as_millis()),
         "{:?}",
         started.elapsed()
     );
@@ -252,7 +252,7 @@ fn a_poll_waits_until_something_is_newer() {
         let written = Instant::now();
         replace(&file, &policy(&[key("b"), key("c")]));
         let (change, answered) = waiting.join().unwrap();
-        assert!(answered - written < Duration::from_secs(2), "{:?}", answered - written);
+        assert!(answered - written < SOON, "{:?}", answered - written);
         let expected = json!({
             "epoch": first["epoch"],
             "revision": 2,

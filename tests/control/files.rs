@@ -10,9 +10,12 @@ use tempfile::tempdir;
 use crate::policy::{digest, key, policy, replace};
 use crate::server::{Server, after, ids};
 
+/// What is done, how, and the keys that are in force after it.
+type Step<'s> = (&'s str, &'s dyn Fn(), &'s [&'s str]);
+
 /// The server notices each of these steps, which leave the keys on the right in force.
 #[track_caller]
-fn check(server: &Server, steps: &[(&str, &dyn Fn(), &[&str])]) {
+fn check(server: &Server, steps: &[Step<'_>]) {
     let mut last = server.page(&Value::Null);
     for (name, step, expected) in steps {
         step();
@@ -209,9 +212,12 @@ fn a_file_with_errors_stays_as_it_was() {
     // A key moves from one file to another that is right only after it.
     replace(&path("a.json"), &policy(&[key("b2")]));
     server.wait_for_log("\"b2\": the key at");
+    replace(&path("d.json"), &policy(&[key("d")]));
+    server.wait_for_metric("keyfence_control_keys", 3);
     replace(&path("b.json"), &policy(&[key("b3")]));
+    server.wait_for_metric("keyfence_control_revision", 4);
     let change = server.change(&after(&change));
-    assert_eq!((&change["removed"], ids(&change)), (&json!(["x"]), vec!["b3"]));
+    assert_eq!((&change["removed"], ids(&change)), (&json!(["x"]), vec!["d", "b3"]));
     // The same error is logged once.
     let count = server
         .log()

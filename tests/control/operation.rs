@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::client;
 use crate::policy::{key, policy, replace};
-use crate::server::{Server, after, head, poll};
+use crate::server::{SOON, Server, after, head, poll};
 
 #[test]
 fn gateways_are_listed_and_their_refused_keys_logged_once() {
@@ -93,8 +93,8 @@ fn waiting_polls_are_answered_when_the_server_stops() {
         let response = client::read(stream);
         assert_eq!((response.status, response.json()["revision"].clone()), (200, json!(1)));
         assert_eq!(server.wait().code(), Some(0), "{signal}");
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-        assert_eq!(server.log().last().unwrap(), "keyfence-control: stopped");
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+        server.wait_for_log("keyfence-control: stopped");
     }
 }
 
@@ -107,7 +107,7 @@ fn a_new_start_is_a_new_epoch() {
     let server = Server::of(&file);
     let started = Instant::now();
     let now = server.change(&after(&before));
-    assert!(started.elapsed() < Duration::from_secs(3), "at once");
+    assert!(started.elapsed() < Duration::from_secs(5), "at once");
     assert_ne!(now["epoch"], before["epoch"]);
     assert_eq!((&now["complete"], &now["set"]), (&json!(true), &before["set"]));
 }
@@ -167,7 +167,7 @@ fn many_waiting_polls_are_cheap_and_wake_together() {
     for stream in streams {
         assert_eq!(client::read(stream).json()["revision"], 2);
     }
-    assert!(written.elapsed() < Duration::from_secs(3), "{:?}", written.elapsed());
+    assert!(written.elapsed() < SOON, "{:?}", written.elapsed());
 }
 
 #[test]

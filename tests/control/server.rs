@@ -29,6 +29,19 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// How a program ends that should end at once, and what it logs. One that does not end is killed.
+pub fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() && start.elapsed() < SOON {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It has ended, unless something is wrong.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 impl Server {
     /// Serves the keys of a file or folder.
     pub fn of(from: &Path) -> Server {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::tempdir;
 
 use crate::policy::{digest, key, policy};
-use crate::server::{Server, TOKEN, command};
+use crate::server::{Server, TOKEN, command, ended};
 
 const RAW: &str = "raw_key_0123456789abcdef";
 
@@ -77,16 +77,14 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
     ];
     for (name, text, expected) in wrong {
         let file = write(&format!("wrong/{name}"), text);
-        let output = command(&["--from", &good, &file, "--listen", "127.0.0.1:0"])
-            .output()
-            .unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
+        let (status, log) = ended(&mut command(&["--from", &good, &file, "--listen", "127.0.0.1:0"]));
         let expected = expected.replace("{folder}", &path("wrong"));
         assert!(log.contains(&expected), "{name}: {expected}\n{log}");
-        assert_eq!(output.status.code(), Some(1), "{name}: {log}");
+        assert_eq!(status, Some(1), "{name}: {log}");
         assert!(!log.contains(RAW), "{name}: {log}");
     }
     let folders = [
+        (path("same"), 1, "b.yml:1:10: error: keys[0].api_key: the key at"),
         (path("none.json"), 1, "none.json: error: No such file or directory"),
         (path("none"), 1, "none: error: No such file or directory"),
         (
@@ -101,11 +99,13 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
     write("other/folder.json/a.json", &policy(&[key("a")]));
     write("clash/a.json", &policy(&[key("a")]));
     write("clash/b.yml", &format!("keys: [{}]", key("a")));
+    let same = json!({"id": "c", "api_key": digest("a")});
+    write("same/a.json", &policy(&[key("a")]));
+    write("same/b.yml", &policy(&[same]));
     for (from, code, expected) in folders {
-        let output = command(&["--from", &from, "--listen", "127.0.0.1:0"]).output().unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
+        let (status, log) = ended(&mut command(&["--from", &from, "--listen", "127.0.0.1:0"]));
         assert!(log.contains(expected), "{expected}\n{log}");
-        assert_eq!(output.status.code(), Some(code), "{log}");
+        assert_eq!(status, Some(code), "{log}");
     }
     let arguments: [(&[&str], &str); 9] = [
         (&["--listen", "0.0.0.0:0"], "0.0.0.0 is not loopback"),
@@ -125,10 +125,9 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
         ),
     ];
     for (arguments, expected) in arguments {
-        let output = command(&["--from", &good]).args(arguments).output().unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
+        let (status, log) = ended(command(&["--from", &good]).args(arguments));
         assert!(log.contains(expected), "{arguments:?}: {expected}\n{log}");
-        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert_eq!(status, Some(2), "{log}");
     }
     for (token, expected) in [
         (None, "there is no token: set KEYFENCE_FEED_TOKEN, or give --token-file"),
@@ -151,10 +150,9 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
         if let Some(token) = token {
             command.env("KEYFENCE_FEED_TOKEN", token);
         }
-        let output = command.output().unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
+        let (status, log) = ended(&mut command);
         assert!(log.contains(expected), "{expected}\n{log}");
-        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert_eq!(status, Some(2), "{log}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::gateway::repository;
 use crate::harness::prometheus::Prometheus;
-use crate::harness::{Gateway, Listener, Upstream, traffic_for_graphs as traffic};
+use crate::harness::{FeedServer, Gateway, Listener, Upstream, traffic_for_graphs as traffic};
 use crate::manifests::yaml;
 use crate::observability::with_labels;
 
@@ -43,9 +43,12 @@ fn every_alert_has_a_test() {
 #[test]
 #[ignore = "takes prometheus"]
 fn every_graph_and_alert_has_data_after_some_traffic() {
-    let upstream = Upstream::start();
+    let (upstream, feed) = (Upstream::start(), FeedServer::start());
+    let mut policy = traffic::policy();
+    policy["keys_from"] = json!({"cluster": "control", "token": "a-token-of-the-test"});
     let mut gateway = Gateway::in_front_of(&upstream)
-        .listener(Listener::new("main", &traffic::policy()).updatable())
+        .listener(Listener::new("main", &policy).updatable())
+        .cluster("control", feed.address())
         .amend(with_labels)
         .crash_expected()
         .start();

@@ -15,8 +15,10 @@
 mod harness;
 
 mod envoy_gateway;
+mod fed_keys;
 mod guide;
 mod istio;
+mod key_server;
 mod kubernetes;
 mod process;
 mod rate_limit;

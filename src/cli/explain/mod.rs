@@ -15,6 +15,7 @@ pub use arguments::Arguments;
 use super::report::Report;
 use super::written::WrittenPolicy;
 use super::{DENIED, Failure, key_input, now};
+use keyfence_core::policy::fed_keys::FedKeys;
 use keyfence_files::source::Source;
 use simulation::Simulation;
 
@@ -37,6 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         arguments,
         key: typed.as_deref().or(arguments.key.as_deref()),
         policy: &written.policy,
+        fed: &FedKeys::new(None),
         config: &written.config,
         keys: &written.keys,
         now: arguments.now.unwrap_or_else(now),

@@ -23,6 +23,8 @@ use keyfence_core::decision::{
     Check, Decision, Effect, HeaderMutation, LocalReplyKind, Refusal, RequestContext, Unavailable, decide,
     decide_with_trace, upstream,
 };
+use keyfence_core::policy::fed_keys::FedKeys;
+use keyfence_core::policy::in_force::InForce;
 use keyfence_core::policy::{self, Policy};
 
 use super::arguments::Arguments;
@@ -41,6 +43,8 @@ pub struct Simulation<'t> {
     /// The raw API key that the arguments give, if they do.
     pub key: Option<&'t str>,
     pub policy: &'t Policy,
+    /// The keys of the policy's feed: none, for only gateways know them.
+    pub fed: &'t FedKeys,
     pub config: &'t Config<'t>,
     pub keys: &'t [Key<'t>],
     pub now: Timestamp,
@@ -112,7 +116,7 @@ impl Simulation<'_> {
         let request = self.request()?;
         let head = self.head(&request)?;
         let mut trace: Vec<(Check, Result<(), Reason>)> = Vec::new();
-        let decision = decide_with_trace(self.policy.into(), &head, &self.context(), &mut |check, result| {
+        let decision = decide_with_trace(self.in_force(), &head, &self.context(), &mut |check, result| {
             trace.push((check, result));
         });
         let evidence = Evidence {
@@ -197,7 +201,7 @@ impl Simulation<'_> {
     fn preflight_response(&self, page: &Page<'_>) -> Result<Response, Failure> {
         let request = self.preflight_of(page);
         let head = self.head(&request)?;
-        let decision = decide(self.policy, &head, &self.context());
+        let decision = decide(self.in_force(), &head, &self.context());
         Ok(self.outcome(&request, &head, &decision).0)
     }
 
@@ -208,6 +212,11 @@ impl Simulation<'_> {
             head.credential = Credential::One(self.with_key(presented, id)?);
         }
         Ok(head)
+    }
+
+    /// The policy as in a gateway whose feed has answered. So what the feed does not have is refused, too.
+    fn in_force(&self) -> InForce<'_> {
+        InForce::new(self.policy, Some(self.fed))
     }
 
     fn context(&self) -> SimulatedContext {
@@ -304,7 +313,7 @@ impl Simulation<'_> {
 
     /// The presented key, replaced by the policy's key of this id: by its first entry that has not expired, or else by its first.
     fn with_key<'r>(&self, presented: PresentedKey<'r>, id: &str) -> Result<PresentedKey<'r>, Failure> {
-        let key = key_of_id(self.keys, id)?;
+        let key = key_of_id(self.config, self.keys, id)?;
         let is_valid = |entry: &&ApiKeyEntry<'_>| entry.expires_at.is_none_or(|end| self.now < end);
         match key.entries.iter().find(is_valid).or(key.entries.first()) {
             Some(entry) => Ok(presented.with_digest(entry.key.digest)),

@@ -10,6 +10,7 @@ use keyfence_core::decision::client::Client;
 use keyfence_core::decision::credential::Credential;
 use keyfence_core::decision::reason::Reason;
 use keyfence_core::decision::request::Head;
+use keyfence_core::decision::token_error::TokenError;
 use keyfence_core::decision::{Check, Decision, Outcome};
 use keyfence_core::policy::origin_list::OriginMatch;
 use keyfence_core::policy::{KeyMatch, Policy};
@@ -173,10 +174,24 @@ impl<'d> Evidence<'d> {
                         format!("a scoped token of {id}{user} in {source}, valid until {end}")
                     }
                     (Some(found), ..) => format!("{} in {source}", self.entry(found)),
-                    (None, _, Some(error)) => format!("the scoped token in {source} is refused: {error}"),
-                    (None, ..) => format!("the one in {source} is not in the policy"),
+                    (None, _, Some(error)) => {
+                        let in_feed = self.in_feed(error == TokenError::Parent, "that of a key of the feed");
+                        format!("the scoped token in {source} is refused: {error}{in_feed}")
+                    }
+                    (None, ..) => {
+                        let in_feed = self.in_feed(true, "one of the feed");
+                        format!("the one in {source} is not in the policy{in_feed}")
+                    }
                 }
             }
+        }
+    }
+
+    /// What a key or a list that is not found may be, if the policy has a feed.
+    fn in_feed(&self, may_be: bool, what: &str) -> String {
+        match &self.config.keys_from {
+            Some(_) if may_be => format!("; it may be {what}, whose keys are known to gateways alone"),
+            _ => String::new(),
         }
     }
 
@@ -304,7 +319,11 @@ impl<'d> Evidence<'d> {
             .chain(&self.config.anonymous);
         let patterns: Vec<OriginPattern> = all.flat_map(|written| written.allowed_origins.clone()).collect();
         let near = near_miss(origin, &patterns).map_or_else(String::new, |near| format!("; {near}"));
-        format!("{} is in no allowed_origins of an enabled key{near}", text(origin))
+        let in_feed = self.in_feed(true, "in that of a key of the feed");
+        format!(
+            "{} is in no allowed_origins of an enabled key{near}{in_feed}",
+            text(origin)
+        )
     }
 
     /// The first enabled key that lists the pattern which an origin matched.

@@ -33,6 +33,8 @@ pub struct KnownKeys {
     pub prefixes: Vec<String>,
     /// How many keys there are.
     pub count: usize,
+    /// Whether a policy has more keys, of a feed.
+    pub has_feed: bool,
 }
 
 /// An entry of a key's `api_key`, or its `scoped_tokens`.
@@ -98,6 +100,7 @@ impl KnownKeys {
         let mut diagnostics = Diagnostics::default();
         let config = config::read(&policy.json, &mut diagnostics);
         let mut errors = usize::from(config.is_none());
+        self.has_feed |= config.as_ref().is_some_and(|config| config.keys_from.is_some());
         let sources = config.map_or_else(KeySource::by_default, |config| config.key_sources);
         for source in &sources {
             if let KeySource::WebSocketProtocol(prefix) = source {

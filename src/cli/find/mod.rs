@@ -101,7 +101,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         (false, _) => ExitCode::SUCCESS,
         (true, true) => ExitCode::from(FAILED),
         (true, false) => {
-            eprintln!("keyfence: none of the {} keys is in the text", known.count);
+            let feed = match known.has_feed {
+                true => "; keys of a feed are not known here: name the files of keyfence-control, too",
+                false => "",
+            };
+            eprintln!("keyfence: none of the {} keys is in the text{feed}", known.count);
             ExitCode::from(DENIED)
         }
     })

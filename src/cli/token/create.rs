@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use keyfence_core::config::DiagnosticKind;
-use keyfence_core::config::key::Key;
 use keyfence_core::config::network::Network;
 use keyfence_core::config::origin::OriginPattern;
 use keyfence_core::config::timestamp::Timestamp;
@@ -104,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         eprint!("{}", report.to_text(Style::of_stderr()));
         return Ok(ExitCode::from(DENIED));
     };
-    let token = arguments.token(&written.keys)?;
+    let token = arguments.token(&written)?;
     // A token that begins later is examined then.
     let begin = arguments.not_before.map_or(now(), |begin| begin.max(now()));
     let examination = Examination::of(&written.policy, &token, begin);
@@ -117,9 +116,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
-    fn token(&self, keys: &[Key<'_>]) -> Result<String, Failure> {
+    fn token(&self, written: &WrittenPolicy<'_>) -> Result<String, Failure> {
         let id = self.key_id.as_str();
-        let key = key_of_id(keys, id)?;
+        let key = key_of_id(&written.config, &written.keys, id)?;
         let Some(tokens) = &key.scoped_tokens else {
             return Err(Failure(format!("--key-id: the key {id:?} has no scoped_tokens")));
         };

@@ -187,7 +187,7 @@ impl File {
             Ok(stamp) if self.stamp == Some(stamp) => return,
             Ok(stamp) => stamp,
             Err(error) => {
-                self.stamp = None;
+                (self.stamp, self.next) = (None, None);
                 return self.set_errors(vec![error], report);
             }
         };

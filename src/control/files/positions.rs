@@ -132,7 +132,7 @@ mod tests {
     fn keys_are_where_a_tree_of_the_whole_text_has_them() {
         const TEXT: &str = "{\"é😀\": 1, \"keys\": [{\"id\": \"é\", \"a b\": 1}, {\"id\": {}}\r\n,\n\t{\n\"id\":\n[1, 2],\n  \"é\": 2}]}";
         let keys = TEXT.split_once("\"keys\": ").unwrap().1;
-        let texts: Vec<&RawValue> = serde_json::from_str(&keys[..keys.len() - 1]).unwrap();
+        let texts: Vec<&RawValue> = serde_json::from_str(keys.strip_suffix("}").unwrap()).unwrap();
         let tree = LocatedTree {
             root: tree::parse_json(TEXT).unwrap(),
             origin: Origin::default(),

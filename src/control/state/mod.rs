@@ -18,13 +18,11 @@ use tokio::sync::watch;
 
 use crate::fed_key::{FedKey, hex};
 use cursor::{Cursor, Position};
+use page::ENVELOPE_BYTES;
 use table::Table;
 
 /// The most bytes of a page. A gateway reads no page of more than 262,144.
 pub const MAX_PAGE_BYTES: usize = 256_000;
-
-/// What a page has beside its keys and ids: epoch, revision and cursor.
-const ENVELOPE_BYTES: usize = 512;
 
 /// The most bytes of a key, so that every page can hold one.
 pub const MAX_KEY_BYTES: usize = MAX_PAGE_BYTES - ENVELOPE_BYTES;

@@ -1,11 +1,18 @@
 //! One page of an answer, as JSON of a limited size.
 
-use super::{ENVELOPE_BYTES, MAX_PAGE_BYTES};
+/// What a page has beside its keys and ids: epoch, revision and cursor.
+pub const ENVELOPE_BYTES: usize = 512;
+
+/// A page that has several keys or ids is full from this number of bytes on, and of entries. A gateway applies a page without a pause, and a
+/// key takes it some microseconds: so no request waits long.
+const FULL_BYTES: usize = 100_000;
+const FULL_ENTRIES: usize = 2_000;
 
 /// A page that is being written: removed ids first, then keys.
 pub struct Page {
     removed: String,
     set: String,
+    entries: usize,
 }
 
 impl Page {
@@ -13,6 +20,7 @@ impl Page {
         Page {
             removed: String::new(),
             set: String::new(),
+            entries: 0,
         }
     }
 
@@ -22,6 +30,7 @@ impl Page {
         // Ids have no characters that JSON escapes.
         let fits = self.has_space(id.len() + 3);
         if fits {
+            self.entries += 1;
             separate(&mut self.removed);
             self.removed.extend(["\"", id, "\""]);
         }
@@ -33,6 +42,7 @@ impl Page {
     pub fn set(&mut self, json: &str) -> bool {
         let fits = self.has_space(json.len() + 1);
         if fits {
+            self.entries += 1;
             separate(&mut self.set);
             self.set.push_str(json);
         }
@@ -40,13 +50,13 @@ impl Page {
     }
 
     fn has_space(&self, bytes: usize) -> bool {
-        let is_empty = self.removed.is_empty() && self.set.is_empty();
-        is_empty || self.removed.len() + self.set.len() + bytes <= MAX_PAGE_BYTES - ENVELOPE_BYTES
+        let all_bytes = self.removed.len() + self.set.len() + bytes;
+        self.entries == 0 || self.entries < FULL_ENTRIES && all_bytes <= FULL_BYTES
     }
 
     /// The whole page. `next` is the cursor of the following one.
     pub fn finish(self, epoch: &str, revision: u64, is_complete: bool, next: Option<String>) -> String {
-        let Page { removed, set } = self;
+        let Page { removed, set, .. } = self;
         let next = next.map_or("null".into(), |cursor| format!("\"{cursor}\""));
         format!(
             r#"{{"epoch":"{epoch}","revision":{revision},"complete":{is_complete},"removed":[{removed}],"set":[{set}],"next":{next}}}"#

@@ -75,19 +75,20 @@ impl Gateway {
 fn a_change_is_one_revision_if_it_changes_anything() {
     let state = State::new();
     type Change<'c> = (&'c [(&'c str, u32)], &'c [&'c str]);
-    let changes: [(Change, u64, usize, &[&str], &[&str]); 8] = [
+    type Given<'c> = (u64, usize, &'c [&'c str], &'c [&'c str]);
+    let changes: [(Change, Given); 8] = [
         // What is set and removed; then the revision, the keys there are, and what a gateway gets.
-        ((&[("a", 1), ("b", 1)], &[]), 1, 2, &[], &["a", "b"]),
-        ((&[("a", 1)], &[]), 1, 2, &[], &[]),
-        ((&[], &["none"]), 1, 2, &[], &[]),
-        ((&[("a", 2)], &[]), 2, 2, &[], &["a"]),
-        ((&[], &["a", "none"]), 3, 1, &["a"], &[]),
-        ((&[("a", 2)], &["b"]), 4, 1, &["b"], &["a"]),
-        ((&[("a", 3)], &["a"]), 5, 1, &[], &["a"]),
-        ((&[], &[]), 5, 1, &[], &[]),
+        ((&[("a", 1), ("b", 1)], &[]), (1, 2, &[], &["a", "b"])),
+        ((&[("a", 1)], &[]), (1, 2, &[], &[])),
+        ((&[], &["none"]), (1, 2, &[], &[])),
+        ((&[("a", 2)], &[]), (2, 2, &[], &["a"])),
+        ((&[], &["a", "none"]), (3, 1, &["a"], &[])),
+        ((&[("a", 2)], &["b"]), (4, 1, &["b"], &["a"])),
+        ((&[("a", 3)], &["a"]), (5, 1, &[], &["a"])),
+        ((&[], &[]), (5, 1, &[], &[])),
     ];
     let mut after = None;
-    for ((set, removed), revision, count, given_removed, given_set) in changes {
+    for ((set, removed), (revision, count, given_removed, given_set)) in changes {
         let set: Vec<FedKey> = set.iter().map(|(id, version)| key(id, *version)).collect();
         assert_eq!(state.change(set, removed.iter().copied()), revision);
         assert_eq!((state.revision(), state.key_count()), (revision, count));
@@ -112,6 +113,22 @@ fn a_change_is_one_revision_if_it_changes_anything() {
             revision,
         });
     }
+    // Each change is there once, as it was last.
+    let first = After {
+        epoch: state.epoch().into(),
+        revision: 0,
+    };
+    let Answer::Page { body, .. } = state.answer(Some(&first), None) else {
+        panic!("there are changes");
+    };
+    let page: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&page["removed"], &page["set"]),
+        (
+            &serde_json::json!(["b"]),
+            &serde_json::json!([{"id": "a", "version": 3}])
+        )
+    );
 }
 
 #[test]
@@ -162,13 +179,13 @@ fn what_a_gateway_has_decides_its_answer() {
 
 #[test]
 fn pages_are_full_and_no_larger() {
-    // The bytes of keys with a comma each: a page has 255,488.
+    // The bytes of keys, without the comma of each: a page of several has 100,000.
     for (keys, pages) in [
         (vec![MAX_KEY_BYTES], 1),
         (vec![MAX_KEY_BYTES, 100], 2),
-        (vec![127_743, 127_743], 1),
-        (vec![127_743, 127_745], 2),
-        (vec![100_000; 5], 3),
+        (vec![49_999, 49_999], 1),
+        (vec![49_999, 50_001], 2),
+        (vec![40_000; 5], 3),
         (vec![MAX_KEY_BYTES; 4], 4),
     ] {
         let state = State::new();
@@ -204,7 +221,8 @@ fn removals_go_over_pages_too() {
     assert!(gateway.poll(&state, || {}).unwrap().0 > 2);
     state.remove(ids.iter().map(String::as_str));
     state.set([key("new", 1)]);
-    assert_eq!(gateway.poll(&state, || {}), Some((3, false)));
+    // An id takes 67 bytes, so 1,492 of them fill a page.
+    assert_eq!(gateway.poll(&state, || {}), Some((7, false)));
     assert_eq!(gateway.ids(), ["new"]);
 }
 
@@ -217,7 +235,7 @@ fn an_answer_stays_one_answer_while_keys_change() {
         if !is_complete {
             gateway.poll(&state, || {});
         }
-        state.set((10..20).map(|n| large(&format!("k{n}"), 100_000)));
+        state.set((10..20).map(|n| large(&format!("k{n}"), 40_000)));
         let revision = state.revision();
         // After the first page, of k10 and k11: what was given changes, what was not given is changed, removed and new.
         let mut times = 0;

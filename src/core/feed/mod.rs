@@ -11,6 +11,7 @@ use crate::policy::fed_keys::{FedKeyRef, FedKeys};
 use answer::Page;
 
 pub use answer::{AnswerError, MAX_PAGE};
+pub use set_key::repeats_itself;
 
 /// How far a feed has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]

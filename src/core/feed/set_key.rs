@@ -60,7 +60,7 @@ fn members<'n, 'a>(node: &'n Node<'a>, name: &str) -> impl Iterator<Item = &'n N
 
 /// Whether two of its API keys, two of its labels or two of its headers are the same: what the configuration has errors for when it puts
 /// keys together.
-fn repeats_itself(key: &Key<'_>) -> bool {
+pub fn repeats_itself(key: &Key<'_>) -> bool {
     let digests = key.entries.iter().map(|entry| entry.key.digest.0);
     let labels = key.entries.iter().filter_map(|entry| entry.label.as_deref());
     let headers = key.restrictions.upstream_headers.iter();

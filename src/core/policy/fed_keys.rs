@@ -81,6 +81,7 @@ impl RefusedCode {
 
 /// A key that the feed sets.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of a page are right")]
 pub enum SetKey<'a> {
     /// It has no error of its own.
     Right(key::Key<'a>),
@@ -278,7 +279,7 @@ impl FedKeys {
 
     /// Whether much of the memory is of keys that are gone. Only a complete answer gives it back.
     pub fn is_wasteful(&self) -> bool {
-        self.origins.len() > 4096 + 2 * self.listed_origins || self.scope_sets.len() > 1024 + self.slots.len()
+        self.origins.pattern_count() > 4096 + 2 * self.listed_origins || self.scope_sets.set_count() > 1024 + self.slots.len()
     }
 
     /// The bytes of the largest allocation, which doubles when it is full.

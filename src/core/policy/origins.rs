@@ -204,7 +204,7 @@ impl OriginTable {
     }
 
     /// The number of patterns, those that no list has any more included.
-    pub fn len(&self) -> usize {
+    pub fn pattern_count(&self) -> usize {
         self.patterns.len()
     }
 

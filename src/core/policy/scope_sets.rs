@@ -97,7 +97,7 @@ impl ScopeSets {
     }
 
     /// The number of sets, those that no key names any more included.
-    pub fn len(&self) -> usize {
+    pub fn set_count(&self) -> usize {
         self.sets.len()
     }
 }

@@ -171,3 +171,12 @@ fn limits_outlive_a_policy() {
         thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// Envoy Gateway's default is the same.
+#[test]
+#[ignore = "takes Envoy Gateway: make test-mesh"]
+fn the_drain_time_is_the_one_of_the_manifest() {
+    let gateway = EnvoyGateway::start(&[]);
+    let arguments = gateway.proxy_arguments().join(" ");
+    assert!(arguments.contains("--drain-time-s 60"), "{arguments}");
+}

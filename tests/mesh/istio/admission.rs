@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::manifest::{adapted, plugin, read};
 use super::proxy::Pod;
 use super::{ControlPlane, Proxy, route};
+use crate::fed_keys;
 use crate::harness::Upstream;
 use crate::harness::command_line::printed;
 use crate::harness::gateway::repository;
@@ -47,6 +48,45 @@ const RENDERED: &[&[&str]] = &[
     &["envoy-filter"],
 ];
 
+/// The same for a policy with `keys_from`, which has this cluster.
+const FED: &[(&str, &[&str])] = &[
+    ("outbound|7070||keyfence-control.keyfence.svc.cluster.local", &["istio"]),
+    (
+        "outbound|7070||keyfence-control.keyfence.svc.cluster.local",
+        &["istio", "--kind", "traffic-extension"],
+    ),
+    (
+        "outbound|7070||keyfence-control.keyfence.svc.cluster.local",
+        &["envoy-filter"],
+    ),
+    (
+        "keyfence_control",
+        &[
+            "istio",
+            "--feed-address",
+            "keys.example.com:443",
+            "--feed-ca",
+            "/etc/ssl/certs/ca-certificates.crt",
+        ],
+    ),
+    (
+        "keyfence_control",
+        &[
+            "istio",
+            "--namespace",
+            "search",
+            "--gateway",
+            "public",
+            "--feed-address",
+            "192.0.2.1:7070",
+        ],
+    ),
+    (
+        "keyfence_control",
+        &["envoy-filter", "--feed-address", "192.0.2.1:7070"],
+    ),
+];
+
 /// What is not a resource of Kubernetes.
 const FOR_ISTIOCTL: &str = "mesh.yaml";
 
@@ -67,6 +107,11 @@ fn manifests() -> Vec<(String, String)> {
     for arguments in RENDERED {
         let arguments = [&["render"], *arguments, &["-"]].concat();
         manifests.push((format!("{arguments:?}"), printed(&arguments, &policy)));
+    }
+    for (cluster, arguments) in FED {
+        let arguments = [&["render"], *arguments, &["-"]].concat();
+        let policy = fed_keys::policy(cluster, "https://docs.example.com/").to_string();
+        manifests.push((format!("{cluster}: {arguments:?}"), printed(&arguments, &policy)));
     }
     manifests
 }

@@ -16,7 +16,7 @@ use crate::process::{Process, folder, programs};
 const ISTIOD_READY: &str = "127.0.0.1:15080";
 
 /// The namespaces that exist, beside Kubernetes' own.
-const NAMESPACES: [&str; 3] = ["istio-system", "istio-ingress", "search"];
+const NAMESPACES: [&str; 4] = ["istio-system", "istio-ingress", "search", "keyfence"];
 
 /// Kubernetes without nodes, and an istiod that watches it.
 pub struct ControlPlane {

@@ -3,6 +3,7 @@
 mod admission;
 mod control_plane;
 mod failures;
+mod feed;
 mod gateway_api;
 mod guide;
 mod manifest;

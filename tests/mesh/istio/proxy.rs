@@ -34,6 +34,8 @@ pub struct Pod {
     pub address: &'static str,
     pub labels: Value,
     pub annotations: Value,
+    /// The environment of its container, beside what each agent has.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// The mesh's settings, where they are not those of `mesh.yaml`.
     pub mesh: Option<Value>,
 }
@@ -48,6 +50,7 @@ impl Pod {
             address: "10.66.0.1",
             labels: json!({"istio": label}),
             annotations: json!({}),
+            environment: Vec::new(),
             mesh: None,
         }
     }
@@ -61,6 +64,7 @@ impl Pod {
             address: "10.66.0.2",
             labels: json!({"app": label}),
             annotations: json!({}),
+            environment: Vec::new(),
             mesh: None,
         }
     }
@@ -171,7 +175,8 @@ impl Proxy {
             .env("ISTIO_METAJSON_LABELS", pod.labels.to_string())
             .env("ENVOY_STATUS_PORT", self.port(15_021).port().to_string())
             .env("ENVOY_PROMETHEUS_PORT", self.port(15_090).port().to_string())
-            .env("PROXY_CONFIG", self.proxy_config(plane).to_string());
+            .env("PROXY_CONFIG", self.proxy_config(plane).to_string())
+            .envs(pod.environment.iter().copied());
         if pod.kind == "router" {
             command.env("ISTIO_META_UNPRIVILEGED_POD", "true");
         }
@@ -199,6 +204,12 @@ impl Proxy {
     /// What the agent shows Prometheus: Envoy's metrics and its own.
     pub fn metrics(&self) -> String {
         let answer = Request::get("/stats/prometheus").send(Version::Http1, self.port(15_020));
+        answer.unwrap().text()
+    }
+
+    /// `GET` from Envoy's admin interface.
+    pub fn admin(&self, path: &str) -> String {
+        let answer = Request::get(path).send(Version::Http1, self.port(15_000));
         answer.unwrap().text()
     }
 

@@ -1,13 +1,19 @@
 //! keyfence in the sidecar of a workload.
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::feed::{SERVER, cluster_of_service, service};
 use super::manifest::{FRONTEND, adapted, read};
 use super::proxy::Pod;
 use super::{ControlPlane, Proxy, route};
+use crate::fed_keys::{self, Gateway};
+use crate::harness::command_line::printed;
 use crate::harness::{Request, Response, Upstream, Version};
+use crate::key_server::{KeyServer, TOKEN, TOKEN_ENV};
 use crate::process::{PATIENCE, within};
 use crate::registry::{Format, Registry, digest};
 
@@ -31,7 +37,11 @@ fn a_workload_is_asked_through_its_sidecar() {
         "spec": {"selector": {"app": "search"}, "ports": [{"name": "http", "port": 8080, "targetPort": 8080}]},
     });
     plane.apply(&service.to_string());
-    let proxy = Proxy::start(&plane, Pod::sidecar("search", "search"));
+    let pod = Pod {
+        environment: vec![(TOKEN_ENV, TOKEN)],
+        ..Pod::sidecar("search", "search")
+    };
+    let proxy = Proxy::start(&plane, pod);
     let mut manifest = adapted(read("wasmplugin-sidecar.yaml"), &proxy, &registry);
     let keys = manifest["spec"]["pluginConfig"]["keys"].as_array_mut().unwrap();
     for (id, raw, network) in [
@@ -100,6 +110,7 @@ fn a_workload_is_asked_through_its_sidecar() {
     within(PATIENCE, "the access log", || {
         proxy.log().contains(r#""decision":"deny:index_not_allowed""#)
     });
+    assert_fed(&plane, &proxy, &registry, &upstream);
 }
 
 /// The sidecar takes the address of the gateway's caller, whatever that caller wrote into the header. That is the client if the gateway is
@@ -158,12 +169,56 @@ fn assert_through_gateway(plane: &ControlPlane, manifest: &mut Value, upstream: 
     }
 }
 
+/// The workload, with a policy that has its keys from the feed.
+struct Fed<'p> {
+    plane: &'p ControlPlane,
+    proxy: &'p Proxy,
+    image: String,
+}
+
+const FEED: &str = "fed-sidecar";
+
+impl Gateway for Fed<'_> {
+    fn try_send(&self, request: &Request) -> io::Result<Response> {
+        try_send(request)
+    }
+
+    fn metrics(&self) -> String {
+        self.proxy.metrics()
+    }
+
+    fn config_dump(&self) -> String {
+        self.proxy.admin("/config_dump")
+    }
+
+    fn apply(&self, docs_url: &str) {
+        let image = format!("--image={}", self.image);
+        let selected = ["--name=search", "--namespace=search", "--selector=app=search"];
+        let arguments = [&["render", "istio", "-", &image], &selected[..]].concat();
+        let policy = fed_keys::policy(&cluster_of_service(FEED), docs_url);
+        let rendered = printed(&arguments, &policy.to_string());
+        // `render` has gateways in mind, which have no requests of their own.
+        let rendered = rendered.replacen("\nspec:\n", "\nspec:\n  match:\n  - mode: SERVER\n", 1);
+        self.plane.apply(&rendered);
+    }
+}
+
+fn assert_fed(plane: &ControlPlane, proxy: &Proxy, registry: &Registry, upstream: &Upstream) {
+    let mut server = KeyServer::start(SocketAddr::from((SERVER, 7080)), &[]);
+    plane.apply(&service(FEED, SocketAddr::from((SERVER, 7080))));
+    let image = registry.image("0.1.0");
+    let fed = Fed { plane, proxy, image };
+    let cluster = cluster_of_service(FEED);
+    fed_keys::assert_kept("sidecar", &fed, &mut server, &cluster, "search.search", upstream);
+}
+
+fn try_send(request: &Request) -> io::Result<Response> {
+    let request = request.clone().from("10.66.0.9");
+    request.send(Version::Http1, WORKLOAD.parse().unwrap())
+}
+
 fn send(request: &Request) -> Response {
-    request
-        .clone()
-        .from("10.66.0.9")
-        .send(Version::Http1, WORKLOAD.parse().unwrap())
-        .unwrap()
+    try_send(request).unwrap()
 }
 
 /// What comes from the sidecar itself, whose address is 127.0.0.6, goes to the workload.
