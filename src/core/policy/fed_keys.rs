@@ -279,7 +279,8 @@ impl FedKeys {
 
     /// Whether much of the memory is of keys that are gone. Only a complete answer gives it back.
     pub fn is_wasteful(&self) -> bool {
-        self.origins.pattern_count() > 4096 + 2 * self.listed_origins || self.scope_sets.set_count() > 1024 + self.slots.len()
+        self.origins.pattern_count() > 4096 + 2 * self.listed_origins
+            || self.scope_sets.set_count() > 1024 + self.slots.len()
     }
 
     /// The bytes of the largest allocation, which doubles when it is full.
