@@ -331,6 +331,11 @@ impl Poller {
                     why: "the answer is older than what is known".into(),
                 },
             })?;
+        if let Ok(end) = host.nanoseconds() {
+            let microseconds = end.saturating_sub(now) / 1000;
+            let line = format!("feed: a page of {size} bytes was applied in {microseconds} µs");
+            host.log(LogLevel::Debug, &line);
+        }
         if !progress.has_more && (self.feed.refused_count() > 0 || before > 0) {
             self.log_refused(host);
         }

@@ -5,8 +5,8 @@ pub const ENVELOPE_BYTES: usize = 512;
 
 /// A page that has several keys or ids is full from this number of bytes on, and of entries. A gateway applies a page without a pause, and a
 /// key takes it some microseconds: so no request waits long.
-const FULL_BYTES: usize = 100_000;
-const FULL_ENTRIES: usize = 2_000;
+const FULL_BYTES: usize = 50_000;
+const FULL_ENTRIES: usize = 1_000;
 
 /// A page that is being written: removed ids first, then keys.
 pub struct Page {

@@ -179,13 +179,13 @@ fn what_a_gateway_has_decides_its_answer() {
 
 #[test]
 fn pages_are_full_and_no_larger() {
-    // The bytes of keys, without the comma of each: a page of several has 100,000.
+    // The bytes of keys, without the comma of each: a page of several has 50,000.
     for (keys, pages) in [
         (vec![MAX_KEY_BYTES], 1),
         (vec![MAX_KEY_BYTES, 100], 2),
-        (vec![49_999, 49_999], 1),
-        (vec![49_999, 50_001], 2),
-        (vec![40_000; 5], 3),
+        (vec![24_999, 24_999], 1),
+        (vec![24_999, 25_001], 2),
+        (vec![20_000; 5], 3),
         (vec![MAX_KEY_BYTES; 4], 4),
     ] {
         let state = State::new();
@@ -221,8 +221,8 @@ fn removals_go_over_pages_too() {
     assert!(gateway.poll(&state, || {}).unwrap().0 > 2);
     state.remove(ids.iter().map(String::as_str));
     state.set([key("new", 1)]);
-    // An id takes 67 bytes, so 1,492 of them fill a page.
-    assert_eq!(gateway.poll(&state, || {}), Some((7, false)));
+    // An id takes 67 bytes, so 746 of them fill a page.
+    assert_eq!(gateway.poll(&state, || {}), Some((14, false)));
     assert_eq!(gateway.ids(), ["new"]);
 }
 
@@ -235,7 +235,7 @@ fn an_answer_stays_one_answer_while_keys_change() {
         if !is_complete {
             gateway.poll(&state, || {});
         }
-        state.set((10..20).map(|n| large(&format!("k{n}"), 40_000)));
+        state.set((10..20).map(|n| large(&format!("k{n}"), 20_000)));
         let revision = state.revision();
         // After the first page, of k10 and k11: what was given changes, what was not given is changed, removed and new.
         let mut times = 0;
