@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{Fed, STATIC, digest, get, key, policy, raw, with};
+use super::{End, Fed, STATIC, digest, get, key, policy, raw, with};
 use crate::harness::client::{connect, read_response};
 use crate::harness::feed_server::Reply;
 use crate::harness::token::{OTHER_SECRET, SECRET, Signer, base64url, good};
@@ -165,6 +165,7 @@ fn fed_keys_survive_policy_updates() {
             answers
         };
         let asking: Vec<_> = (0..3).map(|_| scope.spawn(asks)).collect();
+        let end = End(&done);
         for round in 0..12 {
             // A poll is under way on each VM nearly always.
             fed.update(&policy(), &format!("m-{round}"));
@@ -172,7 +173,7 @@ fn fed_keys_survive_policy_updates() {
             fed.feed.set([key(&id)]);
             fed.wait_for_all(&id, 200);
         }
-        done.store(true, SeqCst);
+        drop(end);
         let answers: u32 = asking.into_iter().map(|asking| asking.join().unwrap()).sum();
         println!("{answers} answers");
         assert!(answers > 100);

@@ -6,6 +6,7 @@ mod outages;
 mod size;
 mod token;
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -165,6 +166,15 @@ pub fn metric(gateway: &Gateway, name: &str, code: Option<&str>) -> f64 {
         .filter(|(series, _)| label.as_ref().is_none_or(|label| series.contains(label)))
         .map(|(_, value)| value)
         .sum()
+}
+
+/// Ends what other threads do until this is set, also where the test fails.
+pub struct End<'d>(pub &'d AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 pub fn get(id: &str) -> Request {

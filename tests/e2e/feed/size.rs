@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Fed, get, key, policy};
+use super::{End, Fed, get, key, policy};
 use crate::harness::client::{connect, read_response};
 use crate::harness::memory::Memory;
 use crate::harness::{FeedServer, Request};
@@ -60,14 +60,6 @@ fn longest(to: SocketAddr, run: impl FnOnce()) -> Duration {
         drop(end);
         asking.join().unwrap()
     })
-}
-
-struct End<'d>(&'d AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 /// All instances that poll have this revision.
