@@ -165,6 +165,8 @@ fn fed_keys_survive_policy_updates() {
             answers
         };
         let asking: Vec<_> = (0..3).map(|_| scope.spawn(asks)).collect();
+        // However this ends, the clients do.
+        let end = End(&done);
         for round in 0..12 {
             // A poll is under way on each VM nearly always.
             fed.update(&policy(), &format!("m-{round}"));
@@ -172,7 +174,7 @@ fn fed_keys_survive_policy_updates() {
             fed.feed.set([key(&id)]);
             fed.wait_for_all(&id, 200);
         }
-        done.store(true, SeqCst);
+        drop(end);
         let answers: u32 = asking.into_iter().map(|asking| asking.join().unwrap()).sum();
         println!("{answers} answers");
         assert!(answers > 100);
@@ -194,6 +196,14 @@ fn fed_keys_survive_policy_updates() {
         !polls.iter().any(|poll| poll.body["after"].is_null()),
         "none begins anew"
     );
+}
+
+struct End<'d>(&'d AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 /// Whoever asked for it, an answer to a poll of the policy before resolves against the one in force, or is asked for again.
