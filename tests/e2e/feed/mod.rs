@@ -317,6 +317,20 @@ fn keys_work_as_those_of_the_policy_do() {
         .unwrap()
         .as_secs_f64();
     assert!((now - answered).abs() < 30.0, "{answered} at {now}");
+    // An origin is allowed as long as an enabled key in force lists it.
+    fed.feed.remove(["shop"]);
+    fed.wait_for_all("shop", 401);
+    fed.assert_outcome(&Request::preflight("/v1/x", SITE, "GET", ""), "204");
+    fed.feed.set([with(
+        with(key("trial"), "allowed_origins", json!([SITE])),
+        "enabled",
+        json!(false),
+    )]);
+    let preflight = Request::preflight("/v1/x", SITE, "GET", "");
+    fed.gateway.wait_for("the origin to go", |gateway| {
+        gateway.send("main", &preflight).status == 403
+    });
+    fed.assert_outcome(&Request::preflight("/v1/x", STATIC_SITE, "GET", ""), "204");
 }
 
 #[test]
