@@ -197,14 +197,6 @@ fn fed_keys_survive_policy_updates() {
     );
 }
 
-struct End<'d>(&'d AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
 /// Whoever asked for it, an answer to a poll of the policy before resolves against the one in force, or is asked for again.
 #[test]
 fn an_answer_that_comes_after_a_policy_update() {
