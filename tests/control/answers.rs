@@ -204,8 +204,8 @@ fn a_complete_answer_has_all_keys_over_its_pages() {
         }
     }
     assert_eq!(found, keys);
-    assert_eq!(pages, 4);
-    assert_eq!(server.metric("keyfence_control_polls_total{answer=\"complete\"}"), 4);
+    assert_eq!(pages, 21);
+    assert_eq!(server.metric("keyfence_control_polls_total{answer=\"complete\"}"), 21);
     let (epoch, revision, complete) = head.unwrap();
     assert_eq!(
         (epoch.as_str().unwrap().len(), revision, complete),
