@@ -1,4 +1,4 @@
-//! The protocol of a feed, and what becomes of its keys: pages in, keys in force and refused out.
+//! The protocol of a feed: pages in, keys in force and refused keys out.
 
 #![allow(
     missing_docs,

@@ -18,7 +18,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use keyfence_filter::host::{Action, MapType};
-use keyfence_filter::plugin::OTHER_MEMORY;
+use keyfence_filter::policy_cache::OTHER_MEMORY;
 use keyfence_filter::stream::Stream;
 use world::{Fake, Vm};
 

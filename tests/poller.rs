@@ -1,4 +1,4 @@
-//! When a feed is asked, and what becomes of the answers: the filter over a host of the test's own, whose clock the test sets.
+//! When a feed is asked, and how answers are applied: the filter over a host of the test's own, whose clock the test sets.
 
 #![allow(
     clippy::expect_used,
@@ -185,7 +185,7 @@ fn what_is_wrong_with_an_answer_is_counted_and_changes_nothing() {
             "malformed",
         ),
         ("too large", Some("200"), &large, "too_large"),
-        ("a status that is no number", Some("abc"), "", "unreachable"),
+        ("a status that is not a number", Some("abc"), "", "unreachable"),
     ] {
         let mut run = Run::new(json!({}));
         run.load();

@@ -11,7 +11,7 @@ use keyfence_core::config::node::Node;
 use keyfence_core::config::{DiagnosticKind, Message};
 use keyfence_core::feed::repeats_itself;
 
-use crate::state::MAX_KEY_BYTES;
+use crate::state::page::MAX_KEY_BYTES;
 
 /// A key that was checked, as the JSON that gateways get. It has digests, never a raw key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -157,7 +157,7 @@ impl Serve {
                 Ok(text) => (TOKEN_VARIABLE.to_owned(), text),
                 Err(_) => {
                     return Err(Failure(format!(
-                        "there is no token: set {TOKEN_VARIABLE}, or give --token-file; gateways send the same token"
+                        "the token is missing: set {TOKEN_VARIABLE}, or give --token-file; gateways send the same token"
                     )));
                 }
             },

@@ -1,4 +1,4 @@
-//! Polls the feed of a policy from one VM: when, and what becomes of the answers. The protocol itself is [`keyfence_core::feed`].
+//! Polls the feed of a policy from one VM, and applies the answers. The protocol itself is [`keyfence_core::feed`].
 //!
 //! Envoy's ticks drive it. There is one poller for each feed of each plugin, whatever the number of configurations: a new configuration with the
 //! same feed takes the keys over.
@@ -13,8 +13,7 @@ use crate::host::{self, Host, HttpCall, LogLevel, MapType};
 use crate::metrics::{FeedMetrics, PollFailure};
 use crate::once::log_once;
 use crate::pairs::Pairs;
-use crate::plugin::OTHER_MEMORY;
-use crate::policy_cache::PluginId;
+use crate::policy_cache::{OTHER_MEMORY, PluginId};
 
 /// How often a root context with a feed is called, in milliseconds.
 pub const TICK: u32 = 50;
@@ -286,33 +285,9 @@ impl Poller {
         policy: Option<&Policy>,
         now: u64,
     ) -> Result<Answer, Failure> {
-        match status_of(host) {
-            Some(200) => {}
-            // Envoy's own, if the cluster has no healthy host or the time is over; a proxy's before the server.
-            Some(status @ (502..=504)) => return Err(unreachable(&format!("the answer has the status {status}"))),
-            Some(status) => {
-                return Err(Failure {
-                    code: PollFailure::Status,
-                    why: format!("the answer has the status {status}"),
-                });
-            }
-            None => return Err(unreachable("the connection failed, or the time was over")),
-        }
-        if size > MAX_PAGE {
-            return Err(Failure {
-                code: PollFailure::TooLarge,
-                why: format!("the answer has {size} bytes, more than {MAX_PAGE}"),
-            });
-        }
+        check_head(status_of(host), size)?;
         let policy = policy.ok_or_else(|| memory("the policy is not there"))?;
-        let needed = PAGE_MEMORY.saturating_add(self.feed.largest_allocation());
-        if !host.has_memory(needed.saturating_add(OTHER_MEMORY), &[self.feed.largest_allocation()]) {
-            // Without the changes, keys that were revoked would go on working.
-            self.feed.reset();
-            return Err(memory(
-                "the Wasm VM has too little memory for the keys, so they get 503 policy_unavailable",
-            ));
-        }
+        self.check_memory(host)?;
         let body = host
             .http_call_body(size)
             .map_err(|error| unreachable(&error.to_string()))?;
@@ -344,6 +319,20 @@ impl Poller {
             is_news: progress.is_news,
             is_complete: progress.is_complete,
         })
+    }
+
+    /// Makes sure that there is memory for a page. Without the changes, keys that were revoked would go on working, so if there is none, all
+    /// keys are given up.
+    fn check_memory<H: Host>(&mut self, host: &H) -> Result<(), Failure> {
+        let largest = self.feed.largest_allocation();
+        let needed = PAGE_MEMORY.saturating_add(largest).saturating_add(OTHER_MEMORY);
+        if host.has_memory(needed, &[largest]) {
+            return Ok(());
+        }
+        self.feed.reset();
+        Err(memory(
+            "the Wasm VM has too little memory for the keys, so they get 503 policy_unavailable",
+        ))
     }
 
     fn fail<H: Host>(&mut self, host: &H, now: u64, failure: Failure) {
@@ -440,7 +429,25 @@ fn memory(why: &str) -> Failure {
     }
 }
 
-/// The status of the answer. `None` if there is no answer.
+/// Checks what is known of an answer without its body, of `size` bytes.
+fn check_head(status: Option<u16>, size: usize) -> Result<(), Failure> {
+    match status {
+        Some(200) if size <= MAX_PAGE => Ok(()),
+        Some(200) => Err(Failure {
+            code: PollFailure::TooLarge,
+            why: format!("the answer has {size} bytes, more than {MAX_PAGE}"),
+        }),
+        // Envoy's own, if the cluster has no healthy host or the time is over; a proxy's before the server.
+        Some(status @ (502..=504)) => Err(unreachable(&format!("the answer has the status {status}"))),
+        Some(status) => Err(Failure {
+            code: PollFailure::Status,
+            why: format!("the answer has the status {status}"),
+        }),
+        None => Err(unreachable("the connection failed, or the time was over")),
+    }
+}
+
+/// The status of the answer, if one came.
 fn status_of(host: &impl Host) -> Option<u16> {
     let map = host.headers(MapType::HttpCallResponseHeaders).ok()?;
     let mut headers = Pairs::of(&map)?;

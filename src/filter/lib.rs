@@ -10,6 +10,6 @@ mod once;
 pub mod pairs;
 pub mod plugin;
 pub mod plugin_configuration;
-mod policy_cache;
+pub mod policy_cache;
 mod secret;
 pub mod stream;

@@ -7,7 +7,7 @@ use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::keys_from::KeysFrom;
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::config::{Diagnostics, Measure, Severity, long_text, memory_limit};
-use keyfence_core::decision::token_cache::{self, PolicyId, TokenCache};
+use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
 use keyfence_core::feed::Forgotten;
 use keyfence_core::policy::footprint::Footprint;
 use keyfence_core::policy::in_force::InForce;
@@ -19,7 +19,7 @@ use crate::host::{self, Action, Host, LogLevel};
 use crate::metrics::{Metrics, PolicyMetrics};
 use crate::once::log_once;
 use crate::plugin_configuration::Configuration;
-use crate::policy_cache::{PluginId, PolicyCache};
+use crate::policy_cache::{OTHER_MEMORY, PluginId, PolicyCache};
 use crate::stream::Stream;
 
 /// The state of one VM.
@@ -41,10 +41,6 @@ struct Root {
     /// For responses to requests that the filter did not see; `None` if no policy was loaded.
     response_policy: Option<Arc<ResponsePolicy>>,
 }
-
-/// The memory that policies leave free for others, in bytes: for about 100,000 open streams, and for what is remembered of tokens, even where some
-/// of it is in use already.
-pub const OTHER_MEMORY: usize = (16 << 20) + token_cache::MAX_BYTES;
 
 /// Why no policy was loaded.
 enum LoadError {

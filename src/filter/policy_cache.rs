@@ -5,6 +5,7 @@
 //! is enough, and the least recently used one is evicted first. The newest policy of a plugin is never evicted, even if it is idle. While a configuration is loaded, the policy before
 //! it counts as superseded: Envoy gives a worker only configurations that the canary on its main thread has accepted.
 
+use keyfence_core::decision::token_cache;
 use keyfence_core::policy::Policy;
 
 /// Identifies a plugin in a VM that runs several.
@@ -15,6 +16,10 @@ pub struct PluginId {
     /// `root_id` in Envoy's `PluginConfig`.
     pub root_id: String,
 }
+
+/// The memory that policies and keys leave free for others, in bytes: for about 100,000 open streams, and for what is remembered of tokens, even
+/// if some of it is in use already.
+pub const OTHER_MEMORY: usize = (16 << 20) + token_cache::MAX_BYTES;
 
 /// The most memory that all superseded policies may use together, in bytes, unless the newest policy uses more.
 const SUPERSEDED_BYTES: usize = 32 << 20;

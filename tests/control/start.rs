@@ -130,7 +130,10 @@ fn what_is_wrong_at_the_start_ends_it_with_a_reason() {
         assert_eq!(status, Some(2), "{log}");
     }
     for (token, expected) in [
-        (None, "there is no token: set KEYFENCE_FEED_TOKEN, or give --token-file"),
+        (
+            None,
+            "the token is missing: set KEYFENCE_FEED_TOKEN, or give --token-file",
+        ),
         (Some(""), "KEYFENCE_FEED_TOKEN: the token has fewer than 16 characters"),
         (
             Some("0123456789abcde"),

@@ -58,7 +58,8 @@ fn strict(text: &str) -> Option<OriginPattern> {
     match OriginPattern::parse(text) {
         Ok(pattern) => {
             assert_eq!(pattern.to_string(), text);
-            let is_label = matches!(&pattern, OriginPattern::Tuple(tuple) if matches!(tuple.hosts, HostPattern::Label(_)));
+            let is_label =
+                matches!(&pattern, OriginPattern::Tuple(tuple) if matches!(tuple.hosts, HostPattern::Label(_)));
             assert_eq!(has_label_wildcard(text), is_label, "{text}");
             Some(pattern)
         }

@@ -35,7 +35,10 @@ fuzz_target!(|data: &[u8]| {
     });
 
     assert_eq!(is_ambiguous(path), paths::is_ambiguous(path));
-    let Some(compiled) = ScopeRules::new(&rules.iter().map(|(_, rule)| ("all", rule)).collect::<Vec<_>>(), &mut (4 << 20)) else {
+    let Some(compiled) = ScopeRules::new(
+        &rules.iter().map(|(_, rule)| ("all", rule)).collect::<Vec<_>>(),
+        &mut (4 << 20),
+    ) else {
         return;
     };
     let list = indexes.as_ref().map(|entries| {

@@ -24,8 +24,8 @@ use keyfence_core::decision::cors::AllowOrigin;
 use keyfence_core::decision::rate::{RateStatus, peek};
 use keyfence_core::decision::request::Head;
 use keyfence_core::decision::scoped_token::Verdict;
-use keyfence_core::decision::token_error::TokenError;
 use keyfence_core::decision::token_cache::{PolicyId, TokenCache};
+use keyfence_core::decision::token_error::TokenError;
 use keyfence_core::decision::{
     Effect, HeaderMutation, Outcome, Refusal, RequestContext, Unavailable, decide, upstream,
 };

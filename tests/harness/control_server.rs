@@ -40,6 +40,11 @@ impl ControlServer {
         self.address
     }
 
+    /// The keys that it gives, started or not.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Gives gateways this key, in place of one with its id.
     pub fn set(&self, key: &Value) {
         self.state

@@ -26,7 +26,7 @@
 //! - [`client`]: HTTP/1.1 and HTTP/2 from any address of 127.0.0.0/8, or raw bytes;
 //!   [`burst`]: many requests at once.
 //! - [`command_line`]: `keyfence` itself; [`control_server`]: keyfence-control.
-//! - [`token`]: makes scoped tokens; [`token_cases`] has what becomes of them.
+//! - [`token`]: makes scoped tokens; [`token_cases`] has their expected results.
 //! - [`skipped`]: says and collects what is left out.
 //!
 //! A gateway is stopped when it goes out of scope, or with the test process however that ends. Its

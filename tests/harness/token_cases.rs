@@ -1,4 +1,4 @@
-//! Scoped tokens and what becomes of them, for tests with and without an Envoy: a line for each way in which one is good, bad or narrower than
+//! Scoped tokens with their expected results, for tests with and without an Envoy: a line for each way in which one is good, bad or narrower than
 //! its key.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
@@ -276,7 +276,7 @@ pub fn good_and_bad(clock: Clock) -> Vec<Case> {
     ]
 }
 
-/// What a token with further claims of a key allows: name, the key's id, claims, request, headers, and what becomes of it.
+/// What a token with further claims of a key allows: name, the key's id, claims, request, headers, and the expected result.
 pub type Narrowing = (
     &'static str,
     &'static str,

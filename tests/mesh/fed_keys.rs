@@ -127,7 +127,7 @@ fn assert_answers(name: &str, gateway: &impl Gateway, upstream: &Upstream) {
     }
 }
 
-/// A poll waits without traffic, so only the keepalive that `render` writes notices a server that is gone without a sign.
+/// A poll waits without traffic, so only the keepalive that `render` writes notices a server that fails silently.
 fn assert_connection_is_watched(name: &str, gateway: &impl Gateway, cluster: &str) {
     let dump: Value = serde_json::from_str(&gateway.config_dump()).unwrap();
     let found = find_cluster(&dump, cluster).unwrap_or_else(|| panic!("{name}: {cluster} in {dump:#}"));

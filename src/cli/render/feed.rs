@@ -41,7 +41,7 @@ impl Feed {
         let host = yaml::string(self.mesh_host()?);
         Some(format!(
             r#"---
-# A control plane, or a network, that is gone without a sign is noticed after 11 seconds.
+# Envoy notices after 11 seconds when the control plane or the network fails silently.
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 {metadata}spec:
@@ -94,7 +94,7 @@ kind: DestinationRule
     }
 }
 
-/// A cluster of Envoy. A poll waits without traffic, so that only keepalive notices a peer that is gone without a sign: 5 s after the
+/// A cluster of Envoy. A poll waits without traffic, so only keepalive notices a peer that fails silently: 5 s after the
 /// last packet, and after three probes of 2 s.
 fn cluster(name: &str, (host, port): &(String, u16), authority: Option<&str>) -> String {
     // Envoy balances between all addresses of a name. By default it takes IPv6 addresses where there are any, reachable or not.
@@ -107,7 +107,7 @@ fn cluster(name: &str, (host, port): &(String, u16), authority: Option<&str>) ->
         r#"name: {name}
 type: {discovery}
 connect_timeout: "1s"
-# A control plane, or a network, that is gone without a sign is noticed after 11 seconds.
+# Envoy notices after 11 seconds when the control plane or the network fails silently.
 upstream_connection_options:
   tcp_keepalive: {{ keepalive_time: 5, keepalive_interval: 2, keepalive_probes: 3 }}
 load_assignment:
@@ -152,9 +152,7 @@ impl Arguments {
             (None, None) => return Ok(feed),
         };
         match &feed {
-            None => Err(Failure(format!(
-                "{option} is for a policy with keys_from, and this one has none"
-            ))),
+            None => Err(Failure(format!("{option} needs a policy with keys_from"))),
             Some(feed) if self.is_of_mesh(feed) => Err(Failure(format!(
                 "{option} is for a cluster that render writes, and {} is the mesh's own",
                 feed.cluster

@@ -4,7 +4,7 @@
 //! costs what it holds, and the pages of an answer need no memory between two requests: a [`Cursor`] says where the next one begins.
 
 mod cursor;
-mod page;
+pub(crate) mod page;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,14 +18,7 @@ use tokio::sync::watch;
 
 use crate::fed_key::{FedKey, hex};
 use cursor::{Cursor, Position};
-use page::ENVELOPE_BYTES;
 use table::Table;
-
-/// The most bytes of a page. A gateway reads no page of more than 262,144.
-pub const MAX_PAGE_BYTES: usize = 256_000;
-
-/// The most bytes of a key, so that every page can hold one.
-pub const MAX_KEY_BYTES: usize = MAX_PAGE_BYTES - ENVELOPE_BYTES;
 
 /// Keys, and how they changed.
 #[derive(Debug)]

@@ -1,7 +1,13 @@
 //! One page of an answer, as JSON of a limited size.
 
+/// The most bytes of a page. A gateway reads no page of more than 262,144.
+pub const MAX_PAGE_BYTES: usize = 256_000;
+
+/// The most bytes of a key, so that every page can hold one.
+pub const MAX_KEY_BYTES: usize = MAX_PAGE_BYTES - ENVELOPE_BYTES;
+
 /// What a page has beside its keys and ids: epoch, revision and cursor.
-pub const ENVELOPE_BYTES: usize = 512;
+const ENVELOPE_BYTES: usize = 512;
 
 /// A page that has several keys or ids is full from this number of bytes on, and of entries. A gateway applies a page without a pause, and a
 /// key takes it some microseconds: so no request waits long.

@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use super::page::{MAX_KEY_BYTES, MAX_PAGE_BYTES};
 use super::table::MAX_TOMBSTONES;
 use super::*;
 

@@ -29,7 +29,7 @@ use super::upstream_headers::read_names;
 pub struct Config<'a> {
     /// Where a request may carry its key. At least one; no two find the same key.
     pub key_sources: Vec<KeySource>,
-    /// The feed that keys come from, beside or instead of `keys`. Without this field there are no others.
+    /// The feed of keys, beside or instead of `keys`. Without this field, `keys` has all of them.
     pub keys_from: Option<KeysFrom>,
     /// The policy for requests without a key. Without this field they are refused.
     pub anonymous: Option<Restrictions<'a>>,

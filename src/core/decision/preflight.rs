@@ -14,8 +14,9 @@ use super::scoped_token::ScopedToken;
 use crate::policy::in_force::InForce;
 use crate::policy::{KeyMatch, Policy};
 
-/// Decides on a preflight. While the keys of the feed are not known, an origin that no other key lists may be listed by one of them. One with a `key` in its URL, or a `token` of that key, is checked against the origins of the key, any other against those of all enabled
-/// keys: a browser sends no header of the page with a preflight.
+/// Decides on a preflight. One with a `key` in its URL, or a `token` of that key, is checked against the origins of the key, any other
+/// against those of all enabled keys: a browser sends no header of the page with a preflight. While the keys of the feed are not known, one of
+/// them may list an origin that no other key lists.
 pub fn decide<'p, 'r>(
     in_force: InForce<'p>,
     head: &Head<'r>,

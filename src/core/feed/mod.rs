@@ -66,7 +66,7 @@ pub enum Forgotten {
 pub struct Progress {
     /// Whether another page of the answer is to be asked for, at once.
     pub has_more: bool,
-    /// Whether the answer is newer than the one before, and says something.
+    /// Whether the answer is newer than the one before, and changes something.
     pub is_news: bool,
     /// Whether it was all keys, and not what changed.
     pub is_complete: bool,
@@ -194,8 +194,8 @@ impl Feed {
         };
         let nameless = nameless + page.nameless;
         let is_complete = page.is_complete;
-        let says_something = is_complete || !page.is_empty() || pages > 0;
-        let is_news = says_something && self.after.as_ref() != Some(&page.position);
+        let has_content = is_complete || !page.is_empty() || pages > 0;
+        let is_news = has_content && self.after.as_ref() != Some(&page.position);
         let removed = page.removed.iter().map(|id| &**id);
         if let Some(keys) = table.as_mut().or(self.keys.as_mut()) {
             keys.apply(removed, page.set, policy);

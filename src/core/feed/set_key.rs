@@ -8,7 +8,8 @@ use crate::config::read::UNKNOWN_FIELD;
 use crate::config::timestamp::Timestamp;
 use crate::config::token::is_identifier;
 use crate::policy::Policy;
-use crate::policy::fed_keys::{RefusedCode, SetKey};
+use crate::policy::fed_keys::SetKey;
+use crate::policy::refused_code::RefusedCode;
 use crate::policy::sorted::sorted;
 
 /// Reads a key. `None` if it has no id that a key can have: any other could be as long as a page, and polls and log lines tell it.

@@ -1,9 +1,9 @@
 //! One form of a key of a feed, compiled. What it takes from the policy is compiled again when that changes.
 
-use super::fed_keys::RefusedCode;
 use super::feed_policy::FeedPolicy;
 use super::key_table::KeyIndex;
 use super::origins::OriginTable;
+use super::refused_code::RefusedCode;
 use super::scope_sets::{ScopeSetId, ScopeSets};
 use super::token_verifier::TokenVerifier;
 use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};

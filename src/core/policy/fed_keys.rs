@@ -11,7 +11,8 @@ use super::feed_policy::FeedPolicy;
 use super::id_hash::id_hash;
 use super::origin_list::{OriginMatch, OriginUnion};
 use super::origins::OriginTable;
-use super::scope_sets::{ScopeSetError, ScopeSets};
+use super::refused_code::RefusedCode;
+use super::scope_sets::ScopeSets;
 use super::shards::Shards;
 use super::token_verifier::TokenVerifier;
 use super::{Key, KeyMatch, Policy};
@@ -28,57 +29,6 @@ pub struct FedKeyRef {
 
 type SlotIndex = u32;
 
-/// Why a key of the feed is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RefusedCode {
-    /// It has a field that this version does not know, which may be a restriction.
-    UnknownField,
-    /// Anything else is wrong with it.
-    InvalidKey,
-    /// One of the policy's own keys has its id.
-    DuplicateId,
-    /// Another key has one of its API keys.
-    DuplicateApiKey,
-    /// The policy has no scope of a name that it names.
-    UnknownScope,
-    /// The rules of its scopes take too much memory.
-    TooManyRules,
-    /// It sets a header that `upstream_header_names` does not list.
-    UnlistedUpstreamHeader,
-    /// A token secret of one key is a public key of another.
-    PublicTokenSecret,
-}
-
-impl RefusedCode {
-    /// What is wrong, as a clause.
-    pub fn reason(self) -> &'static str {
-        match self {
-            RefusedCode::UnknownField => "it has a field that this version does not know",
-            RefusedCode::InvalidKey => "it is wrong",
-            RefusedCode::DuplicateId => "one of the policy's own keys has this id",
-            RefusedCode::DuplicateApiKey => "another key has one of its API keys",
-            RefusedCode::UnknownScope => "the policy does not define a scope that it names",
-            RefusedCode::TooManyRules => "the compiled rules of its scopes need too much memory",
-            RefusedCode::UnlistedUpstreamHeader => "it sets a header that upstream_header_names does not list",
-            RefusedCode::PublicTokenSecret => "a token secret of it or of another key is a public key of the other",
-        }
-    }
-
-    /// As polls have it.
-    pub fn code(self) -> &'static str {
-        match self {
-            RefusedCode::UnknownField => "unknown_field",
-            RefusedCode::InvalidKey => "invalid_key",
-            RefusedCode::DuplicateId => "duplicate_id",
-            RefusedCode::DuplicateApiKey => "duplicate_api_key",
-            RefusedCode::UnknownScope => "unknown_scope",
-            RefusedCode::TooManyRules => "too_many_rules",
-            RefusedCode::UnlistedUpstreamHeader => "unlisted_upstream_header",
-            RefusedCode::PublicTokenSecret => "public_token_secret",
-        }
-    }
-}
-
 /// A key that the feed sets.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "nearly all of a page are right")]
@@ -91,7 +41,7 @@ pub enum SetKey<'a> {
         id: Box<str>,
         /// Why.
         code: RefusedCode,
-        /// Whether it says that the key is enabled, or nothing.
+        /// Whether its `enabled` is absent or true.
         is_enabled: bool,
         /// What is wrong with it, and what to write instead.
         why: Box<str>,
@@ -343,10 +293,10 @@ impl FedKeys {
                 SetKey::Wrong {
                     code, is_enabled, why, ..
                 } => {
-                    if !is_enabled && let Some(gone) = self.leave(index) {
-                        self.discard(&gone.form);
+                    if !is_enabled {
+                        self.drop_form(index);
                     }
-                    // What only stays is in nobody's way any more.
+                    // A form that only stays does not block others any more.
                     self.has_released |= self.in_force_form(index).is_some();
                     self.refuse(index, code.into(), None, is_enabled);
                     self.keep_reason(index, why);
@@ -467,9 +417,7 @@ impl FedKeys {
 
     fn remove(&mut self, index: SlotIndex) {
         self.forget_refused(index);
-        if let Some(gone) = self.leave(index) {
-            self.discard(&gone.form);
-        }
+        self.drop_form(index);
         if let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::take) {
             self.by_id.remove(id_hash(&slot.id), |known| *known == index);
             self.free.push(index);
@@ -511,6 +459,17 @@ impl FedKeys {
         }
     }
 
+    /// Takes the form of a key out of force for good. Returns whether there was one.
+    fn drop_form(&mut self, index: SlotIndex) -> bool {
+        match self.leave(index) {
+            Some(gone) => {
+                self.discard(&gone.form);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
@@ -541,9 +500,8 @@ impl FedKeys {
             return Err(Conflict { code, with_other: true });
         }
         while let Some((slot, _)) = self.other_in_the_way(index, form, |_| true) {
-            match self.leave(slot) {
-                Some(gone) => self.discard(&gone.form),
-                None => break,
+            if !self.drop_form(slot) {
+                break;
             }
         }
         Ok(())
@@ -710,15 +668,6 @@ fn resolve_form(
         return Err(RefusedCode::PublicTokenSecret);
     }
     form.resolve(scope_sets, feed)
-}
-
-impl From<ScopeSetError> for RefusedCode {
-    fn from(error: ScopeSetError) -> Self {
-        match error {
-            ScopeSetError::Unknown => RefusedCode::UnknownScope,
-            ScopeSetError::TooManyRules => RefusedCode::TooManyRules,
-        }
-    }
 }
 
 /// The keys without those that a later one of the same id replaces.

@@ -17,6 +17,7 @@ pub mod networks;
 pub mod origin_list;
 pub mod origins;
 pub mod protected_headers;
+pub mod refused_code;
 pub mod response_headers;
 mod scope_sets;
 pub mod scopes;
@@ -68,7 +69,7 @@ pub struct Policy {
     pub(crate) origins: OriginTable,
     /// The union of the lists of all enabled keys and of `anonymous`.
     pub(crate) union: OriginUnion,
-    /// Where more keys come from, and what these depend on. `None`: there are no others.
+    /// The feed of further keys, and what these depend on. `None`: `keys` has all of them.
     feed: Option<Box<FeedPolicy>>,
     /// The part that responses need.
     pub(crate) response: Arc<ResponsePolicy>,

@@ -18,7 +18,6 @@
 mod harness;
 mod keys;
 mod probe;
-mod server;
 
 use std::env;
 use std::fmt::Write;
@@ -28,12 +27,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::control_server::{ControlServer, TOKEN};
 use harness::{Gateway, Listener, Upstream};
 use serde_json::{Value, json};
 
 use keys::{Version, key, raw_key};
 use probe::Probe;
-use server::FeedServer;
 
 const LISTENER: &str = "feed";
 
@@ -51,14 +50,16 @@ fn main() {
     );
 
     let upstream = Upstream::start();
-    let server = FeedServer::new();
-    server.state.replace_all((0..keys).map(|index| key(index, Version(0))));
+    let mut server = ControlServer::new();
+    server
+        .state()
+        .replace_all((0..keys).map(|index| key(index, Version(0))));
     let gateway = start_gateway(&upstream, &server);
     let mut probes = Probe::one_for_each_worker(&gateway, LISTENER);
 
     let quiet = slowest(&mut probes, || thread::sleep(Duration::from_secs(3)));
     let mut load_time = Duration::ZERO;
-    let loading = slowest(&mut probes, || load_time = load(&gateway, &server, keys));
+    let loading = slowest(&mut probes, || load_time = load(&gateway, &mut server, keys));
     let mut in_force = Vec::new();
     for change in 0..changes {
         in_force.push(time_until_in_force(&mut probes, &server, keys, change));
@@ -97,11 +98,11 @@ fn main() {
     }
 }
 
-fn start_gateway(upstream: &Upstream, server: &FeedServer) -> Gateway {
+fn start_gateway(upstream: &Upstream, server: &ControlServer) -> Gateway {
     let policy = json!({
         "key_sources": [{"header": "X-API-Key"}],
         "keys": [{"id": "static", "api_key": STATIC_KEY, "kind": "secret"}],
-        "keys_from": {"cluster": "keyfence_control", "token": server::TOKEN},
+        "keys_from": {"cluster": "keyfence_control", "token": TOKEN},
     });
     let cluster: Value = json!({
         "name": "keyfence_control",
@@ -124,7 +125,7 @@ fn start_gateway(upstream: &Upstream, server: &FeedServer) -> Gateway {
 }
 
 /// Lets the server answer for the first time. Returns how long it took until the last key worked on both workers.
-fn load(gateway: &Gateway, server: &FeedServer, keys: usize) -> Duration {
+fn load(gateway: &Gateway, server: &mut ControlServer, keys: usize) -> Duration {
     let mut last = Probe::one_for_each_worker(gateway, LISTENER);
     let last_key = raw_key(keys - 1, Version(0));
     let begin = Instant::now();
@@ -164,12 +165,12 @@ fn slowest(probes: &mut [Probe], meanwhile: impl FnOnce()) -> Duration {
 }
 
 /// Changes one key, and asks both workers with its new API key until both take it.
-fn time_until_in_force(probes: &mut [Probe], server: &FeedServer, keys: usize, change: usize) -> Duration {
+fn time_until_in_force(probes: &mut [Probe], server: &ControlServer, keys: usize, change: usize) -> Duration {
     let index = change * 7_919 % keys;
     let version = Version(change + 1);
     let raw = raw_key(index, version);
     let begin = Instant::now();
-    server.state.set([key(index, version)]);
+    server.state().set([key(index, version)]);
     for probe in probes {
         while probe.send(&raw).status != 200 {}
     }
@@ -178,7 +179,7 @@ fn time_until_in_force(probes: &mut [Probe], server: &FeedServer, keys: usize, c
 
 /// The 99th percentile of requests without changes and with ten a second, in turns of a second, so that a change of the machine's pace meets
 /// both alike.
-fn requests_under_change(probes: &mut [Probe], server: &FeedServer, keys: usize, rounds: usize) -> [Duration; 2] {
+fn requests_under_change(probes: &mut [Probe], server: &ControlServer, keys: usize, rounds: usize) -> [Duration; 2] {
     const PER_SECOND: usize = 500;
     let mut times: [Vec<Duration>; 2] = Default::default();
     for round in 0..2 * rounds {
@@ -187,7 +188,7 @@ fn requests_under_change(probes: &mut [Probe], server: &FeedServer, keys: usize,
         for request in 0..PER_SECOND {
             if has_changes && request % (PER_SECOND / 10) == 0 {
                 let index = (round * 10 + request) * 104_729 % keys;
-                server.state.set([key(index, Version(1_000_000 + round))]);
+                server.state().set([key(index, Version(1_000_000 + round))]);
             }
             let due = begin + Duration::from_secs(1) * request as u32 / PER_SECOND as u32;
             thread::sleep(due.saturating_duration_since(Instant::now()));

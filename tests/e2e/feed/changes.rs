@@ -309,7 +309,7 @@ fn tokens_of_a_fed_key_end_with_its_secret() {
     fed.assert_outcome(&newer, "200");
     fed.assert_outcome(&of_q, "401 invalid_scoped_token");
     fed.assert_outcome(&of_off, "401 key_disabled");
-    // The same id with the same secret again, as another key: what was remembered of the first says nothing of it.
+    // The same id with the same secret again, as another key: what was remembered of the first does not hold for it.
     let narrow = with(parent("q", &[SECRET]), "scopes", json!([]));
     fed.feed.set([narrow, key("m3")]);
     fed.wait_for_all("m3", 200);

@@ -254,7 +254,7 @@ impl Feed {
             self.table = second;
             self.is_loaded = true;
         }
-        // Taken: a whole table says something, though it be empty; what comes with the revision of before is no news.
+        // Taken: a complete answer counts as a change even if it is empty; an answer with the known revision does not.
         let says_something = page.complete || !is_empty || pages > 1;
         let position = Some((page.epoch, page.revision));
         let is_new = says_something && self.after != position;

@@ -113,7 +113,7 @@ pub fn grpc(content_type: &[u8]) -> Option<&'static str> {
         .find(|known| *known == kind)
 }
 
-/// What becomes of a response's headers on their way to the client.
+/// How a response's headers change on their way to the client.
 pub fn finish(policy: &Value, decision: &Decision, mut headers: Headers) -> Headers {
     let is_own = decision.ruling != Ruling::Allow && !decision.reports;
     if !decision.reports {
