@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,12 +32,15 @@ use crate::token::Token;
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 65_536;
 
-/// How long a client may take for the TLS handshake, and for a request's body.
+/// How long a client may take for the TLS handshake, for the head of its first request, and for a request's body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take for the head of its next request. Gateways keep connections: one that is closed between two polls can cost
 /// them the second.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How often a client of HTTP/2 must answer a ping. Without it, one that vanished would keep its connection.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long requests that are being answered have when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -225,7 +229,10 @@ async fn connection(
     stopped: watch::Receiver<bool>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asks = has_asked.clone();
     let service = service_fn(move |request| {
+        asks.store(true, Ordering::Relaxed);
         let (control, stopped) = (control.clone(), stopped.clone());
         async move { Ok::<_, Infallible>(control.reply(request, stopped).await) }
     });
@@ -235,8 +242,23 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_BODY_BYTES);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .max_concurrent_streams(256);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // What fails here is the client's to log.
-    let _ = watcher.watch(connection.into_owned()).await;
+    tokio::select! {
+        // What fails here is the client's to log.
+        _ = watcher.watch(connection.into_owned()) => {}
+        () = first_request_is_late(&has_asked) => {}
+    }
+}
+
+/// Ends when a client has taken too long for its first request, and else never. hyper has no timeout before it knows the version of HTTP.
+async fn first_request_is_late(has_asked: &AtomicBool) {
+    tokio::time::sleep(READ_TIMEOUT).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }

@@ -1,6 +1,7 @@
 //! What operators see of gateways, and how the server stops.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,44 @@ fn a_poll_whose_connection_is_gone_is_forgotten() {
     server.wait_for_metric("keyfence_control_polls_waiting", 20);
     drop(streams);
     server.wait_for_metric("keyfence_control_polls_waiting", 0);
+}
+
+/// Ten seconds are for the first request; the server closes what has sent none by then.
+#[test]
+fn a_connection_without_a_request_is_closed() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    fs::write(&file, policy(&[key("a")])).unwrap();
+    let server = Server::of(&file);
+    let mut asking = client::connect(&server.address);
+    asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let silent = [
+        ("nothing", &b""[..]),
+        ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n"),
+        (
+            "HTTP/2 without a request",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        ),
+        ("the beginning of a head", b"GET /healthz HTTP/1.1\r\nhost: a\r\n"),
+    ]
+    .map(|(name, bytes)| {
+        let mut stream = client::connect(&server.address);
+        stream.write_all(bytes).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        (name, stream)
+    });
+    for (name, mut stream) in silent {
+        let mut answer = Vec::new();
+        stream
+            .read_to_end(&mut answer)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    asking
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answers = String::new();
+    asking.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
 }
 
 /// What `/proc` says of a process, such as its threads.
