@@ -278,8 +278,8 @@ fn the_newest_root_context_polls_and_the_keys_are_kept() {
     run.tick_after(1, 1);
     assert_eq!(
         (run.polls(), run.host.0.tick_period.get()),
-        (2, 0),
-        "and gets no more ticks"
+        (2, 1_000),
+        "and is called seldom"
     );
     run.tick_after(2, 1);
     assert_eq!(run.polls(), 3);
@@ -290,6 +290,24 @@ fn the_newest_root_context_polls_and_the_keys_are_kept() {
     run.tick_after(3, 1);
     assert_eq!(run.polls(), 4);
     assert_eq!(run.status(3, FED_KEY), 200);
+}
+
+/// A listener that drains keeps its configuration for as long as its connections, perhaps longer than a newer one.
+#[test]
+fn a_superseded_root_context_polls_again_when_the_newer_one_ends() {
+    let mut run = Run::new(json!({}));
+    run.load();
+    run.set_policy(json!({"docs_url": "https://docs.example/errors"}));
+    assert!(run.configure(2));
+    run.answer(Some("200"), &change(2, &[]));
+    run.tick_after(1, 1);
+    run.tick_after(2, 1);
+    assert_eq!(run.polls(), 3);
+    run.vm.plugin.end(2);
+    run.tick_after(1, 1);
+    assert_eq!((run.polls(), run.host.0.tick_period.get()), (4, 50));
+    run.answer(Some("200"), &change(3, &["fed"]));
+    assert_eq!(run.status(1, FED_KEY), 401);
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::policy_cache::{OTHER_MEMORY, PluginId};
 /// How often a root context with a feed is called, in milliseconds.
 pub const TICK: u32 = 50;
 
+/// The same for a root context that has been superseded: it polls again if those after it end first.
+pub const SUPERSEDED_TICK: u32 = 1_000;
+
 /// The first back-off, in nanoseconds. It doubles with each failure.
 const SHORTEST_BACK_OFF: u64 = 100_000_000;
 const LONGEST_BACK_OFF: u64 = 5_000_000_000;
@@ -36,6 +39,8 @@ pub struct Poller {
     contexts: Vec<u32>,
     feed: Feed,
     metrics: FeedMetrics,
+    /// Whether the root context that polls may have [`SUPERSEDED_TICK`].
+    is_seldom_called: bool,
     in_flight: Option<InFlight>,
     /// The time of the next poll, in nanoseconds.
     next_poll: u64,
@@ -80,6 +85,7 @@ impl Poller {
             token: None,
             contexts: Vec::new(),
             feed: Feed::new(&instance),
+            is_seldom_called: false,
             in_flight: None,
             next_poll: 0,
             idle_polls: 0,
@@ -105,9 +111,10 @@ impl Poller {
             && *path == settings.path
     }
 
-    /// A newer policy has this feed: that of the root context `context`. The keys are compiled with it.
+    /// A newer policy has this feed: that of the root context `context`, which is called from now on. The keys are compiled with it.
     pub fn configure<H: Host>(&mut self, host: &H, context: u32, policy: &Policy, token: Option<Box<str>>) {
         let Some(feed) = policy.feed() else { return };
+        self.set_tick(host);
         self.settings = feed.settings.clone();
         self.token = token;
         self.contexts.retain(|known| *known != context);
@@ -120,7 +127,11 @@ impl Poller {
 
     /// Takes out a root context that has ended. Returns whether none is left.
     pub fn end(&mut self, context: u32) -> bool {
+        let owner = self.owner();
         self.contexts.retain(|known| *known != context);
+        if self.owner() != owner {
+            self.is_seldom_called = true;
+        }
         if self.in_flight.as_ref().is_some_and(|poll| poll.context == context) {
             // Envoy does not call back for it any more.
             self.in_flight = None;
@@ -156,6 +167,9 @@ impl Poller {
 
     /// Sends a poll if it is time for one. The root context that polls calls this on each tick.
     pub fn on_tick<H: Host>(&mut self, host: &H) {
+        if self.is_seldom_called {
+            self.set_tick(host);
+        }
         self.feed.free_old();
         let Ok(now) = host.nanoseconds() else { return };
         self.bound_times(now);
@@ -178,6 +192,14 @@ impl Poller {
             && let Some(context) = self.owner()
         {
             self.poll(host, context, now);
+        }
+    }
+
+    /// Calls the current root context, which is the one that polls, often from now on.
+    fn set_tick<H: Host>(&mut self, host: &H) {
+        self.is_seldom_called = false;
+        if let Err(error) = host.set_tick_period(TICK) {
+            self.log(host, LogLevel::Error, &error.to_string());
         }
     }
 

@@ -219,9 +219,6 @@ impl<H: Host> Plugin<H> {
         if let Some(poller) = self.feeds.get_mut(index) {
             poller.configure(&self.host, context, policy, token);
             forget_tokens(self.tokens.get_mut(), poller);
-            if let Err(error) = self.host.set_tick_period(feed::TICK) {
-                self.host.log(LogLevel::Error, &error.to_string());
-            }
         }
     }
 
@@ -231,7 +228,7 @@ impl<H: Host> Plugin<H> {
         match feeds.find(|poller| poller.owner() == Some(context)) {
             Some(poller) => poller.on_tick(&self.host),
             // A newer root context polls in its place.
-            None => drop(self.host.set_tick_period(0)),
+            None => drop(self.host.set_tick_period(feed::SUPERSEDED_TICK)),
         }
     }
 

@@ -64,7 +64,7 @@ pub enum Forgotten {
 /// What an answer has brought.
 #[derive(Debug)]
 pub struct Progress {
-    /// Whether another page of the answer is to be asked for, at once.
+    /// Whether another page of the answer is to be asked for.
     pub has_more: bool,
     /// Whether the answer is newer than the one before, and changes something.
     pub is_news: bool,
