@@ -91,7 +91,7 @@ impl Poll {
         let mut changes = state.subscribe();
         loop {
             let answer = state.answer(self.after.as_ref(), self.cursor.as_deref());
-            if !matches!(answer, Answer::Unchanged | Answer::Ahead) || *stop.borrow() {
+            if !matches!(answer, Answer::Unchanged { .. } | Answer::Ahead) || *stop.borrow() {
                 return answer;
             }
             let changed = async {

@@ -120,7 +120,7 @@ impl Control {
                 is_complete: true,
             } => (Answered::Complete, reply::json(body)),
             Answer::Page { body, .. } => (Answered::Changes, reply::json(body)),
-            Answer::Unchanged => (Answered::Unchanged, reply::json(self.state.unchanged())),
+            Answer::Unchanged { body } => (Answered::Unchanged, reply::json(body)),
             Answer::Ahead => {
                 let detail = "The revision is later than the last one here.";
                 let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -1,7 +1,8 @@
 //! The feed and the other paths, request by request.
 
 use std::fs;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -211,6 +212,34 @@ fn a_complete_answer_has_all_keys_over_its_pages() {
         (epoch.as_str().unwrap().len(), revision, complete),
         (32, json!(1), json!(true))
     );
+}
+
+/// A revision that a gateway was told of without its changes would never be asked for again.
+#[test]
+fn no_answer_has_a_revision_without_its_changes() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    fs::write(&file, policy(&[key("0")])).unwrap();
+    let server = Server::of(&file);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut known = server.page(&Value::Null);
+                while !is_over.load(Ordering::Relaxed) {
+                    let page = server.page(&after(&known));
+                    let is_newer = page["revision"] != known["revision"];
+                    assert_eq!(page.get("set").is_some(), is_newer, "{page} after {known}");
+                    known = page;
+                }
+            });
+        }
+        for version in 1..=60 {
+            replace(&file, &policy(&[key(&version.to_string())]));
+            std::thread::sleep(Duration::from_millis(45));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

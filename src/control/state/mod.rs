@@ -47,8 +47,11 @@ pub enum Answer {
         /// Whether it is of a complete answer.
         is_complete: bool,
     },
-    /// Nothing is newer.
-    Unchanged,
+    /// Nothing is newer than the revision that the gateway has.
+    Unchanged {
+        /// The body. It has this revision and never a later one, which the gateway would then not ask for.
+        body: String,
+    },
     /// The gateway has a revision of this epoch that is not there yet.
     Ahead,
     /// The cursor is not one of this epoch, or what it counts on is forgotten. The gateway begins anew.
@@ -135,7 +138,11 @@ impl State {
                 .filter(|cursor| *cursor.epoch == *self.epoch && cursor.revision <= table.revision()),
             None => match known {
                 Some(revision) if revision > table.revision() => return Answer::Ahead,
-                Some(revision) if revision == table.revision() => return Answer::Unchanged,
+                Some(revision) if revision == table.revision() => {
+                    let epoch = &self.epoch;
+                    let body = format!(r#"{{"epoch":"{epoch}","revision":{revision},"complete":false}}"#);
+                    return Answer::Unchanged { body };
+                }
                 _ => Some(self.first_page(&table, known)),
             },
         };
@@ -158,15 +165,6 @@ impl State {
                 None => Position::Key(start),
             },
         }
-    }
-
-    /// The body that says that nothing is newer.
-    pub fn unchanged(&self) -> String {
-        format!(
-            r#"{{"epoch":"{}","revision":{},"complete":false}}"#,
-            self.epoch,
-            self.revision()
-        )
     }
 
     fn publish(&self, table: &Table) -> u64 {

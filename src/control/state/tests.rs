@@ -107,7 +107,13 @@ fn a_change_is_one_revision_if_it_changes_anything() {
                     (given_set, &Value::from(given_removed))
                 );
             }
-            answer => assert_eq!((answer, given_set.len()), (Answer::Unchanged, 0)),
+            answer => {
+                let body = format!(
+                    r#"{{"epoch":"{}","revision":{revision},"complete":false}}"#,
+                    state.epoch()
+                );
+                assert_eq!((answer, given_set.len()), (Answer::Unchanged { body }, 0));
+            }
         }
         after = Some(After {
             epoch: state.epoch().into(),
@@ -170,7 +176,7 @@ fn what_a_gateway_has_decides_its_answer() {
         let found = match state.answer(Some(&after), None) {
             Answer::Page { is_complete: true, .. } => "complete",
             Answer::Page { .. } => "changes",
-            Answer::Unchanged => "unchanged",
+            Answer::Unchanged { .. } => "unchanged",
             Answer::Ahead => "ahead",
             Answer::UnknownCursor => "unknown cursor",
         };
