@@ -48,8 +48,20 @@ impl DiagnosticKind for RepeatsItself {
     }
 }
 
+/// A key with a raw API key that cannot be told from the rest.
+struct NotHashed;
+
+impl DiagnosticKind for NotHashed {
+    fn message(&self) -> Message {
+        Message::error(
+            "the raw API key cannot be replaced by its digest",
+            r#"write it as "sha256:…": keyfence hash prints that form"#,
+        )
+    }
+}
+
 impl FedKey {
-    /// Reads an entry of `keys`, which is at `path`, as the filter does. Returns `None` if it has an error.
+    /// Reads an entry of `keys`, which is at `path`, as the filter does. Returns `None`, and adds an error, if it has one.
     pub fn read(
         node: Node<'_>,
         context: KeyContext<'_>,
@@ -68,7 +80,11 @@ impl FedKey {
             return None;
         }
         if key.entries.iter().any(|entry| entry.key.raw_length.is_some()) {
-            json = with_hashed_keys(&json, context.sources)?;
+            let Some(hashed) = with_hashed_keys(&json, context.sources) else {
+                diagnostics.add_bare(path, &NotHashed);
+                return None;
+            };
+            json = hashed;
         }
         let bytes = json.len();
         if bytes > MAX_KEY_BYTES {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::policy::{digest, key, policy, replace};
-use crate::server::{Server, after, ids};
+use crate::server::{Server, after, command, ended, ids};
 
 /// What is done, how, and the keys that are in force after it.
 type Step<'s> = (&'s str, &'s dyn Fn(), &'s [&'s str]);
@@ -225,6 +225,44 @@ fn a_file_with_errors_stays_as_it_was() {
         .filter(|line| line.contains("\"b2\": the key at"))
         .count();
     assert_eq!(count, 1, "{:#?}", server.log());
+}
+
+/// JSON in which a parser that skips a value notices nothing wrong, so that its keys could be lost.
+#[test]
+fn a_key_that_is_not_json_is_an_error() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let new = folder.path().join("keys.new");
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let cases: [(&str, &[u8]); 8] = [
+        ("Latin-1", b"\"M\xfcller\""),
+        ("an overlong form", b"\"\xc0\xaf\""),
+        ("a surrogate in UTF-8", b"\"\xed\xa0\x80\""),
+        ("cut off", b"\"\xe2\x82\""),
+        ("half a surrogate pair", br#""\ud800""#),
+        ("out of range", b"1e999"),
+        ("too deep", deep.as_bytes()),
+        ("a name that is not UTF-8", b"{\"\xff\": 1}"),
+    ];
+    let with = |value: &[u8]| {
+        let keys = policy(&[key("a"), key("b")]);
+        let (begin, end) = keys.rsplit_once("}]").unwrap();
+        [begin.as_bytes(), b",\n\"name\": ", value, b"}]", end.as_bytes()].concat()
+    };
+    for (name, value) in cases {
+        replace(&file, &policy(&[key("a")]));
+        let server = Server::of(&file);
+        let first = server.page(&Value::Null);
+        fs::write(&new, with(value)).unwrap();
+        fs::rename(&new, &file).unwrap();
+        server.wait_for_metric("keyfence_control_wrong_files", 1);
+        assert_eq!(server.page(&Value::Null), first, "{name}");
+        let error = server.wait_for_log("error: ");
+        assert!(error.contains("line 2"), "{name}: {error}");
+        let from = file.to_str().unwrap();
+        let (status, log) = ended(&mut command(&["--from", from, "--listen", "127.0.0.1:0"]));
+        assert_eq!(status, Some(1), "{name}: {log}");
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::key::KeyContext;
 use keyfence_core::config::node::Node;
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::config::{self, Diagnostic, Diagnostics, StructureError, without_byte_order_mark};
+use keyfence_core::config::{
+    self, Diagnostic, DiagnosticKind, Diagnostics, Message, StructureError, SyntaxError, without_byte_order_mark,
+};
 use keyfence_files::source::Source;
 use keyfence_files::tree::Mark;
 use serde_json::value::RawValue;
@@ -51,7 +53,7 @@ impl FileKeys {
     ///
     /// A tree of the whole text takes several times as long as the rest, so there is none, unless there is something to report.
     fn add_json(&mut self, file: &Path, text: &[u8]) -> bool {
-        let Some((config, texts)) = parse(text, &mut Diagnostics::default()) else {
+        let Ok((config, texts)) = parse(text) else {
             return false;
         };
         let positions = Positions::of_json(text, &texts);
@@ -76,10 +78,9 @@ impl FileKeys {
         for policy in &contents.policies {
             let positions = Positions::Tree(&policy.tree);
             let json = without_byte_order_mark(&policy.json);
-            let mut diagnostics = Diagnostics::default();
-            match parse(json, &mut diagnostics) {
-                Some((config, texts)) => self.add_keys(file, &config, texts, &positions),
-                None => self.add_lines(file, &diagnostics, &positions),
+            match parse(json) {
+                Ok((config, texts)) => self.add_keys(file, &config, texts, &positions),
+                Err(diagnostics) => self.add_lines(file, &diagnostics, &positions),
             }
         }
     }
@@ -93,11 +94,15 @@ impl FileKeys {
         };
         let list = ConfigPath::ROOT.field("keys");
         for (index, text) in texts.into_iter().enumerate() {
-            // All of the text was read as JSON before.
-            let Ok(node) = serde_json::from_str(text.get()) else {
-                continue;
-            };
             let path = list.item(index);
+            // The text was only skipped before, so not all that is wrong was noticed, such as a number out of range.
+            let node = match serde_json::from_str(text.get()) {
+                Ok(node) => node,
+                Err(error) => {
+                    diagnostics.add_bare(&path, &NotJson::new(&error, positions.of_key(index)));
+                    continue;
+                }
+            };
             references::check(&node, config, &path, &mut diagnostics);
             if let Some(key) = FedKey::read(node, context, &path, &mut diagnostics) {
                 let mark = positions.of_key(index);
@@ -123,31 +128,65 @@ impl FileKeys {
     }
 }
 
-/// Reads a policy except its keys, and gives the text of each key. `None` if there is an error.
+/// Reads a policy except its keys, and gives the text of each key. The error has at least one error.
 ///
 /// The other fields must be right too, so that a misspelt `keys` is not taken for none. Their warnings are the gateway's matter.
-fn parse<'a>(json: &'a [u8], diagnostics: &mut Diagnostics) -> Option<(config::Config<'a>, Vec<&'a RawValue>)> {
-    let config = config::read(json, diagnostics).filter(|_| diagnostics.error_count() == 0)?;
-    // What was read is JSON, and an object.
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).ok()?;
-    let Some(keys) = fields.get("keys") else {
-        let missing = StructureError::MissingField { name: "keys" };
-        *diagnostics = Diagnostics::only(&missing);
-        return None;
+fn parse(json: &[u8]) -> Result<(config::Config<'_>, Vec<&RawValue>), Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let config = match config::read(json, &mut diagnostics) {
+        Some(config) if diagnostics.error_count() == 0 => config,
+        _ => return Err(diagnostics),
     };
-    let Ok(texts) = serde_json::from_str(keys.get()) else {
-        let found = serde_json::from_str(keys.get()).map_or("", |node: Node<'_>| node.type_name());
+    let not_json = |error| Diagnostics::only(&SyntaxError::from(error));
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).map_err(not_json)?;
+    let missing = StructureError::MissingField { name: "keys" };
+    let keys = fields.get("keys").ok_or_else(|| Diagnostics::only(&missing))?;
+    let texts = serde_json::from_str(keys.get()).map_err(|_| {
+        let found = serde_json::from_str(keys.get()).map_or("another type", |node: Node<'_>| node.type_name());
         let expected = "a list";
-        *diagnostics = Diagnostics::default();
+        let mut diagnostics = Diagnostics::default();
         diagnostics.add_bare(
             &ConfigPath::ROOT.field("keys"),
             &StructureError::WrongType { expected, found },
         );
-        return None;
-    };
-    // The warnings so far are the gateway's.
-    *diagnostics = Diagnostics::default();
-    Some((config, texts))
+        diagnostics
+    })?;
+    Ok((config, texts))
+}
+
+/// A key whose text is not JSON, although the text around it is.
+struct NotJson {
+    reason: String,
+    line: usize,
+    column: usize,
+}
+
+impl NotJson {
+    /// `key` is where the text with the error begins.
+    fn new(error: &serde_json::Error, key: Mark) -> NotJson {
+        let (line, column) = (error.line(), error.column());
+        let whole = error.to_string();
+        let reason = whole.strip_suffix(&format!(" at line {line} column {column}"));
+        NotJson {
+            reason: reason.unwrap_or(&whole).to_owned(),
+            line: key.line + line.saturating_sub(1),
+            column: if line > 1 {
+                column
+            } else {
+                key.column + column.saturating_sub(1)
+            },
+        }
+    }
+}
+
+impl DiagnosticKind for NotJson {
+    fn message(&self) -> Message {
+        let NotJson { reason, line, column } = self;
+        Message::error(
+            format!("this is not JSON: {reason}"),
+            format!("look at line {line}, column {column}"),
+        )
+    }
 }
 
 /// The time; the epoch if the clock is before it.

@@ -60,7 +60,9 @@ pub fn read_keys<'a>(
     }
 }
 
-struct SyntaxError {
+/// A text that is not JSON.
+#[derive(Debug)]
+pub struct SyntaxError {
     line: usize,
     column: usize,
     /// Without the position.

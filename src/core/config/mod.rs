@@ -43,7 +43,7 @@ mod validity;
 
 pub use byte_order_mark::without_byte_order_mark;
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Message, Severity, Subject};
-pub use document::{read, read_keys};
+pub use document::{SyntaxError, read, read_keys};
 pub use measure::Measure;
 pub use read::StructureError;
 pub use top_level::{ClientIp, Config};
