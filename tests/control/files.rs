@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -40,8 +41,9 @@ fn a_file_may_change_in_any_way() {
     };
     write(&file, &["a"]);
     let server = Server::of(&file);
-    let (backup, target) = (folder.path().join("keys.json~"), tempdir().unwrap());
-    let target = target.path().join("target.json");
+    let backup = folder.path().join("keys.json~");
+    let folders = [(); 3].map(|()| tempdir().unwrap());
+    let [target, link, other] = [0, 1, 2].map(|index| folders[index].path().join("target.json"));
     check(
         &server,
         &[
@@ -65,6 +67,26 @@ fn a_file_may_change_in_any_way() {
                 &["e"],
             ),
             ("the link's target written", &|| write(&target, &["f"]), &["f"]),
+            (
+                "a link of a link",
+                &|| {
+                    symlink(&target, &link).unwrap();
+                    fs::remove_file(&file).unwrap();
+                    symlink(&link, &file).unwrap();
+                    write(&target, &["h"]);
+                },
+                &["h"],
+            ),
+            (
+                "the link in the middle leads elsewhere",
+                &|| {
+                    write(&other, &["i"]);
+                    let new = link.with_extension("new");
+                    symlink(&other, &new).unwrap();
+                    fs::rename(&new, &link).unwrap();
+                },
+                &["i"],
+            ),
             (
                 "removed and written again",
                 &|| {
@@ -225,6 +247,38 @@ fn a_file_with_errors_stays_as_it_was() {
         .filter(|line| line.contains("\"b2\": the key at"))
         .count();
     assert_eq!(count, 1, "{:#?}", server.log());
+}
+
+/// What has no end, or waits for another program, is not opened.
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    replace(&path("a.json"), &policy(&[key("a")]));
+    let make_pipe = |name: &str| {
+        let made = Command::new("mkfifo").arg(path(name)).status().unwrap();
+        assert!(made.success());
+    };
+    type Make<'m> = (&'m str, &'m dyn Fn(&str));
+    let make: [Make<'_>; 2] = [
+        ("pipe.json", &make_pipe),
+        ("device.json", &|name| symlink("/dev/zero", path(name)).unwrap()),
+    ];
+    for (name, make) in make {
+        let server = Server::of(folder.path());
+        make(name);
+        server.wait_for_log(&format!("{name}: error: it is not a regular file"));
+        assert_eq!(server.metric("keyfence_control_wrong_files"), 1, "{name}");
+        replace(&path("a.json"), &policy(&[key(name)]));
+        server.wait_for_metric("keyfence_control_revision", 2);
+        for from in [folder.path(), &path(name)] {
+            let from = from.to_str().unwrap();
+            let (status, log) = ended(&mut command(&["--from", from, "--listen", "127.0.0.1:0"]));
+            assert_eq!(status, Some(1), "{from}: {log}");
+        }
+        fs::remove_file(path(name)).unwrap();
+        server.wait_for_metric("keyfence_control_wrong_files", 0);
+    }
 }
 
 /// JSON in which a parser that skips a value notices nothing wrong, so that its keys could be lost.

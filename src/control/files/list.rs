@@ -1,6 +1,7 @@
 //! Which files there are, and whether they have changed.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -48,9 +49,8 @@ pub type Listed = (Arc<Path>, Result<Stamp, String>);
 /// cannot be listed. A folder without files is an error: a volume that is not mounted must not remove all keys.
 pub fn files(source: &Path) -> Result<Vec<Listed>, String> {
     let failed = |error: io::Error| format!("{}: error: {error}", source.display());
-    let metadata = fs::metadata(source).map_err(failed)?;
-    if !metadata.is_dir() {
-        return Ok(vec![(source.into(), Ok(Stamp::of(&metadata)))]);
+    if !fs::metadata(source).map_err(failed)?.is_dir() {
+        return Ok(vec![(source.into(), stamp(source))]);
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(source).map_err(failed)? {
@@ -75,7 +75,12 @@ fn is_policy(path: &Path) -> bool {
     name.is_some_and(|name| !name.starts_with('.')) && matches!(extension, Some("json" | "yaml" | "yml"))
 }
 
+/// The stamp of a regular file. Others may have no end, or wait for another program.
 fn stamp(path: &Path) -> Result<Stamp, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("{}: error: {error}", path.display()))?;
-    Ok(Stamp::of(&metadata))
+    let failed = |reason: &dyn fmt::Display| format!("{}: error: {reason}", path.display());
+    let metadata = fs::metadata(path).map_err(|error| failed(&error))?;
+    match metadata.is_file() {
+        true => Ok(Stamp::of(&metadata)),
+        false => Err(failed(&"it is not a regular file")),
+    }
 }

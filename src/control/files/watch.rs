@@ -143,17 +143,31 @@ impl Folders {
 }
 
 impl Files {
-    /// The folders in which a change tells of a change of the files. Where a file is a symbolic link, it is also the folder of its target.
+    /// The folders in which a change tells of a change of the files. If a file is a symbolic link, they include the folder of its target, and of
+    /// each link on the way.
     fn folders(&self) -> BTreeMap<PathBuf, Inode> {
         let parents = self.sources.iter().map(|source| parent(source));
         let itself = self.sources.iter().filter(|source| source.is_dir()).cloned();
-        let links = self.files.keys().filter(|path| path.is_symlink());
-        let targets = links.filter_map(|path| Some(parent(&path.canonicalize().ok()?)));
-        let folders = parents.chain(itself).chain(targets);
+        let targets = self.files.keys().flat_map(|path| targets(path));
+        let folders = parents.chain(itself).chain(targets.map(|target| parent(&target)));
         folders
             .filter_map(|folder| Some((folder.clone(), Inode::of(&folder).ok()?)))
             .collect()
     }
+}
+
+/// The most links on the way to a file, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// What a symbolic link leads to, and, if that is one too, where that leads; the file itself last, without links in its path.
+fn targets(path: &Path) -> Vec<PathBuf> {
+    let next = |path: &PathBuf| Some(parent(path).join(path.read_link().ok()?));
+    let links = std::iter::successors(next(&path.to_owned()), next).take(MAX_LINKS);
+    let mut targets: Vec<PathBuf> = links.collect();
+    if !targets.is_empty() {
+        targets.extend(path.canonicalize());
+    }
+    targets
 }
 
 fn parent(path: &Path) -> PathBuf {

@@ -19,7 +19,8 @@ pub struct Table {
     keys: BTreeMap<Arc<str>, Keyed>,
     /// The changes of all `keys`.
     changes: Changes,
-    /// The ids that are not in `keys` any more, with the revision that removed them.
+    /// The ids that were removed, with the last revision that did so. An id that has come back stays: a gateway that knows its key from before
+    /// must drop that one, even if it cannot use the new one.
     tombstones: BTreeMap<Arc<str>, u64>,
     /// The same as `tombstones`, by revision.
     removals: Changes,
@@ -56,7 +57,9 @@ impl Table {
             if let Some((id, old)) = self.keys.remove_entry(id) {
                 self.changes.remove(&(old.revision, id.clone()));
                 self.removals.insert((revision, id.clone()));
-                self.tombstones.insert(id, revision);
+                if let Some(earlier) = self.tombstones.insert(id.clone(), revision) {
+                    self.removals.remove(&(earlier, id));
+                }
                 is_changed = true;
             }
         }
@@ -67,9 +70,6 @@ impl Table {
             }
             if let Some(old) = old {
                 self.changes.remove(&(old.revision, key.id().clone()));
-            }
-            if let Some(removed) = self.tombstones.remove(key.id()) {
-                self.removals.remove(&(removed, key.id().clone()));
             }
             let json = key.json().clone();
             self.keys.insert(key.id().clone(), Keyed { json, revision });

@@ -85,7 +85,7 @@ fn a_change_is_one_revision_if_it_changes_anything() {
         ((&[("a", 2)], &[]), (2, 2, &[], &["a"])),
         ((&[], &["a", "none"]), (3, 1, &["a"], &[])),
         ((&[("a", 2)], &["b"]), (4, 1, &["b"], &["a"])),
-        ((&[("a", 3)], &["a"]), (5, 1, &[], &["a"])),
+        ((&[("a", 3)], &["a"]), (5, 1, &["a"], &["a"])),
         ((&[], &[]), (5, 1, &[], &[])),
     ];
     let mut after = None;
@@ -132,7 +132,7 @@ fn a_change_is_one_revision_if_it_changes_anything() {
     assert_eq!(
         (&page["removed"], &page["set"]),
         (
-            &serde_json::json!(["b"]),
+            &serde_json::json!(["b", "a"]),
             &serde_json::json!([{"id": "a", "version": 3}])
         )
     );
@@ -302,10 +302,38 @@ fn forgotten_removals_make_an_answer_complete() {
         Some(false)
     );
     assert_eq!((early.ids(), late.ids()), (vec!["stays"], vec!["stays"]));
-    // An id that comes back is not removed any more.
     state.set([key("k5", 2)]);
     assert_eq!(late.poll(&state, || {}), Some((1, false)));
     assert_eq!(late.ids(), ["k5", "stays"]);
+}
+
+/// A gateway that cannot use the new key would keep the old one, if it did not know that this was removed.
+#[test]
+fn an_id_that_was_removed_and_comes_back_is_removed_first() {
+    let state = State::new();
+    state.set([key("a", 1), key("b", 1)]);
+    let after = After {
+        epoch: state.epoch().into(),
+        revision: 1,
+    };
+    let removed_after = |after: &After| {
+        let Answer::Page { body, .. } = state.answer(Some(after), None) else {
+            panic!("there are changes")
+        };
+        let page: Value = serde_json::from_str(&body).unwrap();
+        (page["removed"].clone(), page["set"][0]["version"].clone())
+    };
+    for version in 2..5 {
+        state.remove(["a"]);
+        let last = After {
+            revision: state.revision(),
+            ..after.clone()
+        };
+        state.set([key("a", version)]);
+        assert_eq!(removed_after(&after), (Value::from(vec!["a"]), Value::from(version)));
+        let none: [&str; 0] = [];
+        assert_eq!(removed_after(&last), (Value::from(none.to_vec()), Value::from(version)));
+    }
 }
 
 #[test]
