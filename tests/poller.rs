@@ -90,11 +90,15 @@ impl Run {
 
     /// The status of a request with this key; 200 if it passes.
     fn status(&mut self, context: u32, key: &str) -> u16 {
+        self.status_of(context, key, "GET", "/")
+    }
+
+    fn status_of(&mut self, context: u32, key: &str, method: &str, path: &str) -> u16 {
         self.host.set(
             MapType::RequestHeaders,
             &[
-                (":method", "GET"),
-                (":path", "/"),
+                (":method", method),
+                (":path", path),
                 ("authorization", &format!("Bearer {key}")),
             ],
         );
@@ -290,6 +294,80 @@ fn the_newest_root_context_polls_and_the_keys_are_kept() {
     run.tick_after(3, 1);
     assert_eq!(run.polls(), 4);
     assert_eq!(run.status(3, FED_KEY), 200);
+}
+
+/// Two listeners with a policy each, and the same plugin name and feed: a request gets what both policies allow.
+#[test]
+fn policies_side_by_side_do_not_widen_each_other() {
+    let first = json!({
+        "scopes": {"read": [{"methods": ["GET"], "path": "/v1/**"}], "own": [{"methods": ["GET"], "path": "/own"}], "any": [{"methods": ["*"], "path": "/**"}], "indexed": [{"methods": ["GET"], "path": "/{index}"}]},
+        "upstream_header_names": ["x-first", "x-both"],
+        "keys": [{"id": "static", "api_key": "static-key-0123456789", "kind": "secret"}, {"id": "taken", "api_key": "taken-key-0123456789", "kind": "secret"}],
+    });
+    let second = json!({
+        "scopes": {"read": [{"methods": ["*"], "path": "/**"}], "any": [{"methods": ["*"], "path": "/**"}], "indexed": [{"methods": ["GET"], "path": "/v2/{index}"}]},
+        "upstream_header_names": ["x-second", "x-both"],
+        "enforcement": "report",
+    });
+    let key = |id: &str, more: Value| {
+        let mut key = json!({"id": id, "api_key": format!("{id}-fed-key-0123456789"), "kind": "secret"});
+        for (name, value) in more.as_object().unwrap() {
+            key[name] = value.clone();
+        }
+        key
+    };
+    let keys = [
+        key("plain", json!({"enforcement": "enforce"})),
+        key("read", json!({"scopes": ["read"], "enforcement": "enforce"})),
+        key("as-the-policy", json!({"scopes": ["read"]})),
+        key("any", json!({"scopes": ["any"], "enforcement": "enforce"})),
+        key("own", json!({"scopes": ["own"], "enforcement": "enforce"})),
+        key(
+            "indexed",
+            json!({"scopes": ["indexed"], "indexes": ["shop"], "enforcement": "enforce"}),
+        ),
+        key("taken", json!({"enforcement": "enforce"})),
+        key(
+            "both",
+            json!({"upstream_headers": {"x-both": "1"}, "enforcement": "enforce"}),
+        ),
+        key(
+            "second",
+            json!({"upstream_headers": {"x-second": "1"}, "enforcement": "enforce"}),
+        ),
+    ];
+    let all = json!({"epoch": "e", "revision": 1, "complete": true, "set": keys}).to_string();
+    let mut run = Run::new(first);
+    run.set_policy(second);
+    assert!(run.configure(2));
+    run.tick_after(2, 0);
+    run.answer(Some("200"), &all);
+    for (id, method, path, statuses) in [
+        // Under the first policy, and under the second, which the keys are compiled with.
+        ("plain", "DELETE", "/admin", [200, 200]),
+        ("read", "GET", "/v1/a", [200, 200]),
+        ("read", "GET", "/admin", [403, 200]),
+        ("read", "DELETE", "/v1/a", [403, 200]),
+        ("as-the-policy", "DELETE", "/v1/a", [403, 200]),
+        ("any", "DELETE", "/admin", [200, 200]),
+        // No key in force; the second policy only reports that.
+        ("own", "GET", "/own", [401, 200]),
+        ("indexed", "GET", "/v2/shop", [403, 200]),
+        ("indexed", "GET", "/shop", [403, 403]),
+        ("taken", "GET", "/", [401, 200]),
+        ("both", "GET", "/", [200, 200]),
+        ("second", "GET", "/", [401, 200]),
+    ] {
+        let raw = format!("{id}-fed-key-0123456789");
+        let found = [1, 2].map(|context| run.status_of(context, &raw, method, path));
+        assert_eq!(found, statuses, "{id} {method} {path}");
+    }
+    let log = run.host.0.log.borrow().join("\n");
+    assert_eq!(log.matches("need different plugin names").count(), 1, "{log}");
+    // A third one that is as the second one narrows nothing.
+    assert!(run.configure(3));
+    assert_eq!(run.status_of(2, "read-fed-key-0123456789", "DELETE", "/admin"), 200);
+    assert_eq!(run.status_of(1, "read-fed-key-0123456789", "DELETE", "/admin"), 403);
 }
 
 /// A listener that drains keeps its configuration for as long as its connections, perhaps longer than a newer one.

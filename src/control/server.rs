@@ -32,7 +32,7 @@ use crate::token::Token;
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 65_536;
 
-/// How long a client may take for the TLS handshake, for the head of its first request, and for a request's body.
+/// How long a client may take for the TLS handshake, for its first request with the token, and for a request's body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take for the head of its next request. Gateways keep connections: one that is closed between two polls can cost
@@ -70,13 +70,22 @@ impl Control {
         })
     }
 
-    async fn reply(&self, request: Request<Incoming>, mut stop: watch::Receiver<bool>) -> Reply {
+    /// Answers a request. Sets `is_known` if it has the token.
+    async fn reply(&self, request: Request<Incoming>, mut stop: watch::Receiver<bool>, is_known: &AtomicBool) -> Reply {
+        let is_authenticated = self.is_authenticated(&request);
+        if is_authenticated {
+            is_known.store(true, Ordering::Relaxed);
+        }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
+            "/v1/feed" if request.method() == Method::POST && !is_authenticated => {
+                self.metrics.count(Answered::Unauthenticated);
+                reply::unauthenticated()
+            }
             "/v1/feed" if request.method() == Method::POST => self.feed(request, &mut stop).await,
             "/v1/feed" => reply::method_not_allowed("POST"),
             "/v1/gateways" | "/healthz" | "/readyz" | "/metrics" if !is_get => reply::method_not_allowed("GET, HEAD"),
-            "/v1/gateways" if !self.is_authenticated(&request) => reply::unauthenticated(),
+            "/v1/gateways" if !is_authenticated => reply::unauthenticated(),
             "/v1/gateways" => reply::json(format!("{}\n", self.gateways.to_json())),
             "/healthz" => reply::text(StatusCode::OK, "text/plain", "ok\n"),
             "/readyz" if *stop.borrow() => reply::text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "stopping\n"),
@@ -93,10 +102,6 @@ impl Control {
     }
 
     async fn feed(&self, request: Request<Incoming>, stop: &mut watch::Receiver<bool>) -> Reply {
-        if !self.is_authenticated(&request) {
-            self.metrics.count(Answered::Unauthenticated);
-            return reply::unauthenticated();
-        }
         let poll = match read_body(request.into_body()).await {
             Ok(body) => Poll::parse(&body).map_err(|detail| (StatusCode::BAD_REQUEST, "malformed_request", detail)),
             Err(error) => Err(error),
@@ -229,12 +234,11 @@ async fn connection(
     stopped: watch::Receiver<bool>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let asks = has_asked.clone();
+    let is_known = Arc::new(AtomicBool::new(false));
+    let known = is_known.clone();
     let service = service_fn(move |request| {
-        asks.store(true, Ordering::Relaxed);
-        let (control, stopped) = (control.clone(), stopped.clone());
-        async move { Ok::<_, Infallible>(control.reply(request, stopped).await) }
+        let (control, stopped, known) = (control.clone(), stopped.clone(), known.clone());
+        async move { Ok::<_, Infallible>(control.reply(request, stopped, &known).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -251,14 +255,15 @@ async fn connection(
     tokio::select! {
         // What fails here is the client's to log.
         _ = watcher.watch(connection.into_owned()) => {}
-        () = first_request_is_late(&has_asked) => {}
+        () = token_is_late(&is_known) => {}
     }
 }
 
-/// Ends when a client has taken too long for its first request, and else never. hyper has no timeout before it knows the version of HTTP.
-async fn first_request_is_late(has_asked: &AtomicBool) {
+/// Ends when a client has taken too long to send the token, and else never. Without it, clients of which nothing is known would take all
+/// connections, and hyper has no timeout before it knows the version of HTTP.
+async fn token_is_late(is_known: &AtomicBool) {
     tokio::time::sleep(READ_TIMEOUT).await;
-    if has_asked.load(Ordering::Relaxed) {
+    if is_known.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
 }

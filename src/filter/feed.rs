@@ -3,6 +3,8 @@
 //! Envoy's ticks drive it. There is one poller for each feed of each plugin, whatever the number of configurations: a new configuration with the
 //! same feed takes the keys over.
 
+use std::cell::Cell;
+
 use keyfence_core::config::keys_from::{FeedToken, KeysFrom, TIMEOUT_MARGIN, TokenVariableError, is_bearer_token};
 use keyfence_core::config::timestamp::Timestamp;
 use keyfence_core::feed::{AnswerError, Feed, Forgotten, MAX_PAGE};
@@ -53,6 +55,8 @@ pub struct Poller {
     /// The time of the last good answer, in seconds.
     last_answer: u64,
     is_stale: bool,
+    /// Whether [`Poller::warn_of_other_policy`] has warned since the last configuration.
+    has_warned: Cell<bool>,
     /// State of the random numbers for the back-off.
     random: u64,
 }
@@ -93,6 +97,7 @@ impl Poller {
             was_complete: false,
             last_answer: 0,
             is_stale: false,
+            has_warned: Cell::new(false),
             random: seed | 1,
         })
     }
@@ -115,6 +120,7 @@ impl Poller {
     pub fn configure<H: Host>(&mut self, host: &H, context: u32, policy: &Policy, token: Option<Box<str>>) {
         let Some(feed) = policy.feed() else { return };
         self.set_tick(host);
+        self.has_warned.set(false);
         self.settings = feed.settings.clone();
         self.token = token;
         self.contexts.retain(|known| *known != context);
@@ -355,6 +361,17 @@ impl Poller {
         Err(memory(
             "the Wasm VM has too little memory for the keys, so they get 503 policy_unavailable",
         ))
+    }
+
+    /// Tells that requests come under a policy other than the one that keys are compiled with.
+    pub fn warn_of_other_policy<H: Host>(&self, host: &H) {
+        if !self.has_warned.replace(true) {
+            self.log(
+                host,
+                LogLevel::Warn,
+                "feed: requests come under another policy than the newest one of this plugin name, so a key may do what both allow; policies that are in force side by side need different plugin names",
+            );
+        }
     }
 
     fn fail<H: Host>(&mut self, host: &H, now: u64, failure: Failure) {

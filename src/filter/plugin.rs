@@ -268,14 +268,30 @@ impl<H: Host> Plugin<H> {
 
     /// Handles the headers of the current request: decides, and forwards the request or sends a local reply.
     pub fn on_request_headers(&mut self, stream: &mut Stream) -> Action {
-        let policy = self.policies.get(stream.root);
-        let in_force = policy.map(|policy| {
-            let has_feed = policy.feed().is_some();
-            let mut feeds = self.feeds.iter().filter(|_| has_feed);
-            let poller = feeds.find(|poller| poller.serves(stream.root));
-            InForce::new(policy, poller.and_then(Poller::keys))
-        });
+        self.policies.touch(stream.root);
+        let in_force = self
+            .policies
+            .get(stream.root)
+            .map(|policy| self.in_force(stream.root, policy));
         stream.on_request_headers(&self.host, in_force, &self.tokens, self.metrics.as_ref())
+    }
+
+    /// The policy of a root context, with the keys of its feed.
+    fn in_force<'p>(&'p self, context: u32, policy: &'p Policy) -> InForce<'p> {
+        let has_feed = policy.feed().is_some();
+        let mut feeds = self.feeds.iter().filter(|_| has_feed);
+        let Some(poller) = feeds.find(|poller| poller.serves(context)) else {
+            return InForce::new(policy, None);
+        };
+        let in_force = InForce::new(policy, poller.keys());
+        let Some(owner) = poller.owner().filter(|owner| *owner != context) else {
+            return in_force;
+        };
+        let in_force = in_force.compiled_with(self.policies.get(owner));
+        if in_force.is_of_other() {
+            poller.warn_of_other_policy(&self.host);
+        }
+        in_force
     }
 
     /// Handles the trailers of the current request: removes what the upstream must not get.

@@ -10,7 +10,7 @@ use tempfile::tempdir;
 
 use crate::client;
 use crate::policy::{key, policy, replace};
-use crate::server::{SOON, Server, after, head, poll};
+use crate::server::{SOON, Server, TOKEN, after, head, poll};
 
 #[test]
 fn gateways_are_listed_and_their_refused_keys_logged_once() {
@@ -132,15 +132,16 @@ fn a_poll_whose_connection_is_gone_is_forgotten() {
     server.wait_for_metric("keyfence_control_polls_waiting", 0);
 }
 
-/// Ten seconds are for the first request; the server closes what has sent none by then.
+/// Ten seconds are for the first request with the token; the server closes what has sent none by then.
 #[test]
-fn a_connection_without_a_request_is_closed() {
+fn a_connection_without_the_token_is_closed() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("keys.json");
     fs::write(&file, policy(&[key("a")])).unwrap();
     let server = Server::of(&file);
     let mut asking = client::connect(&server.address);
-    asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let with_token = format!("GET /v1/gateways HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    asking.write_all(with_token.as_bytes()).unwrap();
     let silent = [
         ("nothing", &b""[..]),
         ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n"),
@@ -149,6 +150,11 @@ fn a_connection_without_a_request_is_closed() {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
         ),
         ("the beginning of a head", b"GET /healthz HTTP/1.1\r\nhost: a\r\n"),
+        ("without the token", b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"),
+        (
+            "with another token",
+            b"GET /v1/gateways HTTP/1.1\r\nhost: a\r\nauthorization: Bearer 0123456789abcdef\r\n\r\n",
+        ),
     ]
     .map(|(name, bytes)| {
         let mut stream = client::connect(&server.address);

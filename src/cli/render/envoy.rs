@@ -27,6 +27,7 @@ const ADMIN: &str = "target/admin.sock";
 pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, Failure> {
     let feed = arguments.feed(policy)?;
     let plugin = plugin::typed_config(
+        arguments.name(),
         &plugin::text(policy)?,
         feed.as_ref(),
         arguments.wasm.as_deref().unwrap_or(BUILT_WASM),

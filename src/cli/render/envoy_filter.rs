@@ -10,7 +10,7 @@ pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, F
     let labels = arguments.labels(6);
     let wasm = arguments.wasm.as_deref().unwrap_or(MOUNTED_WASM);
     let feed = arguments.feed(policy)?;
-    let plugin = plugin::typed_config(&plugin::text(policy)?, feed.as_ref(), wasm, 10);
+    let plugin = plugin::typed_config(arguments.name(), &plugin::text(policy)?, feed.as_ref(), wasm, 10);
     let feed = match &feed {
         None => String::new(),
         Some(feed) => match feed.destination_rule(&metadata) {

@@ -29,13 +29,15 @@ pub fn render(arguments: &Arguments, policy: &LocatedPolicy) -> Result<String, F
         format!("    # The token of the feed.\n    env:\n      hostKeys:\n      - {name}\n")
     });
     let policy = plugin::fields(policy, 6)?;
+    let name = yaml::string(arguments.name());
     let mut rendered = format!(
         "# Rendered by keyfence: `kubectl apply -f` loads it.
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: EnvoyExtensionPolicy
 {metadata}spec:
 {targets}  wasm:
-  - name: keyfence
+  # Policies of one Envoy need different names.
+  - name: {name}
     rootID: keyfence
     # A filter that cannot start or has failed lets nothing pass.
     failOpen: false

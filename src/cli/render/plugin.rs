@@ -13,9 +13,10 @@ pub const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.w
 /// Where `make build` writes the filter.
 pub const BUILT_WASM: &str = "target/wasm32-wasip1/release/keyfence.wasm";
 
-/// The filter's `typed_config` in YAML. The policy is a JSON string, so that the filter's errors have its own line numbers.
-pub fn typed_config(policy: &str, feed: Option<&Feed>, wasm: &str, indentation: usize) -> String {
-    let wasm = yaml::string(wasm);
+/// The filter's `typed_config` in YAML. The policy is a JSON string, so that the filter's errors have its own line numbers. `name` is the
+/// plugin's, which tells policies of one Envoy apart.
+pub fn typed_config(name: &str, policy: &str, feed: Option<&Feed>, wasm: &str, indentation: usize) -> String {
+    let (name, wasm) = (yaml::string(name), yaml::string(wasm));
     let environment = feed.and_then(Feed::environment).map_or_else(String::new, |name| {
         let name = yaml::string(name);
         format!("\n    environment_variables:\n      host_env_keys:\n      - {name}")
@@ -23,7 +24,7 @@ pub fn typed_config(policy: &str, feed: Option<&Feed>, wasm: &str, indentation: 
     let head = format!(
         r#""@type": {WASM_TYPE}
 config:
-  name: keyfence
+  name: {name}
   root_id: keyfence
   failure_policy: FAIL_RELOAD
   vm_config:

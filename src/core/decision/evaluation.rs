@@ -20,7 +20,7 @@ use super::token_error::TokenError;
 use crate::config::api_key::KeyDigest;
 use crate::config::key::{Kind, OriginCheck};
 use crate::policy::in_force::InForce;
-use crate::policy::scopes::ScopeAnswer;
+use crate::policy::scopes::{ScopeAnswer, ScopeRules};
 use crate::policy::{Key, KeyMatch, Restrictions};
 
 /// Decides on a request. Nothing is kept between requests but what `context` keeps.
@@ -70,7 +70,7 @@ pub fn decide_with_trace<'p, 'r>(
     };
     let mut decision = Decision {
         outcome: Outcome::Allow,
-        enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
+        enforcement: in_force.enforcement(subject.as_ref().ok().and_then(|subject| subject.key), restrictions),
         key: subject.as_ref().ok().and_then(|subject| subject.key),
         token: subject.as_ref().ok().and_then(|subject| subject.token.clone()),
         restrictions,
@@ -82,6 +82,7 @@ pub fn decide_with_trace<'p, 'r>(
         },
         allow_origin: AllowOrigin::of_response(is_any_alone, origin),
         rate: None,
+        own_rules_name_methods: false,
         is_preflight: false,
     };
     trace(Check::Key, subject.as_ref().map(drop).map_err(|error| error.reason));
@@ -254,6 +255,14 @@ fn is_for_anonymous(restrictions: &Restrictions, head: &Head<'_>) -> bool {
     })
 }
 
+fn result_of(answer: ScopeAnswer<'_, '_>) -> Result<(), Reason> {
+    match answer {
+        ScopeAnswer::NoRule => Err(Reason::ScopeNotAllowed),
+        ScopeAnswer::NoIndex(_) => Err(Reason::IndexNotAllowed),
+        ScopeAnswer::Fits(_) => Ok(()),
+    }
+}
+
 /// The checks after the first, of a request whose key is known or that needs none.
 pub(super) struct Evaluation<'p, 'r, 'e, C> {
     pub(super) in_force: InForce<'p>,
@@ -385,9 +394,25 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
     }
 
     fn scope(&mut self) -> Result<(), Reason> {
-        if let Some(token) = self.token {
-            return self.scope_of_token(token);
+        match self.token {
+            Some(token) => self.scope_of_token(token)?,
+            None => self.scope_of_key()?,
         }
+        match self.key.and_then(|key| self.in_force.own_rules(key)) {
+            Some(rules) => self.scope_of_own_rules(&rules),
+            None => Ok(()),
+        }
+    }
+
+    /// Method, path and index fit the rules that the policy itself has, too: those of the key are from another one.
+    #[cold]
+    fn scope_of_own_rules(&mut self, rules: &ScopeRules) -> Result<(), Reason> {
+        self.decision.own_rules_name_methods = rules.names_methods();
+        let indexes = self.restrictions.indexes.as_ref();
+        result_of(rules.answer(self.head.method, self.head.bare_path(), [indexes, None]))
+    }
+
+    fn scope_of_key(&mut self) -> Result<(), Reason> {
         let indexes = self.restrictions.indexes.as_ref();
         let Some(rules) = &self.restrictions.scopes else {
             // Only a rule tells which segment of the path is the index.
@@ -398,11 +423,7 @@ impl<'p, C: RequestContext> Evaluation<'p, '_, '_, C> {
         };
         let answer = rules.answer(self.head.method, self.head.bare_path(), [indexes, None]);
         self.decision.matched.rule = answer.rule();
-        match answer {
-            ScopeAnswer::NoRule => Err(Reason::ScopeNotAllowed),
-            ScopeAnswer::NoIndex(_) => Err(Reason::IndexNotAllowed),
-            ScopeAnswer::Fits(_) => Ok(()),
-        }
+        result_of(answer)
     }
 
     fn rate(&mut self) -> Result<(), Reason> {

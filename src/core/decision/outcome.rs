@@ -67,6 +67,9 @@ pub struct Decision<'p, 'r> {
     pub allow_origin: AllowOrigin,
     /// The rate limit after this request, if there is one. Of two the one that refused it, else the one with fewer requests remaining.
     pub rate: Option<RateStatus>,
+    /// Whether the policy's own scopes name methods, where the key's are from another policy. See
+    /// [`InForce::compiled_with`](crate::policy::in_force::InForce::compiled_with).
+    pub own_rules_name_methods: bool,
     /// Whether the request is a preflight, refused ones included.
     pub is_preflight: bool,
 }
@@ -147,6 +150,7 @@ impl Decision<'_, '_> {
             .and_then(|restrictions| restrictions.scopes.as_deref());
         let of_token = self.token.as_ref().and_then(|token| token.scopes(policy));
         let mut rules = scopes.into_iter().chain(of_token.into_iter().flatten());
-        self.enforcement == Enforcement::Enforce && rules.any(ScopeRules::names_methods)
+        self.enforcement == Enforcement::Enforce
+            && (self.own_rules_name_methods || rules.any(ScopeRules::names_methods))
     }
 }

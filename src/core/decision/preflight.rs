@@ -24,7 +24,6 @@ pub fn decide<'p, 'r>(
     token: Option<Arc<ScopedToken>>,
 ) -> Decision<'p, 'r> {
     let restrictions = key.map(|found| &found.key().restrictions);
-    let policy = in_force.policy;
     let origin = head
         .origin
         .and_then(|origin| in_force.match_origin(restrictions, origin));
@@ -34,7 +33,7 @@ pub fn decide<'p, 'r>(
             None if key.is_none() && in_force.is_incomplete() => Outcome::Deny(Reason::PolicyUnavailable),
             None => Outcome::Deny(Reason::OriginNotAllowed),
         },
-        enforcement: restrictions.map_or(policy.response.enforcement, |restrictions| restrictions.enforcement),
+        enforcement: in_force.enforcement(key, restrictions),
         key,
         token,
         restrictions,
@@ -45,6 +44,7 @@ pub fn decide<'p, 'r>(
         },
         allow_origin: AllowOrigin::of_preflight(origin),
         rate: None,
+        own_rules_name_methods: false,
         is_preflight: true,
     }
 }

@@ -23,7 +23,7 @@ pub struct Form {
     entries: Box<[Entry]>,
     tokens: Option<Box<Tokens>>,
     /// The scopes that it names. `None`: any method and path.
-    scopes: Option<ScopeSetId>,
+    pub scopes: Option<ScopeSetId>,
     /// `None`: as for the whole policy.
     enforcement: Option<Enforcement>,
     /// The number of origins that it lists.
@@ -62,17 +62,22 @@ impl Form {
 
     /// Compiles what depends on the policy.
     pub fn resolve(&mut self, scope_sets: &mut ScopeSets, feed: &FeedPolicy) -> Result<(), RefusedCode> {
+        let enforcement = self.enforcement(feed);
         let restrictions = &mut self.key.restrictions;
-        let mut headers = restrictions.upstream_headers.as_slice().iter();
-        if headers.any(|header| !feed.header_names.iter().any(|name| name.is(&header.name))) {
+        if !feed.lists(&restrictions.upstream_headers) {
             return Err(RefusedCode::UnlistedUpstreamHeader);
         }
         restrictions.scopes = match self.scopes {
             Some(scopes) => Some(scope_sets.rules(scopes, &feed.scopes)?),
             None => None,
         };
-        restrictions.enforcement = self.enforcement.unwrap_or(feed.enforcement);
+        restrictions.enforcement = enforcement;
         Ok(())
+    }
+
+    /// Whether decisions on the key take effect under this policy.
+    pub fn enforcement(&self, feed: &FeedPolicy) -> Enforcement {
+        self.enforcement.unwrap_or(feed.enforcement)
     }
 
     /// The same form with its origins and scopes in other tables: the first of each pair, which have been in the second.

@@ -95,8 +95,6 @@ struct Refused {
     form: Option<Box<Form>>,
     /// See [`RefusedKey::why`].
     why: Option<Box<str>>,
-    /// Whether another key of the feed is in its way, and not the policy.
-    waits_for_other: bool,
     /// Whether the form before it may stay in force.
     is_enabled: bool,
 }
@@ -131,6 +129,8 @@ pub struct FedKeys {
     scope_sets: ScopeSets,
     /// The refused keys, in the order in which they came.
     refused: BTreeMap<u64, SlotIndex>,
+    /// Those of them that another key of the feed keeps out, and not the policy.
+    waiting: BTreeMap<u64, SlotIndex>,
     next_number: u64,
     in_force: usize,
     parents: usize,
@@ -173,6 +173,7 @@ impl FedKeys {
             any_offers: 0,
             scope_sets: ScopeSets::default(),
             refused: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             // The old table does not change while the new one is filled, apart from its few refused keys at the end.
             next_number: before.map_or(0, |before| before.next_number),
             in_force: 0,
@@ -195,6 +196,7 @@ impl FedKeys {
         Some(KeyMatch {
             key: &form.key,
             entry: form.entry(row.entry),
+            form: Some(form),
         })
     }
 
@@ -271,9 +273,19 @@ impl FedKeys {
         Some((FedKeyRef { slot, form: number }, in_force.form.verifier()?))
     }
 
-    pub(super) fn parent(&self, key: FedKeyRef) -> Option<&Key> {
-        let in_force = self.in_force_form(key.slot)?;
-        (in_force.number == key.form).then_some(&in_force.form.key)
+    pub(super) fn parent(&self, key: FedKeyRef) -> Option<KeyMatch<'_>> {
+        let in_force = self.in_force_form(key.slot).filter(|form| form.number == key.form)?;
+        let form = &in_force.form;
+        Some(KeyMatch {
+            key: &form.key,
+            entry: None,
+            form: Some(form),
+        })
+    }
+
+    /// The names of the scopes of a key. `None`: any method and path.
+    pub(super) fn scope_names(&self, form: &Form) -> Option<&[Box<str>]> {
+        form.scopes.map(|set| self.scope_sets.names(set))
     }
 
     /// Applies one page: removes the keys with these ids, then sets these. Afterwards the refused keys that waited for others may be in force.
@@ -429,6 +441,7 @@ impl FedKeys {
         let refused = self.slot_mut(index).and_then(|slot| slot.refused.take());
         if let Some(refused) = refused {
             self.refused.remove(&refused.arrival);
+            self.waiting.remove(&refused.arrival);
             if let Some(form) = refused.form {
                 self.discard(&form);
             }
@@ -442,12 +455,14 @@ impl FedKeys {
             arrival,
             form,
             why: None,
-            waits_for_other: conflict.with_other,
             is_enabled,
         };
         if let Some(slot) = self.slot_mut(index) {
             slot.refused = Some(refused);
             self.refused.insert(arrival, index);
+            if conflict.with_other {
+                self.waiting.insert(arrival, index);
+            }
         }
     }
 
@@ -607,11 +622,7 @@ impl FedKeys {
     /// Tries the keys again that wait for others, as long as one comes in force.
     fn retry_waiting(&mut self, policy: &Policy, feed: &FeedPolicy) {
         while mem::take(&mut self.has_released) {
-            let waits = |index: &&SlotIndex| {
-                let refused = self.slot(**index).and_then(|slot| slot.refused.as_ref());
-                refused.is_some_and(|refused| refused.waits_for_other)
-            };
-            let waiting: Vec<SlotIndex> = self.refused.values().filter(waits).copied().collect();
+            let waiting: Vec<SlotIndex> = self.waiting.values().copied().collect();
             self.retry(waiting, policy, feed);
         }
     }
@@ -637,7 +648,11 @@ impl FedKeys {
                     if let Some(refused) = self.slot_mut(index).and_then(|slot| slot.refused.as_mut()) {
                         refused.form = Some(form);
                         refused.code = conflict.code;
-                        refused.waits_for_other = conflict.with_other;
+                        let arrival = refused.arrival;
+                        match conflict.with_other {
+                            true => self.waiting.insert(arrival, index),
+                            false => self.waiting.remove(&arrival),
+                        };
                     }
                     if let Some(older) = older {
                         self.stay(index, older.form);

@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use super::Key;
 use super::id_hash::id_hash;
 use super::token_verifier::KnownTokenKey;
+use super::upstream_headers::{UpstreamHeader, UpstreamHeaders};
 use crate::config::api_key::KeyDigest;
 use crate::config::key::Enforcement;
 use crate::config::key_source::KeySource;
@@ -35,6 +36,25 @@ impl FeedPolicy {
     /// Where a request may carry its key.
     pub fn key_sources(&self) -> &[KeySource] {
         &self.key_sources
+    }
+
+    /// Whether keys take the same from both policies.
+    pub fn compiles_like(&self, other: &FeedPolicy) -> bool {
+        self.scopes == other.scopes && self.header_names == other.header_names && self.enforcement == other.enforcement
+    }
+
+    /// Whether the policy lets keys set all these headers.
+    pub(super) fn lists(&self, headers: &UpstreamHeaders) -> bool {
+        let is_listed = |header: &UpstreamHeader| self.header_names.iter().any(|name| name.is(&header.name));
+        headers.as_slice().iter().all(is_listed)
+    }
+
+    /// The scopes with these names. `None` if the policy does not have all of them.
+    pub(super) fn scopes_of(&self, names: &[Box<str>]) -> Option<Vec<&Scope>> {
+        let found = names
+            .iter()
+            .map(|name| self.scopes.iter().find(|scope| *scope.name == **name));
+        found.collect()
     }
 
     /// Whether one of the policy's own `keys` has this id.

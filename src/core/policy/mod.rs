@@ -36,6 +36,7 @@ use crate::config::ClientIp;
 use crate::config::api_key::KeyDigest;
 use crate::config::key::{self, Enforcement, Kind, OriginCheck};
 use crate::config::timestamp::Timestamp;
+use fed_form::Form;
 use fed_keys::FedKeyRef;
 use feed_policy::FeedPolicy;
 use key_table::{EntryPlace, KeyIndex, KeyTable};
@@ -134,6 +135,8 @@ pub struct KeyMatch<'p> {
     key: &'p Key,
     /// `None` if it is the first and has neither a label nor a date, or if the request presents a scoped token.
     entry: Option<&'p Entry>,
+    /// Of a key of the feed.
+    form: Option<&'p Form>,
 }
 
 /// From where, for what and how often a key, or no key, may be used.
@@ -169,8 +172,8 @@ impl Policy {
                 (entry.key, Some(entry))
             }
         };
-        let key = self.key(key)?;
-        Some(KeyMatch { key, entry })
+        let (key, form) = (self.key(key)?, None);
+        Some(KeyMatch { key, entry, form })
     }
 
     /// The key with this id, if it has scoped tokens, and what verifies them.

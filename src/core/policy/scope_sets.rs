@@ -61,6 +61,11 @@ impl ScopeSets {
         self.add(names.iter().map(|name| &**name))
     }
 
+    /// The names of a set.
+    pub fn names(&self, id: ScopeSetId) -> &[Box<str>] {
+        self.sets.get(id.0).map_or(&[], |set| &set.names)
+    }
+
     /// The rules of a set, of these scopes.
     pub fn rules(&mut self, id: ScopeSetId, scopes: &[Scope]) -> Result<Arc<ScopeRules>, ScopeSetError> {
         let most = RULES.saturating_add(self.sets.len().saturating_mul(RULES_OF_A_SET));
