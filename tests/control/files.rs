@@ -34,14 +34,19 @@ fn check(server: &Server, steps: &[Step<'_>]) {
 
 #[test]
 fn a_file_may_change_in_any_way() {
-    let folder = tempdir().unwrap();
-    let file = folder.path().join("keys.json");
+    let parent = tempdir().unwrap();
+    let [current, early, later] = ["current", "early", "later"].map(|name| parent.path().join(name));
+    for folder in [&early, &later] {
+        fs::create_dir(folder).unwrap();
+    }
+    symlink("early", &current).unwrap();
+    let file = current.join("keys.json");
     let write = |path: &Path, names: &[&str]| {
         fs::write(path, policy(&names.iter().map(|name| key(name)).collect::<Vec<_>>())).unwrap();
     };
     write(&file, &["a"]);
     let server = Server::of(&file);
-    let backup = folder.path().join("keys.json~");
+    let backup = current.join("keys.json~");
     let folders = [(); 3].map(|()| tempdir().unwrap());
     let [target, link, other] = [0, 1, 2].map(|index| folders[index].path().join("target.json"));
     check(
@@ -86,6 +91,16 @@ fn a_file_may_change_in_any_way() {
                     fs::rename(&new, &link).unwrap();
                 },
                 &["i"],
+            ),
+            (
+                "a link in the place of a folder leads elsewhere",
+                &|| {
+                    let new = parent.path().join("new");
+                    write(&later.join("keys.json"), &["j"]);
+                    symlink(&later, &new).unwrap();
+                    fs::rename(&new, &current).unwrap();
+                },
+                &["j"],
             ),
             (
                 "removed and written again",

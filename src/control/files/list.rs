@@ -20,7 +20,7 @@ pub struct Stamp {
 }
 
 /// What differs when something else has the name: device and inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Inode(u64, u64);
 
 impl Stamp {

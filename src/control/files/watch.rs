@@ -1,6 +1,7 @@
 //! Notices changes of files: by the system's notifications where there are some, and else by looking every second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -143,31 +144,37 @@ impl Folders {
 }
 
 impl Files {
-    /// The folders in which a change tells of a change of the files. If a file is a symbolic link, they include the folder of its target, and of
-    /// each link on the way.
+    /// The folders in which a change tells of a change of the files, each under one name: the system has one watch for all its names, so to
+    /// unwatch one would unwatch the others.
     fn folders(&self) -> BTreeMap<PathBuf, Inode> {
-        let parents = self.sources.iter().map(|source| parent(source));
+        let sources = self.sources.iter().map(PathBuf::as_path);
+        let files = self.files.keys().map(|path| &**path);
+        let parents = sources.chain(files).flat_map(names).map(|name| parent(&name));
         let itself = self.sources.iter().filter(|source| source.is_dir()).cloned();
-        let targets = self.files.keys().flat_map(|path| targets(path));
-        let folders = parents.chain(itself).chain(targets.map(|target| parent(&target)));
-        folders
-            .filter_map(|folder| Some((folder.clone(), Inode::of(&folder).ok()?)))
-            .collect()
+        let folders: BTreeSet<PathBuf> = parents.chain(itself).collect();
+        let inodes = folders
+            .into_iter()
+            .filter_map(|folder| Some((Inode::of(&folder).ok()?, folder)));
+        let by_inode: BTreeMap<Inode, PathBuf> = inodes.collect();
+        by_inode.into_iter().map(|(inode, folder)| (folder, inode)).collect()
     }
 }
 
 /// The most links on the way to a file, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// What a symbolic link leads to, and, if that is one too, where that leads; the file itself last, without links in its path.
-fn targets(path: &Path) -> Vec<PathBuf> {
-    let next = |path: &PathBuf| Some(parent(path).join(path.read_link().ok()?));
-    let links = std::iter::successors(next(&path.to_owned()), next).take(MAX_LINKS);
-    let mut targets: Vec<PathBuf> = links.collect();
-    if !targets.is_empty() {
-        targets.extend(path.canonicalize());
+/// The names on which it depends what a path leads to: its own, and with symbolic links in it each link, what that leads to, and the file's own
+/// name.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let target = |link: &PathBuf| Some(parent(link).join(link.read_link().ok()?));
+    let links = path.ancestors().filter(|part| part.is_symlink());
+    let steps = links.flat_map(|link| successors(Some(link.to_owned()), target).take(MAX_LINKS));
+    let mut names: Vec<PathBuf> = steps.collect();
+    if !names.is_empty() {
+        names.extend(path.canonicalize());
     }
-    targets
+    names.push(path.to_owned());
+    names
 }
 
 fn parent(path: &Path) -> PathBuf {
