@@ -368,6 +368,23 @@ fn policies_side_by_side_do_not_widen_each_other() {
     assert!(run.configure(3));
     assert_eq!(run.status_of(2, "read-fed-key-0123456789", "DELETE", "/admin"), 200);
     assert_eq!(run.status_of(1, "read-fed-key-0123456789", "DELETE", "/admin"), 403);
+    // The newer ones end: the keys are compiled with the first policy at its next tick, and until then narrowed as before.
+    run.vm.plugin.end(3);
+    run.vm.plugin.end(2);
+    for own in [401, 200] {
+        for (id, method, path, expected) in [
+            ("read", "GET", "/v1/a", 200),
+            ("read", "DELETE", "/admin", 403),
+            ("as-the-policy", "DELETE", "/admin", 403),
+            ("own", "GET", "/own", own),
+            ("taken", "GET", "/", 401),
+            ("second", "GET", "/", 401),
+        ] {
+            let raw = format!("{id}-fed-key-0123456789");
+            assert_eq!(run.status_of(1, &raw, method, path), expected, "{id} {method} {path}");
+        }
+        run.tick_after(1, 1);
+    }
 }
 
 /// A listener that drains keeps its configuration for as long as its connections, perhaps longer than a newer one.

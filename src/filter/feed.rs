@@ -41,8 +41,8 @@ pub struct Poller {
     contexts: Vec<u32>,
     feed: Feed,
     metrics: FeedMetrics,
-    /// Whether the root context that polls may have [`SUPERSEDED_TICK`].
-    is_seldom_called: bool,
+    /// The root context with whose policy the keys are compiled. Another one polls after this one has ended, until its next tick.
+    compiled_for: u32,
     in_flight: Option<InFlight>,
     /// The time of the next poll, in nanoseconds.
     next_poll: u64,
@@ -89,7 +89,7 @@ impl Poller {
             token: None,
             contexts: Vec::new(),
             feed: Feed::new(&instance),
-            is_seldom_called: false,
+            compiled_for: 0,
             in_flight: None,
             next_poll: 0,
             idle_polls: 0,
@@ -119,25 +119,29 @@ impl Poller {
     /// A newer policy has this feed: that of the root context `context`, which is called from now on. The keys are compiled with it.
     pub fn configure<H: Host>(&mut self, host: &H, context: u32, policy: &Policy, token: Option<Box<str>>) {
         let Some(feed) = policy.feed() else { return };
-        self.set_tick(host);
         self.has_warned.set(false);
         self.settings = feed.settings.clone();
         self.token = token;
         self.contexts.retain(|known| *known != context);
         self.contexts.push(context);
+        self.compile(host, context, policy);
+    }
+
+    /// Compiles the keys with the policy of the root context `context`, the current one, which polls from now on.
+    fn compile<H: Host>(&mut self, host: &H, context: u32, policy: &Policy) {
+        self.compiled_for = context;
         self.feed.resolve(policy);
         if self.feed.keys().is_some() {
             self.record(host);
+        }
+        if let Err(error) = host.set_tick_period(TICK) {
+            self.log(host, LogLevel::Error, &error.to_string());
         }
     }
 
     /// Takes out a root context that has ended. Returns whether none is left.
     pub fn end(&mut self, context: u32) -> bool {
-        let owner = self.owner();
         self.contexts.retain(|known| *known != context);
-        if self.owner() != owner {
-            self.is_seldom_called = true;
-        }
         if self.in_flight.as_ref().is_some_and(|poll| poll.context == context) {
             // Envoy does not call back for it any more.
             self.in_flight = None;
@@ -156,6 +160,11 @@ impl Poller {
         self.contexts.last().copied()
     }
 
+    /// The root context with whose policy the keys are compiled.
+    pub fn compiled_for(&self) -> u32 {
+        self.compiled_for
+    }
+
     /// Whether the poll with this number is this poller's.
     pub fn has_sent(&self, call: u32) -> bool {
         self.in_flight.as_ref().is_some_and(|poll| poll.call == call)
@@ -171,10 +180,12 @@ impl Poller {
         self.feed.take_forgotten()
     }
 
-    /// Sends a poll if it is time for one. The root context that polls calls this on each tick.
-    pub fn on_tick<H: Host>(&mut self, host: &H) {
-        if self.is_seldom_called {
-            self.set_tick(host);
+    /// Sends a poll if it is time for one. The root context that polls, `context`, calls this on each tick. `policy` is its policy.
+    pub fn on_tick<H: Host>(&mut self, host: &H, context: u32, policy: Option<&Policy>) {
+        if self.compiled_for != context
+            && let Some(policy) = policy
+        {
+            self.compile(host, context, policy);
         }
         self.feed.free_old();
         let Ok(now) = host.nanoseconds() else { return };
@@ -194,18 +205,8 @@ impl Poller {
             self.in_flight = None;
             self.fail(host, now, unreachable("the poll was not answered"));
         }
-        if now >= self.next_poll
-            && let Some(context) = self.owner()
-        {
+        if now >= self.next_poll {
             self.poll(host, context, now);
-        }
-    }
-
-    /// Calls the current root context, which is the one that polls, often from now on.
-    fn set_tick<H: Host>(&mut self, host: &H) {
-        self.is_seldom_called = false;
-        if let Err(error) = host.set_tick_period(TICK) {
-            self.log(host, LogLevel::Error, &error.to_string());
         }
     }
 

@@ -226,7 +226,10 @@ impl<H: Host> Plugin<H> {
     pub fn on_tick(&mut self, context: u32) {
         let mut feeds = self.feeds.iter_mut();
         match feeds.find(|poller| poller.owner() == Some(context)) {
-            Some(poller) => poller.on_tick(&self.host),
+            Some(poller) => {
+                poller.on_tick(&self.host, context, self.policies.get(context));
+                forget_tokens(self.tokens.get_mut(), poller);
+            }
             // A newer root context polls in its place.
             None => drop(self.host.set_tick_period(feed::SUPERSEDED_TICK)),
         }
@@ -284,10 +287,10 @@ impl<H: Host> Plugin<H> {
             return InForce::new(policy, None);
         };
         let in_force = InForce::new(policy, poller.keys());
-        let Some(owner) = poller.owner().filter(|owner| *owner != context) else {
+        if poller.compiled_for() == context {
             return in_force;
-        };
-        let in_force = in_force.compiled_with(self.policies.get(owner));
+        }
+        let in_force = in_force.compiled_with(self.policies.get(poller.compiled_for()));
         if in_force.is_of_other() {
             poller.warn_of_other_policy(&self.host);
         }
