@@ -221,7 +221,10 @@ mod tests {
                         cache.trim(mebibytes << 20);
                         cache.insert(context, policy(), mebibytes << 20);
                     }
-                    Use(context) => cache.touch(context),
+                    Use(context) => {
+                        cache.touch(context);
+                        assert!(cache.get(context).is_some(), "{name}");
+                    }
                     Delete(context) => cache.remove(context),
                 }
             }

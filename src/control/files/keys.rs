@@ -9,9 +9,7 @@ use keyfence_core::config::config_path::ConfigPath;
 use keyfence_core::config::key::KeyContext;
 use keyfence_core::config::node::Node;
 use keyfence_core::config::timestamp::Timestamp;
-use keyfence_core::config::{
-    self, Diagnostic, DiagnosticKind, Diagnostics, Message, StructureError, SyntaxError, without_byte_order_mark,
-};
+use keyfence_core::config::{self, Diagnostic, Diagnostics, StructureError, SyntaxError, without_byte_order_mark};
 use keyfence_files::source::Source;
 use keyfence_files::tree::Mark;
 use serde_json::value::RawValue;
@@ -99,7 +97,8 @@ impl FileKeys {
             let node = match serde_json::from_str(text.get()) {
                 Ok(node) => node,
                 Err(error) => {
-                    diagnostics.add_bare(&path, &NotJson::new(&error, positions.of_key(index)));
+                    let Mark { line, column } = positions.of_key(index);
+                    diagnostics.add_bare(&path, &SyntaxError::from(error).of_part(line, column));
                     continue;
                 }
             };
@@ -128,7 +127,7 @@ impl FileKeys {
     }
 }
 
-/// Reads a policy except its keys, and gives the text of each key. The error has at least one error.
+/// Reads a policy except its keys, and gives the text of each key. On failure there is at least one error in the diagnostics.
 ///
 /// The other fields must be right too, so that a misspelt `keys` is not taken for none. Their warnings are the gateway's matter.
 fn parse(json: &[u8]) -> Result<(config::Config<'_>, Vec<&RawValue>), Diagnostics> {
@@ -152,41 +151,6 @@ fn parse(json: &[u8]) -> Result<(config::Config<'_>, Vec<&RawValue>), Diagnostic
         diagnostics
     })?;
     Ok((config, texts))
-}
-
-/// A key whose text is not JSON, although the text around it is.
-struct NotJson {
-    reason: String,
-    line: usize,
-    column: usize,
-}
-
-impl NotJson {
-    /// `key` is where the text with the error begins.
-    fn new(error: &serde_json::Error, key: Mark) -> NotJson {
-        let (line, column) = (error.line(), error.column());
-        let whole = error.to_string();
-        let reason = whole.strip_suffix(&format!(" at line {line} column {column}"));
-        NotJson {
-            reason: reason.unwrap_or(&whole).to_owned(),
-            line: key.line + line.saturating_sub(1),
-            column: if line > 1 {
-                column
-            } else {
-                key.column + column.saturating_sub(1)
-            },
-        }
-    }
-}
-
-impl DiagnosticKind for NotJson {
-    fn message(&self) -> Message {
-        let NotJson { reason, line, column } = self;
-        Message::error(
-            format!("this is not JSON: {reason}"),
-            format!("look at line {line}, column {column}"),
-        )
-    }
 }
 
 /// The time; the epoch if the clock is before it.

@@ -163,8 +163,8 @@ impl Files {
 /// The most links on the way to a file, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// The names on which it depends what a path leads to: its own, and with symbolic links in it each link, what that leads to, and the file's own
-/// name.
+/// The names that decide what a path leads to: the path itself, and if it has symbolic links, each link, each target, and the file's path without
+/// links.
 fn names(path: &Path) -> Vec<PathBuf> {
     let target = |link: &PathBuf| Some(parent(link).join(link.read_link().ok()?));
     let links = path.ancestors().filter(|part| part.is_symlink());

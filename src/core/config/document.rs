@@ -82,6 +82,20 @@ impl From<serde_json::Error> for SyntaxError {
     }
 }
 
+impl SyntaxError {
+    /// The same error where its text is a part of another, and begins there at this line and column.
+    pub fn of_part(self, line: usize, column: usize) -> SyntaxError {
+        SyntaxError {
+            line: line + self.line.saturating_sub(1),
+            column: match self.line {
+                0 | 1 => column + self.column.saturating_sub(1),
+                _ => self.column,
+            },
+            message: self.message,
+        }
+    }
+}
+
 impl DiagnosticKind for SyntaxError {
     fn message(&self) -> Message {
         let SyntaxError { line, column, message } = self;

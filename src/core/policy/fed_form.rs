@@ -68,7 +68,7 @@ impl Form {
             return Err(RefusedCode::UnlistedUpstreamHeader);
         }
         restrictions.scopes = match self.scopes {
-            Some(scopes) => Some(scope_sets.rules(scopes, &feed.scopes)?),
+            Some(scopes) => Some(scope_sets.rules(scopes, feed)?),
             None => None,
         };
         restrictions.enforcement = enforcement;

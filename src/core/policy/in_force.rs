@@ -38,7 +38,7 @@ impl<'p> InForce<'p> {
         }
     }
 
-    /// The same, with keys that are compiled with `other`. It is the newest policy with this feed, and this one is being replaced by it, or both
+    /// The same, with keys that are compiled with `other`, `None` if that has ended. It is a newer policy with this feed, and replaces this one, or both
     /// are in force side by side. So a key may do what both allow.
     pub fn compiled_with(self, other: Option<&Policy>) -> InForce<'p> {
         let is_alike = |own: &FeedPolicy| {
@@ -68,7 +68,7 @@ impl<'p> InForce<'p> {
         self.policy.find_key(digest).or_else(fed)
     }
 
-    /// Whether the policy would refuse this key of the feed, if that is compiled with another one.
+    /// Whether the policy would not refuse this key of the feed, which may be compiled with another one.
     fn accepts(&self, found: &KeyMatch<'_>) -> bool {
         let (Some(fed), Some(form), Some(feed), true) = (self.fed, found.form, self.policy.feed(), self.is_of_other)
         else {
@@ -82,14 +82,14 @@ impl<'p> InForce<'p> {
             && !feed.has_id(&self.policy.keys, &form.key.id)
     }
 
-    /// What the policy's own scopes allow a key of the feed that is compiled with another one. `None` if that has been asked already, or if the
-    /// key has no scopes.
+    /// What the policy's own scopes allow a key of the feed that is compiled with another one. `None` if the key is compiled with this one, or has
+    /// no scopes.
     pub(crate) fn own_rules(&self, found: KeyMatch<'_>) -> Option<ScopeRules> {
         let (true, Some(form)) = (self.is_of_other, found.form) else {
             return None;
         };
         let names = self.fed?.scope_names(form)?;
-        // Too much for memory, or no longer there: nothing is allowed.
+        // If a scope is missing, or the rules need too much memory, nothing is allowed.
         let scopes = self
             .policy
             .feed()

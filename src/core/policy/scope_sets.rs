@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::feed_policy::FeedPolicy;
 use super::footprint::{RULES, RULES_OF_A_SET};
 use super::scopes::ScopeRules;
 use super::sorted::sorted;
-use crate::config::scope::Scope;
 
 /// A set of scopes in [`ScopeSets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,18 +66,14 @@ impl ScopeSets {
         self.sets.get(id.0).map_or(&[], |set| &set.names)
     }
 
-    /// The rules of a set, of these scopes.
-    pub fn rules(&mut self, id: ScopeSetId, scopes: &[Scope]) -> Result<Arc<ScopeRules>, ScopeSetError> {
+    /// The rules of a set, of the scopes of this policy.
+    pub fn rules(&mut self, id: ScopeSetId, feed: &FeedPolicy) -> Result<Arc<ScopeRules>, ScopeSetError> {
         let most = RULES.saturating_add(self.sets.len().saturating_mul(RULES_OF_A_SET));
         let set = self.sets.get_mut(id.0).ok_or(ScopeSetError::Unknown)?;
         if let Some(rules) = &set.rules {
             return rules.clone();
         }
-        let found = set
-            .names
-            .iter()
-            .map(|name| scopes.iter().find(|scope| *scope.name == **name));
-        let rules = match found.collect::<Option<Vec<&Scope>>>() {
+        let rules = match feed.scopes_of(&set.names) {
             None => Err(ScopeSetError::Unknown),
             Some(scopes) => {
                 let before = most.saturating_sub(self.rule_bytes);
